@@ -1,0 +1,1 @@
+"""Baselines: one self-contained operator, or reference method, per file."""

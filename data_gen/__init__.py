@@ -1,0 +1,1 @@
+"""Verified Darcy-flow data: random coefficients, finite differences, HDF5."""

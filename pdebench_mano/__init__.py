@@ -1,0 +1,1 @@
+"""Neural operators on Darcy flow: train, evaluate across resolutions, compare."""

@@ -1,0 +1,61 @@
+"""The application object, how errors are shown, and how ``key=value`` arguments are read."""
+
+import ast
+import importlib
+import sys
+from typing import Any
+
+import click
+import typer
+from rich.console import Console
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+console = Console(stderr=True)
+
+COMMANDS = ("data", "train", "results")
+
+
+def key_values(items: list[str] | None, what: str) -> dict[str, Any]:
+    """``["width=32", "sampling=conv"]`` → ``{"width": 32, "sampling": "conv"}``.
+
+    Values are Python literals where they parse as such, else strings.
+    """
+    arguments: dict[str, Any] = {}
+    for word in (word for item in items or [] for word in item.split()):
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"{what} must be key=value, got {word!r}")
+        try:
+            arguments[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            arguments[key] = {"true": True, "false": False, "none": None}.get(value.lower(), value)
+    return arguments
+
+
+def integers(text: str, what: str) -> list[int]:
+    """``"33,65,129"`` → ``[33, 65, 129]``."""
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{what} must be integers separated by commas, got {text!r}") from None
+
+
+def main() -> None:
+    """Entry point of ``pdebench-mano``."""
+    for name in COMMANDS:
+        importlib.import_module(f"pdebench_mano.cli.{name}")
+    try:
+        status = app(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (ValueError, TypeError, OSError) as error:
+        _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        console.print("interrupted; the same command again goes on from here")
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> None:
+    print("pdebench-mano: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)

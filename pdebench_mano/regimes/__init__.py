@@ -1,0 +1,7 @@
+"""Training regimes: rules that fill `.grad` of an operator, behind one interface."""
+
+from pdebench_mano.regimes.backprop import Backprop
+from pdebench_mano.regimes.base import TrainingRegime
+from pdebench_mano.regimes.losses import LOSSES, Loss, cross_entropy, half_squared_error, relative_l2
+
+__all__ = ["LOSSES", "Backprop", "Loss", "TrainingRegime", "cross_entropy", "half_squared_error", "relative_l2"]
