@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Fields = Float[Tensor, "batch channels height width"]
+Fields = Float[Tensor, "batch _ height width"]
+"""Any number of channels: within one call, batch and grid agree and channels may differ."""
 Grid = Literal["vertices", "left"]
 
 
@@ -100,8 +101,10 @@ class Normalizer(nn.Module):
         return cls(torch.zeros(channels), torch.ones(channels))
 
     @classmethod
-    def fit(cls, batches: Iterable[Fields]) -> "Normalizer":
-        """Mean and standard deviation over samples and points, accumulated in float64 batch by batch.
+    def fit(cls, batches: Iterable[Tensor]) -> "Normalizer":
+        """Mean and standard deviation over samples and points of (batch, channels, height, width) tensors.
+
+        Accumulated in float64, batch by batch.
 
         Batches are merged by the pairwise update of Chan, Golub & LeVeque (1983), which does not
         cancel where the mean is large beside the spread.

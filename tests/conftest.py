@@ -4,9 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook(["data_gen", "pdebench_mano", "baselines"], "beartype.beartype")
+
+# no deadline: tests never time anything; the same examples each run, so that a failure can be met again
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=40)
+settings.load_profile("suite")
 
 GOLDEN = Path(__file__).parent / "golden"
 
