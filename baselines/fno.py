@@ -1,0 +1,147 @@
+"""FNO: the Fourier neural operator (Li et al. 2021, arXiv 2010.08895), as neuraloperator builds it.
+
+Lifting, blocks and projection are neuraloperator's `FNO`. Only the way into Fourier space and back differs, so that
+a layer is the same map on every grid: the coefficients of a field v on [0, 1]² are integrals,
+
+    v̂(k) = ∫ v(x) exp(-2πi k·x/P) dx,      y(x) = Σ_k R(k) v̂(k) exp(2πi k·x/P),
+
+by the trapezoidal rule on vertices and the rectangle rule on left-closed grids, with v extended by zero to the
+periodic square [0, P]² (domain padding, P > 1). On a left-closed grid with P = 1 this is the FFT. On vertices the
+FFT would take n/(n-1) for the period, which changes with the resolution; and neuraloperator 2.0.0 shifts the spectrum
+by one on grids of odd height. Frequencies that a small grid does not resolve are left out.
+"""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Complex, Float
+from neuralop.layers.spectral_convolution import SpectralConv
+from neuralop.models import FNO as NeuralopFNO
+from torch import Tensor, nn
+
+from pdebench_mano.operator import Fields, Grid, Operator
+
+
+def resolved(points: int, modes: int, period: float, grid: Grid) -> range:
+    """Those of the frequencies -⌊modes/2⌋, …, ⌈modes/2⌉-1 with more than two points per wave."""
+    intervals = points - 1 if grid == "vertices" else points
+    highest = max(0, math.ceil(period * intervals / 2) - 1)
+    return range(max(-(modes // 2), -highest), min(modes - modes // 2, highest + 1))
+
+
+def fourier_basis(
+    points: int, frequencies: range, period: float, grid: Grid, device: torch.device
+) -> tuple[Float[Tensor, " points"], Complex[Tensor, "points frequencies"]]:
+    """Quadrature weights of [0, 1], and the waves exp(2πi k x / period), along one axis of the grid."""
+    intervals = points - 1 if grid == "vertices" else points
+    x = torch.arange(points, device=device) / intervals
+    weights = torch.full_like(x, 1 / intervals)
+    if grid == "vertices":
+        weights[0] = weights[-1] = 1 / (2 * intervals)
+    k = torch.arange(frequencies.start, frequencies.stop, device=device)
+    angle = 2 * torch.pi / period * torch.outer(x, k)
+    return weights, torch.polar(torch.ones_like(angle), angle)
+
+
+class FourierConv(SpectralConv, Operator):
+    """neuraloperator's spectral convolution, with Fourier coefficients that are integrals over the unit square.
+
+    Takes neuraloperator's arguments and holds its weights: modes -⌊m/2⌋, …, ⌈m/2⌉-1 along x, 0, …, ⌊m/2⌋ along y.
+    `period` is set by the operator the layer belongs to.
+    """
+
+    weight: Any
+    bias: Tensor | None
+    period: float = 1.0
+
+    def forward(self, x: Fields, output_shape: tuple[int, int] | None = None) -> Fields:
+        points = x.shape[-2:]
+        scaling = self.resolution_scaling_factor or (1, 1)
+        target = output_shape or tuple(round(n * scale) for n, scale in zip(points, scaling, strict=True))
+        rows, columns = self.weight.shape[-2:]
+        smallest = [min(pair) for pair in zip(points, target, strict=True)]
+        kx = resolved(smallest[0], rows, self.period, self.grid)
+        ky = range(resolved(smallest[1], 2 * columns, self.period, self.grid).stop)
+
+        def basis(n: int, k: range) -> tuple[Tensor, Tensor]:
+            return fourier_basis(n, k, self.period, self.grid, x.device)
+
+        (wx, to_x), (wy, to_y) = basis(points[0], kx), basis(points[1], ky)
+        v = (x.float() * wx[:, None] * wy).to(to_x.dtype)
+        v = torch.einsum("bchl,hk->bckl", v @ to_y.conj(), to_x.conj())
+        v = self._contract(v, self.weight[:, :, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop])
+
+        (_, at_x), (_, at_y) = basis(target[0], kx), basis(target[1], ky)
+        at_y = at_y * torch.where(torch.arange(len(ky), device=x.device) > 0, 2, 1)  # k and -k, for a real field
+        y = (torch.einsum("bckl,hk->bchl", v, at_x) @ at_y.T).real.to(x.dtype)
+        return y if self.bias is None else y + self.bias
+
+
+class FNO(Operator):
+    """Fourier neural operator.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    modes : int
+        Fourier modes kept per axis, of both signs. More than a training grid resolves is of no use there, and harmful
+        on finer grids, where the untrained ones wake up.
+    width : int
+        Channels between lifting and projection.
+    depth : int
+        Number of Fourier layers.
+    period : float
+        Side of the periodic square that the domain is extended to by zero; 1 is no padding.
+    rank : float
+        Fraction of the spectral weights that remains after a Tucker factorisation; 1 is dense.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two modes, a period below 1, or a rank outside (0, 1].
+    """
+
+    paper = "Li et al. 2021, arXiv 2010.08895"
+    receptive_field = "global, through the kept Fourier modes"
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        modes: int = 12,
+        width: int = 32,
+        depth: int = 4,
+        period: float = 1.0,
+        rank: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if modes < 2:
+            raise ValueError(f"modes must be at least 2, got {modes}")
+        if period < 1:
+            raise ValueError(f"period must be at least 1, got {period}")
+        if not 0 < rank <= 1:
+            raise ValueError(f"rank must be in (0, 1], got {rank}")
+        self.model = NeuralopFNO(
+            n_modes=(modes, modes),
+            in_channels=in_channels + 2,
+            out_channels=out_channels,
+            hidden_channels=width,
+            n_layers=depth,
+            positional_embedding=None,
+            factorization=None if rank == 1 else "tucker",
+            rank=rank,
+            conv_module=FourierConv,
+        )
+        for conv in self.model.fno_blocks.convs:
+            conv.period = period
+        self.register_state_dict_post_hook(drop_metadata)
+
+    def forward(self, a: Fields) -> Fields:
+        return self.model(self.with_coordinates(a))
+
+
+def drop_metadata(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
+    """Leave tensors only: neuraloperator adds its constructor's arguments, which ``weights_only=True`` refuses."""
+    state.pop("_metadata", None)
