@@ -52,7 +52,10 @@ class FourierConv(SpectralConv, Operator):
     """
 
     weight: Any
-    bias: Tensor | None
+    bias: Any
+    resolution_scaling_factor: Any
+    separable: bool
+    _contract: Any
     period: float = 1.0
 
     def forward(self, x: Fields, output_shape: tuple[int, int] | None = None) -> Fields:
@@ -70,7 +73,7 @@ class FourierConv(SpectralConv, Operator):
         (wx, to_x), (wy, to_y) = basis(points[0], kx), basis(points[1], ky)
         v = (x.float() * wx[:, None] * wy).to(to_x.dtype)
         v = torch.einsum("bchl,hk->bckl", v @ to_y.conj(), to_x.conj())
-        v = self._contract(v, self.weight[:, :, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop])
+        v = self._contract(v, self.weight[:, :, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop], self.separable)
 
         (_, at_x), (_, at_y) = basis(target[0], kx), basis(target[1], ky)
         at_y = at_y * torch.where(torch.arange(len(ky), device=x.device) > 0, 2, 1)  # k and -k, for a real field
