@@ -17,10 +17,19 @@ from pdebench_mano.regimes import TrainingRegime
 OPERATORS = {
     "mano": "pdebench_mano.mano:MANO",
     "fno": "baselines.fno:FNO",
+    "tfno": "baselines.tfno:TFNO",
+    "uno": "baselines.uno:UNO",
+    "vit": "baselines.vit:ViT",
+    "swin": "baselines.swin:Swin",
+    "unet": "baselines.unet:UNet",
+    "orthogonal-mlp": "pdebench_mano.orthogonal:GridMLP",
 }
 
 REGIMES = {
     "backprop": "pdebench_mano.regimes:Backprop",
+    "pepita": "pdebench_mano.regimes:Pepita",
+    "foton": "pdebench_mano.regimes:Foton",
+    "transported-foton": "pdebench_mano.regimes:TransportedFoton",
 }
 
 

@@ -1,0 +1,121 @@
+"""ViT operator: global attention between patches (Dosovitskiy et al. 2021, arXiv 2010.11929).
+
+What makes it an operator: patches are cut from a lattice of fixed physical spacing; positions enter attention as
+rotations by angles that are linear in the coordinates of patch centres (rotary embedding, Su et al. 2021, arXiv
+2104.09864, half of each head's channels for x and half for y), so there is no table of positions; and the decoder
+interpolates between patch centres, so that patches leave no seams, and adds the detail of each point's own features.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pdebench_mano.lattice import axis, interpolation, lattice_shape, resample
+from pdebench_mano.operator import Fields, Operator
+
+Tokens = Float[Tensor, "batch tokens channels"]
+
+
+def rotations(
+    positions: Float[Tensor, "tokens 2"], head_dim: int
+) -> tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]]:
+    """Cosines and sines of the rotary angles: frequencies from half a turn to eight turns over the domain."""
+    frequencies = torch.pi * torch.logspace(0, 4, head_dim // 4, base=2, device=positions.device, dtype=positions.dtype)
+    angles = (positions[:, :, None] * frequencies).flatten(1)
+    return angles.cos(), angles.sin()
+
+
+class Block(nn.Module):
+    """x += attention(norm(x)); x += mlp(norm(x))."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
+        hidden = round(mlp_ratio * width)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(self, x: Tokens, cos: Tensor, sin: Tensor) -> Tokens:
+        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v)
+        x = x + self.out(y.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.norm2(x))
+
+
+def rotate(x: Float[Tensor, "batch heads tokens channels"], cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate the channels in pairs."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
+
+
+class ViT(Operator):
+    """Vision transformer as an operator.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    width, depth, heads : int
+        Channels, number of blocks, attention heads; each head has a multiple of four channels.
+    mlp_ratio : float
+        Hidden channels of a block's MLP over `width`.
+    patch : int
+        Lattice points per patch side.
+    spacing : float or None
+        Distance of lattice points, as a length in the unit square; None puts patches on the data's own grid, where
+        their physical size changes with the resolution.
+
+    Raises
+    ------
+    ValueError
+        If `width` is not a multiple of 4·heads, or `patch` is below one.
+    """
+
+    paper = "Dosovitskiy et al. 2021, arXiv 2010.11929"
+    receptive_field = "global, by attention between patches"
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        width: int = 64,
+        depth: int = 4,
+        heads: int = 4,
+        mlp_ratio: float = 2.0,
+        patch: int = 1,
+        spacing: float | None = 1 / 16,
+    ) -> None:
+        super().__init__()
+        if width % (4 * heads):
+            raise ValueError(f"width must be a multiple of 4·heads = {4 * heads}, got {width}")
+        if patch < 1:
+            raise ValueError(f"patch must be at least 1, got {patch}")
+        self.heads, self.patch, self.spacing = heads, patch, spacing
+        self.lift = nn.Sequential(nn.Conv2d(in_channels + 2, width, 1), nn.GELU(), nn.Conv2d(width, width, 1))
+        self.embed = nn.Conv2d(width, width, patch, stride=patch)
+        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Sequential(nn.Conv2d(2 * width, width, 1), nn.GELU(), nn.Conv2d(width, out_channels, 1))
+
+    def forward(self, a: Fields) -> Fields:
+        points = self.lift(self.with_coordinates(a))
+        height, width = a.shape[-2:]
+        lattice = resample(points, lattice_shape((height, width), self.spacing, self.grid), self.grid)
+        rows, columns = (-n % self.patch for n in lattice.shape[-2:])
+        tokens = self.embed(F.pad(lattice, (0, columns, 0, rows), mode="replicate"))
+        x, y = (self.centres(n, a) for n in lattice.shape[-2:])
+        cos, sin = rotations(torch.cartesian_prod(x, y), points.shape[1] // self.heads)
+        z = tokens.flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            z = block(z, cos, sin)
+        z = self.norm(z).transpose(1, 2).unflatten(2, tokens.shape[-2:])
+        to_x, to_y = interpolation(axis(height, self.grid, a), x), interpolation(axis(width, self.grid, a), y)
+        return self.project(torch.cat([points, to_x @ z @ to_y.T], dim=1))
+
+    def centres(self, n: int, like: Tensor) -> Float[Tensor, " patches"]:
+        """Coordinates of the patch centres along an axis of `n` lattice points."""
+        x = axis(n, self.grid, like)
+        first = torch.arange(0, n, self.patch, device=like.device)
+        return (x[1] - x[0]) * (first + (self.patch - 1) / 2)
