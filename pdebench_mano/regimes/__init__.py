@@ -2,6 +2,20 @@
 
 from pdebench_mano.regimes.backprop import Backprop
 from pdebench_mano.regimes.base import TrainingRegime
+from pdebench_mano.regimes.foton import Foton
 from pdebench_mano.regimes.losses import LOSSES, Loss, cross_entropy, half_squared_error, relative_l2
+from pdebench_mano.regimes.pepita import Pepita
+from pdebench_mano.regimes.transported import TransportedFoton
 
-__all__ = ["LOSSES", "Backprop", "Loss", "TrainingRegime", "cross_entropy", "half_squared_error", "relative_l2"]
+__all__ = [
+    "LOSSES",
+    "Backprop",
+    "Foton",
+    "Loss",
+    "Pepita",
+    "TrainingRegime",
+    "TransportedFoton",
+    "cross_entropy",
+    "half_squared_error",
+    "relative_l2",
+]

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from pdebench_mano.operator import Fields
-from pdebench_mano.regimes.losses import Loss
+from pdebench_mano.regimes.base import retract_layers
+from pdebench_mano.regimes.losses import Inputs, Loss, Targets
 
 
 class Backprop:
@@ -14,14 +14,10 @@ class Backprop:
     def check(self, operator: nn.Module) -> None:
         pass
 
-    def gradients(self, operator: nn.Module, a: Fields, u: Fields, loss: Loss) -> Tensor:
+    def gradients(self, operator: nn.Module, a: Inputs, u: Targets, loss: Loss) -> Tensor:
         value = loss(operator(a), u)
         value.backward()
         return value.detach()
 
     def retract(self, operator: nn.Module) -> None:
-        """Orthogonal layers, where the operator has any, return to their constraint."""
-        for module in operator.modules():
-            retract = getattr(module, "retract", None)
-            if callable(retract):
-                retract()
+        retract_layers(operator)

@@ -4,8 +4,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from pdebench_mano.operator import Fields
-from pdebench_mano.regimes.losses import Loss
+from pdebench_mano.regimes.losses import Inputs, Loss, Targets
 
 
 class TrainingRegime(Protocol):
@@ -16,8 +15,25 @@ class TrainingRegime(Protocol):
     def check(self, operator: nn.Module) -> None:
         """Raise TypeError, saying what is missing, for an operator this regime cannot train."""
 
-    def gradients(self, operator: nn.Module, a: Fields, u: Fields, loss: Loss) -> Tensor:
-        """Fill `.grad` of every parameter of `operator` and return the loss, detached."""
+    def gradients(self, operator: nn.Module, a: Inputs, u: Targets, loss: Loss) -> Tensor:
+        """Add to `.grad` of every parameter, as ``backward()`` does, and return the loss, detached.
+
+        Parameters
+        ----------
+        operator : nn.Module
+            A plain operator, or a `NormalizedOperator` with `a` and `u` in physical units.
+        a, u : (batch, *shape) tensors
+            Inputs and targets.
+        loss : Loss
+        """
 
     def retract(self, operator: nn.Module) -> None:
         """Bring constrained parameters back onto their constraint, after the step."""
+
+
+def retract_layers(operator: nn.Module) -> None:
+    """Let every orthogonal layer of `operator`, if it has any, return to its constraint."""
+    for module in operator.modules():
+        retract = getattr(module, "retract", None)
+        if callable(retract):
+            retract()

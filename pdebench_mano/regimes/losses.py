@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 Batch = Float[Tensor, "batch *shape"]
+Inputs = Float[Tensor, "batch *inputs"]
+Targets = Float[Tensor, "batch *outputs"]
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,11 @@ def _norm(x: Batch) -> Float[Tensor, " batch"]:
     return torch.linalg.vector_norm(x.flatten(1), dim=1)
 
 
-def _rows(values: Float[Tensor, " batch"], like: Batch) -> Batch:
-    return values.reshape(-1, *(1,) * (like.ndim - 1))
-
-
 def _relative_l2_errors(y: Batch, t: Batch) -> Batch:
     distance = _norm(y - t)
     scale = distance * _norm(t)
-    return (y - t) / _rows(torch.where(scale > 0, scale, torch.ones_like(scale)), y)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return (y - t) / scale.reshape(-1, *(1,) * (y.ndim - 1))
 
 
 half_squared_error = Loss(

@@ -1,0 +1,73 @@
+"""What an orthogonal layer is: an isometry that knows its adjoint and its parameters' gradient.
+
+Forward-only regimes train chains of such layers without differentiating them: `lin`
+carries errors forward, `adj` undoes it, `param_grad` turns an error at the output
+and the input that caused it into an update.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Input = Float[Tensor, "batch inputs *grid"]
+Output = Float[Tensor, "batch outputs *grid"]
+
+
+class OrthogonalLayer(nn.Module):
+    """z ↦ L z + b, with L L* = I (or L* L = I, where it expands).
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Channels in and out; a layer that keeps the grid is an isometry point by point or mode by mode.
+    bias : bool
+        Whether a constant is added to each output channel.
+    constrained : bool
+        Whether `retract` brings the parameters back; if not, L starts orthogonal and is free to leave.
+    """
+
+    bias: Tensor | None
+
+    def __init__(self, in_features: int, out_features: int, bias: bool, constrained: bool) -> None:
+        super().__init__()
+        if min(in_features, out_features) < 1:
+            raise ValueError(f"a layer needs at least one channel in and out, got {in_features} → {out_features}")
+        self.in_features, self.out_features, self.constrained = in_features, out_features, constrained
+        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
+
+    def forward(self, z: Input) -> Output:
+        y = self.lin(z)
+        return y if self.bias is None else y + self.bias.reshape(-1, *(1,) * (z.ndim - 2))
+
+    def lin(self, z: Input) -> Output:
+        """L z, the linear part."""
+        raise NotImplementedError
+
+    def adj(self, v: Output) -> Input:
+        """L* v: ⟨L z, v⟩ = ⟨z, L* v⟩."""
+        raise NotImplementedError
+
+    def param_grad(self, delta: Output, z: Input) -> dict[str, Tensor]:
+        """Gradient of ⟨delta, L z + b⟩, summed over the batch, by each parameter's name."""
+        axes = [axis for axis in range(delta.ndim) if axis != 1]
+        return {} if self.bias is None else {"bias": delta.sum(axes)}
+
+    def retract(self) -> None:
+        """Bring the constrained parameters back onto the orthogonal matrices."""
+
+    def orthogonality_residual(self) -> float:
+        """Largest |σ² - 1| over the singular values σ of L."""
+        raise NotImplementedError
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "OrthogonalLayer":
+        """Converted to a finer type, the parameters are brought onto the constraint to its round-off."""
+        before = next(self.parameters()).dtype
+        super()._apply(fn, recurse)
+        if torch.finfo(next(self.parameters()).dtype).eps < torch.finfo(before).eps:
+            self.retract()
+        return self
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, constrained={self.constrained}"

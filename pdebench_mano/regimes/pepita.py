@@ -1,0 +1,64 @@
+"""PEPITA (Dellaferrera & Kreiman 2022, arXiv:2201.11665): a second forward pass, the error projected onto the input.
+
+    x̃ = x + e Fᵀ,   F fixed and random;   rerun → h̃;
+    G_l = (h_l - h̃_l)ᵀ h̃_{l-1} / B,   G_L = eᵀ h̃_{L-1} / B
+
+with eᵢ = ∂ℓᵢ/∂yᵢ. On fields F maps the channels of the output to those of the lift's input,
+the same at every point.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pdebench_mano.orthogonal import Chain
+from pdebench_mano.regimes.base import retract_layers
+from pdebench_mano.regimes.chains import accumulate, chain_of, encoded, last, loss_and_error
+from pdebench_mano.regimes.losses import Inputs, Loss, Targets
+
+
+class Pepita:
+    """Trains chains; they need not be orthogonal.
+
+    Parameters
+    ----------
+    scale : float
+        Standard deviation of the entries of F, in units of 1/√(features of the lift's input).
+    seed : int
+        Of F, which is a function of it and of the chain's widths alone.
+    """
+
+    name = "pepita"
+
+    def __init__(self, scale: float = 0.1, seed: int = 0) -> None:
+        if not scale > 0:
+            raise ValueError(f"scale must be positive, got {scale}")
+        self.scale, self.seed = scale, seed
+
+    def projection(self, chain: Chain) -> Tensor:
+        """F (features in, features out), on the chain's device."""
+        shape = chain.lift.in_features, chain.head.out_features
+        f = torch.randn(shape, generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64)
+        return (self.scale / math.sqrt(shape[0]) * f).to(next(chain.parameters()))
+
+    def check(self, operator: nn.Module) -> None:
+        chain_of(operator, self.name)
+
+    @torch.no_grad()
+    def gradients(self, operator: nn.Module, a: Inputs, u: Targets, loss: Loss) -> Tensor:
+        chain = chain_of(operator, self.name)
+        x = encoded(operator, a)
+        value, e = loss_and_error(operator, chain, last(chain.states(x)), x, u, loss)
+        states = chain.states(x)
+        z = next(states)
+        z = z + torch.einsum("io,bo...->bi...", self.projection(chain), e)
+        for layer in chain.layers[:-1]:
+            h = chain.phi(layer(z))
+            accumulate(layer, next(states) - h, z)
+            z = h
+        accumulate(chain.head, e, z)
+        return value
+
+    def retract(self, operator: nn.Module) -> None:
+        retract_layers(operator)

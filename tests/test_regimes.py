@@ -1,0 +1,194 @@
+"""Forward-only regimes against the published rule, against backpropagation, and against themselves."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pdebench_mano.operator import NormalizedOperator, Normalizer
+from pdebench_mano.orthogonal import GridMLP, OrthogonalMLP
+from pdebench_mano.regimes import (
+    LOSSES,
+    Backprop,
+    Foton,
+    Pepita,
+    TransportedFoton,
+    cross_entropy,
+    half_squared_error,
+)
+
+LOSS = {"MSE": half_squared_error, "CE": cross_entropy}
+
+
+def gradients(regime, operator, a, u, loss=half_squared_error):
+    operator.zero_grad()
+    regime.check(operator)
+    value = regime.gradients(operator, a, u, loss)
+    return value, {name: p.grad.clone() for name, p in operator.named_parameters()}
+
+
+def linear_chain(widths, **args):
+    torch.manual_seed(0)
+    mlp = OrthogonalMLP(widths, "identity", **args).double()
+    return mlp, torch.randn(7, widths[0]).double(), torch.randn(7, widths[-1]).double()
+
+
+def assert_equals_backprop(regime, operator, a, u, loss=half_squared_error, tolerance=1e-12):
+    value, got = gradients(regime, operator, a, u, loss)
+    exact_value, exact = gradients(Backprop(), operator, a, u, loss)
+    torch.testing.assert_close(value, exact_value)
+    for name, g in exact.items():
+        cosine = torch.sum(got[name] * g) / got[name].norm() / g.norm()
+        assert cosine >= 1 - tolerance, name
+        assert got[name].norm() / g.norm() == pytest.approx(1, abs=100 * tolerance), name
+
+
+@pytest.mark.parametrize("lockstep", [True, False])
+@pytest.mark.parametrize("case", range(5))
+def test_foton_gives_the_published_updates(golden, case, lockstep):
+    with np.load(golden / "foton_updates.npz") as file:
+        reference = {key.split("/")[1]: file[key] for key in file.files if key.startswith(f"case{case}/")}
+    config = json.loads(str(reference.pop("config")))
+    tensors = {key: torch.from_numpy(value) for key, value in reference.items()}
+    mlp = OrthogonalMLP(config["widths"], config["activation"]).double()
+    with torch.no_grad():
+        for layer, weight in enumerate(mlp.weights):
+            weight.copy_(tensors[f"weight{layer}"])
+    torch.testing.assert_close(mlp(tensors["input"]), tensors["output"], rtol=0, atol=1e-12)
+    regime = Foton(inject="input", lockstep=lockstep)
+    regime.gradients(mlp, tensors["input"], tensors["target"], LOSS[config["error"]])
+    for layer, weight in enumerate(mlp.weights):
+        torch.testing.assert_close(weight.grad, tensors[f"update{layer}"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("regime", [Foton(inject="input"), Foton(), Foton(eta=0.1), TransportedFoton()])
+@pytest.mark.parametrize("depth", [2, 10, 50])
+@pytest.mark.parametrize("widths", [(12, 12, 5), (20, 9, 4), (12, 12, 30)], ids=["square", "contracting", "wide-head"])
+def test_linear_chains_get_the_exact_gradient(regime, depth, widths):
+    first, hidden, last = widths
+    mlp, a, u = linear_chain([first, *[hidden] * (depth - 1), last], bias=True)
+    assert_equals_backprop(regime, mlp, a, u)
+
+
+@pytest.mark.parametrize("regime", [Foton(), TransportedFoton()])
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=list(LOSSES))
+def test_expanding_lift_is_exact_with_latent_injection(regime, loss):
+    mlp, a, u = linear_chain([3, *[16] * 9, 5])
+    assert_equals_backprop(regime, mlp, a, u.softmax(1), loss)
+
+
+def test_error_injected_before_an_expanding_lift_does_not_survive_it():
+    mlp, a, u = linear_chain([3, *[16] * 9, 5])
+    mlp.zero_grad()
+    Foton(inject="input").gradients(mlp, a, u, half_squared_error)
+    got = mlp.weights[1].grad.clone()
+    _, exact = gradients(Backprop(), mlp, a, u)
+    assert torch.cosine_similarity(got.flatten(), exact["blocks.0.weight"].flatten(), dim=0) < 0.9
+
+
+@pytest.mark.parametrize("regime", [Foton(), TransportedFoton()])
+@pytest.mark.parametrize("loss", ["half_squared_error", "relative_l2"])
+def test_normalised_operator_gets_the_gradient_of_the_physical_loss(regime, loss):
+    torch.manual_seed(1)
+    chain = GridMLP(2, 1, resolution=4, width=10, depth=5, activation="identity").double()
+    normalizers = [Normalizer(torch.rand(n).double(), 3 + torch.rand(n).double()) for n in (2, 1)]
+    operator = NormalizedOperator(chain, *normalizers)
+    a, u = torch.randn(6, 2, 4, 4).double(), torch.randn(6, 1, 4, 4).double()
+    assert_equals_backprop(regime, operator, a, u, LOSSES[loss])
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
+def test_transported_foton_tends_to_the_derivative_of_its_own_activation(activation):
+    """As η → 0, δ_l = φ'(a_l) (L_D ⋯ L_{l+1})* e, here formed from the network's stored states."""
+    torch.manual_seed(2)
+    mlp = OrthogonalMLP([8, 8, 8, 8, 3], activation).double()
+    a, u = torch.randn(5, 8).double(), torch.randn(5, 3).double()
+    _, got = gradients(TransportedFoton(eta=1e-4), mlp, a, u)
+    states = [s.detach() for s in mlp.states(a)]
+    weights = [w.detach() for w in mlp.weights]
+    r = states[-1] - u
+    for layer in (3, 2, 1, 0):
+        activity = (states[layer] @ weights[layer].mT).requires_grad_()
+        slope = torch.autograd.grad(mlp.phi(activity).sum(), activity)[0] if layer < 3 else 1.0
+        expected = (slope * r).mT @ states[layer] / len(a)
+        name = [name for name, _ in mlp.named_parameters()][layer]
+        torch.testing.assert_close(got[name], expected, rtol=1e-3, atol=1e-4)
+        r = r @ weights[layer]
+
+
+def test_pepita_follows_its_formula():
+    torch.manual_seed(3)
+    mlp = OrthogonalMLP([6, 7, 5, 4], "tanh").double()
+    a, u = torch.randn(3, 6).double(), torch.randn(3, 4).double()
+    regime = Pepita(scale=0.3)
+    _, got = gradients(regime, mlp, a, u)
+    clean = [s.detach() for s in mlp.states(a)]
+    e = clean[-1] - u
+    modulated = [s.detach() for s in mlp.states(a + e @ regime.projection(mlp).mT)]
+    expected = [(clean[i + 1] - modulated[i + 1]).mT @ modulated[i] / 3 for i in range(2)] + [e.mT @ modulated[2] / 3]
+    for g, reference in zip(got.values(), expected, strict=True):
+        torch.testing.assert_close(g, reference)
+    assert torch.equal(Pepita(scale=0.3).projection(mlp), regime.projection(mlp))
+
+
+@pytest.mark.parametrize("inject", ["latent", "input"])
+def test_lockstep_equals_stored_to_the_last_bit(inject):
+    torch.manual_seed(4)
+    mlp = OrthogonalMLP([16, *[12] * 20, 4], "gelu", bias=True)
+    a, u = torch.randn(9, 16), torch.randn(9, 4)
+    _, lockstep = gradients(Foton(inject), mlp, a, u)
+    _, stored = gradients(Foton(inject, lockstep=False), mlp, a, u)
+    assert all(torch.equal(lockstep[name], stored[name]) for name in stored)
+
+
+@pytest.mark.parametrize("regime", [Foton(), Foton(lockstep=False), TransportedFoton(), Pepita()])
+def test_forward_only_regimes_build_no_graph_and_accumulate(regime, monkeypatch):
+    mlp = OrthogonalMLP([6, 6, 6, 3])
+    a, u = torch.randn(4, 6), torch.randn(4, 3)
+    modes = []
+    states = mlp.states
+    monkeypatch.setattr(mlp, "states", lambda a: modes.append(torch.is_grad_enabled()) or states(a))
+    value, once = gradients(regime, mlp, a, u)
+    assert not value.requires_grad
+    assert modes
+    assert not any(modes)
+    regime.gradients(mlp, a, u, half_squared_error)
+    for name, p in mlp.named_parameters():
+        torch.testing.assert_close(p.grad, 2 * once[name])
+
+
+def test_regimes_refuse_what_they_cannot_train():
+    transformer = torch.nn.TransformerEncoderLayer(8, 2, batch_first=True)
+    for regime in (Foton(), TransportedFoton(), Pepita()):
+        with pytest.raises(TypeError, match=f"{regime.name} cannot train TransformerEncoderLayer: .*attention"):
+            regime.check(transformer)
+    expanding_lift = OrthogonalMLP([4, 8, 8, 2])
+    Foton().check(expanding_lift)
+    TransportedFoton().check(expanding_lift)
+    with pytest.raises(TypeError, match="lift expands, 4 → 8"):
+        Foton(inject="input").check(expanding_lift)
+    for regime in (Foton(), TransportedFoton()):
+        with pytest.raises(TypeError, match=r"blocks\.0 expands, 8 → 16"):
+            regime.check(OrthogonalMLP([8, 8, 16, 2]))
+        with pytest.raises(TypeError, match=r"blocks\.0 is not constrained"):
+            regime.check(OrthogonalMLP([8, 8, 8, 2], constrained=False))
+    chain = OrthogonalMLP([8, 8, 8, 2])
+    chain.blocks.append(torch.nn.LayerNorm(8))
+    with pytest.raises(TypeError, match=r"blocks\.1 is a LayerNorm"):
+        Foton().check(chain)
+    Backprop().check(transformer)
+
+
+@pytest.mark.parametrize("arguments", [{"eta": 0.0}, {"inject": "middle"}])
+def test_foton_names_a_bad_argument(arguments):
+    with pytest.raises(Exception, match=next(iter(arguments))):
+        Foton(**arguments)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=list(LOSSES))
+def test_losses_state_their_own_derivative(loss):
+    y = torch.randn(5, 3, 4, dtype=torch.float64, requires_grad=True)
+    t = torch.rand(5, 3, 4, dtype=torch.float64).softmax(1)
+    (exact,) = torch.autograd.grad(loss(y, t), y)
+    torch.testing.assert_close(loss.errors(y, t) / 5, exact)
