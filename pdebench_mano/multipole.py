@@ -1,0 +1,117 @@
+"""Multipole attention (Colagrande et al. 2025, arXiv 2507.02748): windowed attention on a pyramid of grids.
+
+With window k, rate r and L levels, on x₀ = x,
+
+    x_{l+1} = D x_l                    restriction, shared by the levels
+    y_l     = A x_l                    windowed attention, shared by the levels
+    z_{L-1} = y_{L-1}
+    z_l     = y_l + U z_{l+1}/(L-1-l)  prolongation, shared by the levels
+
+and z₀ is the result. LayerNorms, qkv and the output projection act point by point, so they
+commute with windowing: they are applied once per grid point, not once per window as in the
+published code. Where that code is undefined, here windows also stand flush with the far edge
+(`kernels.windows`), and grids are padded by their edge values to a multiple of r before D, and
+cropped after U.
+"""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from pdebench_mano.kernels import window_attention
+
+Field = Float[Tensor, "batch height width channels"]
+
+
+class MultipoleAttention(nn.Module):
+    """x ↦ z₀ on (batch, height, width, channels), for any grid.
+
+    Parameters
+    ----------
+    channels, heads, head_dim : int
+        Width of the field; number and width of the attention heads.
+    window, stride : int
+        Windows are window × window points, every `stride` ≤ `window` points.
+    rate : int
+        Ratio of the spacings of two levels, at least 2.
+    levels : int, optional
+        Number of levels, as far as the coarsest grid still holds a window; by default that many.
+    sampling : {"conv", "avg_pool"}
+        D and U: learned r × r convolutions of stride r without bias, or averages and nearest neighbours.
+
+    Raises
+    ------
+    ValueError
+        For sizes that are not positive, stride > window, rate < 2, or another `sampling`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        head_dim: int,
+        window: int,
+        stride: int,
+        rate: int,
+        levels: int | None = None,
+        sampling: Literal["conv", "avg_pool"] = "conv",
+    ) -> None:
+        super().__init__()
+        sizes = {"channels": channels, "heads": heads, "head_dim": head_dim, "window": window, "stride": stride}
+        for name, value in (sizes if levels is None else sizes | {"levels": levels}).items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if stride > window:
+            raise ValueError(
+                f"stride must be at most the window, {window}, so that every point is attended; got {stride}"
+            )
+        if rate < 2:
+            raise ValueError(f"rate must be at least 2, got {rate}")
+        if sampling not in ("conv", "avg_pool"):
+            raise ValueError(f"sampling must be 'conv' or 'avg_pool', got {sampling!r}")
+        self.heads, self.window, self.stride, self.rate, self.levels = heads, window, stride, rate, levels
+        self.window_norm, self.norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * heads * head_dim, bias=False)
+        self.out = nn.Linear(heads * head_dim, channels)
+        self.down: nn.Module
+        self.up: nn.Module
+        if sampling == "conv":
+            self.down = nn.Conv2d(channels, channels, rate, stride=rate, bias=False)
+            self.up = nn.ConvTranspose2d(channels, channels, rate, stride=rate, bias=False)
+        else:
+            self.down, self.up = nn.AvgPool2d(rate), nn.Upsample(scale_factor=rate, mode="nearest")
+
+    def depth(self, height: int, width: int) -> int:
+        """Number of levels on a grid: L = max(1, 1 + ⌊log_r(min(height, width)/k)⌋), or fewer if so asked."""
+        levels, coarsest = 1, self.window * self.rate
+        while coarsest <= min(height, width):
+            levels, coarsest = levels + 1, coarsest * self.rate
+        return min(levels, self.levels or levels)
+
+    def restrict(self, x: Field) -> Float[Tensor, "batch coarse_height coarse_width channels"]:
+        """D: onto the next coarser grid."""
+        h, w = x.shape[1:3]
+        x = x.permute(0, 3, 1, 2)
+        if h % self.rate or w % self.rate:
+            x = pad(x, (0, -w % self.rate, 0, -h % self.rate), mode="replicate")
+        return self.down(x).permute(0, 2, 3, 1)
+
+    def prolong(self, z: Field, shape: tuple[int, int]) -> Float[Tensor, "batch {shape[0]} {shape[1]} channels"]:
+        """U: onto the next finer grid, of `shape`."""
+        return self.up(z.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)[:, : shape[0], : shape[1]]
+
+    def attend(self, x: Field) -> Field:
+        """A: attention inside every window of one level."""
+        qkv = self.qkv(self.norm(self.window_norm(x)))
+        return self.out(window_attention(qkv, self.heads, self.window, self.stride))
+
+    def forward(self, x: Field) -> Field:
+        pyramid = [x]
+        for _ in range(self.depth(*x.shape[1:3]) - 1):
+            pyramid.append(self.restrict(pyramid[-1]))
+        z = self.attend(pyramid.pop())
+        for distance, finer in enumerate(reversed(pyramid), start=1):
+            z = self.attend(finer) + self.prolong(z, (finer.shape[1], finer.shape[2])) / distance
+        return z
