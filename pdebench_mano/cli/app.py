@@ -21,7 +21,7 @@ def key_values(items: list[str] | None, what: str) -> dict[str, Any]:
     Values are Python literals where they parse as such, else strings.
     """
     arguments: dict[str, Any] = {}
-    for word in (word for item in items or [] for word in item.split()):
+    for word in items or []:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier():
             raise ValueError(f"{what} must be key=value, got {word!r}")
@@ -40,12 +40,27 @@ def integers(text: str, what: str) -> list[int]:
         raise ValueError(f"{what} must be integers separated by commas, got {text!r}") from None
 
 
+def repeat_options(words: list[str]) -> list[str]:
+    """``--law-args sigma=1.5 tau=3`` → ``--law-args sigma=1.5 --law-args tau=3``, as the parser wants it."""
+    result: list[str] = []
+    option = None
+    for word in words:
+        if word.startswith("-"):
+            option = word if word.endswith("-args") else None
+            result.append(word)
+        elif option and "=" in word:
+            result += [word] if result[-1] == option else [option, word]
+        else:
+            result.append(word)
+    return result
+
+
 def main() -> None:
     """Entry point of ``pdebench-mano``."""
     for name in COMMANDS:
         importlib.import_module(f"pdebench_mano.cli.{name}")
     try:
-        status = app(standalone_mode=False)
+        status = app(repeat_options(sys.argv[1:]), standalone_mode=False)
     except click.ClickException as error:
         _fail(error.format_message())
     except (ValueError, TypeError, OSError) as error:

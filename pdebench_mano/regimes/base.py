@@ -1,12 +1,13 @@
 """What a training regime is: a rule that fills `.grad`."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from pdebench_mano.regimes.losses import Inputs, Loss, Targets
 
 
+@runtime_checkable
 class TrainingRegime(Protocol):
     """One loop serves every regime: gradients → optimizer.step → retract."""
 

@@ -1,0 +1,132 @@
+"""A dataset file as PyTorch sees it: one split, at one resolution, by exact stride."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data_gen.storage import exact_stride, read_info
+
+Sample = tuple[Float[Tensor, "1 height width"], Float[Tensor, "1 height width"]]
+
+
+class DarcyDataset(Dataset[Sample]):
+    """Pairs (coefficient a, solution u), each (1, height, width) float32 in physical units.
+
+    Fields are read from the file when asked for; a split that fits `cache_bytes` at the
+    chosen resolution is read once and kept, a larger one is never held in memory.
+
+    Parameters
+    ----------
+    path : path
+        A file of the suite's schema (see `data_gen.storage`).
+    split : {"train", "val", "test"}, optional
+        Which samples; all of them by default.
+    resolution : int, optional
+        Points along the first axis, reached by an exact stride of the stored grid; the
+        stored resolution by default.
+    indices : sequence of int, optional
+        Positions within the split to keep.
+    cache_bytes : int
+        Largest split, in bytes at the chosen resolution, that is kept in memory.
+
+    Attributes
+    ----------
+    info : DatasetInfo
+    resolution : int
+    shape : (int, int)
+    grid : {"vertices", "left"}
+    source : float or None
+        The constant source f, None where it is unknown or varies.
+    samples : (len,) int array
+        Position of each sample in the file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing or not of the schema, has no such split, or if the resolution
+        is no exact stride (the message lists those that are).
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        split: str | None = None,
+        resolution: int | None = None,
+        *,
+        indices: Any = None,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        self.info = read_info(path)
+        self.path, self.split, self.grid, self.source = Path(path), split, self.info.grid, self.info.source
+        if split is not None and split not in self.info.splits:
+            held = ", ".join(self.info.splits) or "none"
+            raise ValueError(f"split {split!r} is not in {path}; its splits are: {held}")
+        samples = np.arange(self.info.samples) if split is None else np.asarray(self.info.splits[split])
+        self.samples = samples if indices is None else samples[np.asarray(indices, dtype=int)]
+        self.resolution = resolution or self.info.shape[0]
+        self.stride = exact_stride(self.info.shape[0], self.resolution, self.grid)
+        self.shape = tuple(len(range(0, n, self.stride)) for n in self.info.shape)
+        if self.grid == "vertices" and (self.info.shape[1] - 1) % self.stride:
+            raise ValueError(
+                f"resolution {self.resolution} strides {self.info.shape[0]} points by {self.stride}, "
+                f"which does not reach both ends of the other axis, {self.info.shape[1]} points"
+            )
+        size = len(self.samples) * self.shape[0] * self.shape[1] * 2 * 4
+        self._cache = torch.empty(len(self.samples), 2, *self.shape) if size <= cache_bytes else None
+        self._held = np.zeros(len(self.samples), dtype=bool)
+        self._file: tuple[int, h5py.File] | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.__getitems__([range(len(self))[index]])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[Sample]:
+        a, u = self.batch(indices)
+        return list(zip(a, u, strict=True))
+
+    def batch(
+        self, indices: Any
+    ) -> tuple[Float[Tensor, "batch 1 height width"], Float[Tensor, "batch 1 height width"]]:
+        """The samples at `indices`, stacked."""
+        indices = np.asarray(indices, dtype=int)
+        if self._cache is None:
+            fields = self._read(indices)
+        else:
+            missing = indices[~self._held[indices]]
+            if len(missing):
+                self._cache[missing] = self._read(missing)
+                self._held[missing] = True
+            fields = self._cache[indices]
+        return fields[:, :1], fields[:, 1:]
+
+    def _read(self, indices: np.ndarray) -> Float[Tensor, "batch 2 height width"]:
+        file = self._open()
+        fields = np.empty((len(indices), 2, *self.shape), np.float32)
+        for row, sample in enumerate(self.samples[indices]):
+            fields[row, 0] = file["nu"][sample][:: self.stride, :: self.stride]
+            fields[row, 1] = file["tensor"][sample, 0][:: self.stride, :: self.stride]
+        if not np.isfinite(fields).all():
+            bad = self.samples[indices][~np.isfinite(fields).all((1, 2, 3))]
+            raise ValueError(f"{self.path} holds values that are not finite in sample {bad[0]}")
+        if self.info.attributes.get("coefficient") == "physical" and (fields[:, 0] <= 0).any():
+            bad = self.samples[indices][(fields[:, 0] <= 0).any((1, 2))]
+            raise ValueError(f"{self.path} holds a coefficient that is not positive in sample {bad[0]}")
+        return torch.from_numpy(fields)
+
+    def _open(self) -> h5py.File:
+        """The file, opened once in each process: an HDF5 handle does not survive a fork."""
+        if self._file is None or self._file[0] != os.getpid():
+            self._file = os.getpid(), h5py.File(self.path, "r")
+        return self._file[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_file": None}

@@ -1,0 +1,249 @@
+"""A run: one operator trained once, kept in a folder with everything needed to load it again.
+
+config.json      what was asked for, and the data it was trained on
+checkpoint.pt    where training stands; the same call goes on from here
+best.pt          weights of the best epoch on the validation samples
+history.csv      one row per epoch
+summary.json     written last: a run that has it is complete
+"""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.distributed as dist
+from pydantic import Field, ValidationError
+
+from pdebench_mano.data import DarcyDataset
+from pdebench_mano.operator import Grid, NormalizedOperator, Normalizer
+from pdebench_mano.registry import build_operator, build_regime
+from pdebench_mano.training import History, Training, fit, normalized
+
+VALIDATION_SEED = 0
+
+
+class RunConfig(Training):
+    """What to train, on what and how; beside the options of `Training`:
+
+    Attributes
+    ----------
+    operator, regime : str
+        Registered names, or ``module:Class`` or ``file.py:Class``.
+    operator_args, regime_args : dict
+    data : str
+        Dataset file.
+    resolution : int or list of int, optional
+        Training resolution, an exact stride of the stored one, which is the default. Several: every step
+        draws one of them, and the first is the one validated at.
+    validation : float
+        Fraction of the training samples set aside for choosing the epoch, where the file has no ``val``
+        split. The same samples for every operator and seed.
+    """
+
+    operator: str
+    operator_args: dict[str, Any] = {}
+    regime: str = "backprop"
+    regime_args: dict[str, Any] = {}
+    data: str
+    resolution: int | list[int] | None = None
+    validation: float = Field(0.1, gt=0, lt=1)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The part that `fit` takes."""
+        return self.model_dump(include=set(Training.model_fields))
+
+
+def train(config: RunConfig, out: str | Path, *, device: str | None = None, progress: bool = False) -> History:
+    """Train as `config` says into the folder `out`; go on if it is unfinished, return at once if it is complete.
+
+    Raises
+    ------
+    ValueError
+        For bad input, or if `out` holds something else or a run of another configuration.
+    """
+    out = Path(out)
+    datasets, validation = training_data(config)
+    description = {
+        "config": config.model_dump(),
+        "data": {
+            "digest": datasets[0].info.digest,
+            "grid": datasets[0].grid,
+            "resolution": datasets[0].resolution,
+            "channels": [1, 1],
+        },
+        "environment": environment(),
+    }
+    _claim(out, description)
+    if (out / "summary.json").exists():
+        return _read_history(out)
+    with _processes() as rank, torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        inner = build_operator(config.operator, 1, 1, **config.operator_args)
+        regime = build_regime(config.regime, **config.regime_args)
+        regime.check(inner)
+        operator = normalized(inner, datasets[0], datasets[0].grid)
+        if rank == 0:
+            out.mkdir(parents=True, exist_ok=True)
+            if not (out / "config.json").exists():
+                _write(out / "config.json", json.dumps(description, indent=2))
+        device = f"cuda:{os.environ['LOCAL_RANK']}" if dist.is_initialized() and torch.cuda.is_available() else device
+        history = fit(
+            operator,
+            regime,
+            datasets,
+            validation=validation,
+            out=out,
+            device=device,
+            progress=progress,
+            **config.training,
+        )
+        if rank == 0:
+            _write(out / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
+            _write(out / "summary.json", json.dumps(_summary(operator, history), indent=2))
+    return history
+
+
+def load(run: str | Path, *, device: str | None = None) -> NormalizedOperator:
+    """The trained operator of a run folder: ``load(run).predict(a)`` maps physical to physical fields.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder holds no run, or one without trained weights yet.
+    """
+    run = Path(run)
+    config, data = read_config(run), _read_description(run)["data"]
+    if not (run / "best.pt").exists():
+        raise ValueError(f"{run} has no trained weights yet; the same train command again goes on with it")
+    channels = data["channels"]
+    with torch.random.fork_rng():
+        inner = build_operator(config.operator, *channels, **config.operator_args)
+    operator = NormalizedOperator(
+        inner, Normalizer.identity(channels[0]), Normalizer.identity(channels[1]), data["grid"]
+    )
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    operator.load_state_dict(torch.load(run / "best.pt", weights_only=True, map_location="cpu")["operator"])
+    return operator.to(device).eval()
+
+
+def read_config(run: str | Path) -> RunConfig:
+    """The configuration a run folder was made with."""
+    return parse_config(_read_description(Path(run))["config"])
+
+
+def parse_config(fields: dict[str, Any]) -> RunConfig:
+    """Validate a configuration; the first problem becomes one line."""
+    try:
+        return RunConfig(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{name}={first['input']!r}: {first['msg']}") from None
+
+
+def training_resolution(run: str | Path) -> int:
+    """The resolution a run was trained at."""
+    return int(_read_description(Path(run))["data"]["resolution"])
+
+
+def training_data(config: RunConfig) -> tuple[list[DarcyDataset], DarcyDataset]:
+    """Training sets, one per resolution, and the validation set."""
+    resolutions = config.resolution if isinstance(config.resolution, list) else [config.resolution]
+    whole = DarcyDataset(config.data)
+    split = "train" if "train" in whole.info.splits else None
+    if "val" in whole.info.splits:
+        sets = [DarcyDataset(config.data, split, each) for each in resolutions]
+        return sets, DarcyDataset(config.data, "val", resolutions[0])
+    count = len(DarcyDataset(config.data, split))
+    held = max(1, round(config.validation * count))
+    if held >= count:
+        raise ValueError(f"data={config.data}: {count} samples leave none to train on beside the validation samples")
+    order = np.random.default_rng(VALIDATION_SEED).permutation(count)
+    sets = [DarcyDataset(config.data, split, each, indices=np.sort(order[held:])) for each in resolutions]
+    return sets, DarcyDataset(config.data, split, resolutions[0], indices=np.sort(order[:held]))
+
+
+def environment() -> dict[str, str]:
+    """Versions and hardware, as records and runs state them."""
+    packages = ("pdebench-mano", "torch", "numpy", "scipy", "neuraloperator", "transformers")
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except ModuleNotFoundError:
+            found[package] = "not installed as a package"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {"python": platform.python_version(), "device": device, **found}
+
+
+def grid_of(run: str | Path) -> Grid:
+    """The kind of grid a run was trained on."""
+    return _read_description(Path(run))["data"]["grid"]
+
+
+def _read_description(run: Path) -> dict[str, Any]:
+    try:
+        return json.loads((run / "config.json").read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{run} is not a run folder: it has no config.json") from None
+
+
+def _read_history(out: Path) -> History:
+    summary = json.loads((out / "summary.json").read_text())
+    rows = pd.read_csv(out / "history.csv").to_dict("records")
+    return History(
+        [{str(k): v for k, v in row.items()} for row in rows], summary["best_epoch"], summary["best_validation"]
+    )
+
+
+def _summary(operator: torch.nn.Module, history: History) -> dict[str, Any]:
+    parameters = sum(p.numel() * (2 if p.is_complex() else 1) for p in operator.parameters())
+    return {
+        "parameters": parameters,
+        "best_epoch": history.best_epoch,
+        "best_validation": history.best_validation,
+        "seconds": history.seconds,
+    }
+
+
+def _claim(out: Path, description: dict[str, Any]) -> None:
+    """Refuse a path that holds anything but an earlier state of this very run."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / "config.json").exists():
+        raise ValueError(f"out={out} holds something that is no run; choose a new folder")
+    old = _read_description(out)
+    before, now = (each["config"] | {"data": each["data"]["digest"]} for each in (old, description))
+    changed = [f"{key} is {before.get(key)!r} there, {now[key]!r} here" for key in now if before.get(key) != now[key]]
+    if changed:
+        raise ValueError(f"out={out} holds a run of another configuration: {'; '.join(changed)}")
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+@contextmanager
+def _processes() -> Iterator[int]:
+    """This process's rank; under ``torchrun``, within a process group."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield dist.get_rank() if dist.is_initialized() else 0
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield dist.get_rank()
+    finally:
+        dist.destroy_process_group()

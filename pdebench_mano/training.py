@@ -1,0 +1,484 @@
+"""The one training loop: gradients → optimizer step → retraction, whatever the regime.
+
+Everything random in a step (which samples, which resolution, which symmetry) is drawn
+from (seed, epoch, step) alone, and the learning rate is a function of the fraction of
+training done. So a checkpoint of weights, optimizer state and position is enough to
+resume bit for bit, and any number of processes draws the same batches.
+
+Under ``torchrun`` each process takes its share of every batch and the gradients are
+added up, which serves every regime, also those that never call autograd.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
+
+from pdebench_mano.metrics import relative_l2
+from pdebench_mano.operator import Fields, Grid, NormalizedOperator, Normalizer
+from pdebench_mano.regimes import LOSSES, Loss, TrainingRegime
+
+Data = Dataset[Any] | Sequence[Dataset[Any]]
+
+
+class Training(BaseModel):
+    """Options of `fit`; an unknown name or a value out of range is an error.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the training samples.
+    seconds : float, optional
+        Training time instead of a number of epochs, validation and checkpoints not counted.
+    batch_size : int
+        Samples in one step, over all processes.
+    lr, weight_decay : float
+        Of AdamW (Loshchilov & Hutter 2019).
+    schedule : {"cosine", "one-cycle", "constant"}
+        Learning rate over training: half a cosine down to zero; or a rise over the first fifth
+        and a cosine down (Smith & Topin 2018); or none.
+    seed : int
+        Of batches, symmetries and dropout.
+    loss : str
+        Name of a loss in `pdebench_mano.regimes`, on physical fields.
+    clip_norm : float, optional
+        Largest norm of the gradient.
+    ema : float
+        Decay of an exponential moving average of the weights, which then is what is validated and
+        kept; 0 for none.
+    symmetries : bool
+        Augment by random symmetries of the square: all eight on vertices; on a left grid, which
+        reflections shift by a cell, only the transposition.
+    precision : {"float32", "bfloat16"}
+        ``bfloat16`` runs the regime under autocast.
+    compile : bool
+        Compile the operator with `torch.compile`.
+    checkpoint_seconds : float
+        Longest time between checkpoints within an epoch; each epoch ends with one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(24, ge=1)
+    seconds: float | None = Field(None, gt=0)
+    batch_size: int = Field(16, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
+    seed: int = Field(0, ge=0)
+    loss: str = Field("relative_l2", pattern="^(" + "|".join(LOSSES) + ")$")
+    clip_norm: float | None = Field(None, gt=0)
+    ema: float = Field(0.0, ge=0, lt=1)
+    symmetries: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+    checkpoint_seconds: float = Field(30.0, ge=0)
+
+
+@dataclass
+class History:
+    """What happened during training, epoch by epoch.
+
+    Attributes
+    ----------
+    epochs : list of dict
+        ``epoch``, ``loss`` (training mean), ``validation`` (mean relative L2, where there is a
+        validation set), ``lr``, ``seconds`` of training so far.
+    best_epoch : int
+        Epoch whose weights were kept.
+    best_validation : float
+    """
+
+    epochs: list[dict[str, int | float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_validation: float = math.inf
+
+    @property
+    def seconds(self) -> float:
+        """Training time, validation and checkpoints not counted."""
+        return self.epochs[-1]["seconds"] if self.epochs else 0.0
+
+
+def fit(
+    operator: nn.Module,
+    regime: TrainingRegime,
+    data: Data,
+    *,
+    validation: Dataset[Any] | None = None,
+    out: str | Path | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> History:
+    """Train `operator` in place and leave it with the weights of its best epoch.
+
+    Parameters
+    ----------
+    operator : nn.Module
+        Usually a `NormalizedOperator`, see `normalized`.
+    regime : TrainingRegime
+        Fills the gradients.
+    data : dataset of pairs (a, u), or several
+        Several datasets hold the same samples at different resolutions; each step takes one of them.
+    validation : dataset, optional
+        The epoch with the lowest mean relative L2 on it is kept; without one, the last epoch is.
+    out : path, optional
+        Folder for ``checkpoint.pt``, from which the same call goes on, and ``best.pt``.
+    device : optional
+        CUDA where there is one, else the CPU.
+    progress : bool
+        Show a progress bar on stderr.
+    **options
+        Fields of `Training`: ``epochs``, ``batch_size``, ``lr``, ``seed``, …
+
+    Raises
+    ------
+    TypeError
+        If the regime cannot train this operator.
+    ValueError
+        For a bad option, or if the loss stops being finite.
+    """
+    settings = Training(**options)
+    regime.check(operator)
+    datasets = [data] if isinstance(data, Dataset) else list(data)
+    if len({len(each) for each in datasets}) != 1 or len(datasets[0]) == 0:  # type: ignore[arg-type]
+        raise ValueError(f"data must hold the same samples, at least one: {[len(each) for each in datasets]}")  # type: ignore[arg-type]
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        loop = _Loop(operator.to(device), regime, datasets, validation, settings, device, Path(out) if out else None)
+        loop.run(progress)
+    return loop.history
+
+
+def normalized(operator: nn.Module, data: Dataset[Any], grid: Grid = "vertices") -> NormalizedOperator:
+    """Wrap `operator` between normalisers fitted on `data`, which must be the training split alone."""
+    parts = [range(start, min(start + 64, len(data))) for start in range(0, len(data), 64)]  # type: ignore[arg-type]
+    encoder = Normalizer.fit(fetch(data, part)[0] for part in parts)
+    decoder = Normalizer.fit(fetch(data, part)[1] for part in parts)
+    return NormalizedOperator(operator, encoder, decoder, grid)
+
+
+def fetch(data: Dataset[Any], indices: Sequence[int]) -> tuple[Fields, Fields]:
+    """The samples of `data` at `indices` as one batch."""
+    if hasattr(data, "batch"):
+        return data.batch(indices)
+    a, u = default_collate([data[int(index)] for index in indices])
+    return a, u
+
+
+@torch.no_grad()
+def validate(operator: nn.Module, data: Dataset[Any], device: torch.device, batch_size: int = 32) -> float:
+    """Mean over samples of the relative L2 error, computed in evaluation mode by all processes together."""
+    total = torch.zeros(2, dtype=torch.float64, device=device)
+    mode = operator.training
+    operator.eval()
+    for start in range(_rank() * batch_size, len(data), _world() * batch_size):  # type: ignore[arg-type]
+        a, u = fetch(data, range(start, min(start + batch_size, len(data))))  # type: ignore[arg-type]
+        errors = relative_l2(operator(a.to(device)), u.to(device))
+        total += torch.stack([errors.double().sum(), torch.tensor(len(errors), device=device)])
+    operator.train(mode)
+    _sum(total)
+    return (total[0] / total[1]).item()
+
+
+def transform(fields: Fields, symmetry: Int[Tensor, " batch"]) -> Fields:
+    """Apply one of the eight symmetries of the square to each sample.
+
+    Bit 0 of `symmetry` transposes, then bits 1 and 2 reverse the first and second axis.
+    """
+    result = fields
+    for bit, change in enumerate((lambda x: x.mT, lambda x: x.flip(-2), lambda x: x.flip(-1))):
+        chosen = (symmetry >> bit & 1).bool()
+        if chosen.any():
+            result = torch.where(chosen[:, None, None, None].to(fields.device), change(result), result)
+    return result
+
+
+class _Loop:
+    """State of one training run, and how it is saved."""
+
+    def __init__(
+        self,
+        operator: nn.Module,
+        regime: TrainingRegime,
+        datasets: list[Dataset[Any]],
+        validation: Dataset[Any] | None,
+        settings: Training,
+        device: torch.device,
+        out: Path | None,
+    ) -> None:
+        self.operator, self.regime, self.datasets, self.validation = operator, regime, datasets, validation
+        self.settings, self.device, self.out = settings, device, out
+        self.loss: Loss = LOSSES[settings.loss]
+        self.parameters = [p for p in operator.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        self.average = [p.detach().clone() for p in self.parameters] if settings.ema else None
+        self.best: dict[str, Tensor] | None = None
+        self.history = History()
+        self.epoch = self.step = 0
+        self.elapsed = 0.0
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.samples = len(datasets[0])  # type: ignore[arg-type]
+        self.steps = math.ceil(self.samples / settings.batch_size)
+
+    def run(self, progress: bool) -> None:
+        self._resume()
+        if self.settings.compile:
+            self.operator.compile()
+        self.operator.train()
+        with _bar(progress and _rank() == 0) as show:
+            while self._fraction() < 1:
+                self._run_epoch(show)
+        self._load_best()
+
+    def _fraction(self) -> float:
+        """How much of the training is done, the same in every process."""
+        if self.settings.seconds is None:
+            return (self.epoch * self.steps + self.step) / (self.settings.epochs * self.steps)
+        fraction = torch.tensor(self.elapsed / self.settings.seconds, dtype=torch.float64, device=self.device)
+        if dist.is_initialized():
+            dist.broadcast(fraction, 0)
+        return fraction.item() if dist.is_initialized() else self.elapsed / self.settings.seconds
+
+    def _run_epoch(self, show: "_Show") -> None:
+        order = torch.randperm(self.samples, generator=_generator(self.settings.seed, self.epoch))
+        saved = time.perf_counter()
+        while self.step < self.steps and (fraction := self._fraction()) < 1:
+            start = time.perf_counter()
+            first = self.step * self.settings.batch_size
+            self._train_step(order[first : first + self.settings.batch_size], fraction)
+            self.step += 1
+            self.elapsed += time.perf_counter() - start
+            show(self._fraction(), self.epoch + 1, self.history)
+            if time.perf_counter() - saved > self.settings.checkpoint_seconds:
+                self._save()
+                saved = time.perf_counter()
+        self._finish_epoch()
+
+    def _train_step(self, indices: Int[Tensor, " batch"], fraction: float) -> None:
+        settings = self.settings
+        draw = _generator(settings.seed, self.epoch, self.step)
+        data = self.datasets[int(torch.randint(len(self.datasets), (), generator=draw))]
+        symmetry = torch.randint(
+            8 if getattr(data, "grid", "vertices") == "vertices" else 2, indices.shape, generator=draw
+        )
+        mine = slice(_rank(), None, _world())
+        share = len(indices[mine]) / len(indices)
+        self.optimizer.zero_grad(set_to_none=True)
+        if share:
+            a, u = (each.to(self.device, non_blocking=True) for each in fetch(data, indices[mine].tolist()))
+            if settings.symmetries:
+                a, u = transform(a, symmetry[mine]), transform(u, symmetry[mine])
+            autocast = (
+                torch.autocast(self.device.type, torch.bfloat16) if settings.precision == "bfloat16" else nullcontext()
+            )
+            with autocast:
+                value = self.regime.gradients(self.operator, a, u, self.loss)
+            self.loss_sum += value.double() * share * len(indices)
+        _add_gradients(self.parameters, share)
+        if settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.lr * _schedule(settings.schedule, fraction)
+        self.optimizer.step()
+        self.regime.retract(self.operator)
+        if self.average is not None:
+            count = self.epoch * self.steps + self.step
+            decay = min(settings.ema, (1 + count) / (10 + count))
+            for mean, p in zip(self.average, self.parameters, strict=True):
+                mean.mul_(decay).add_(p.detach(), alpha=1 - decay)
+
+    def _finish_epoch(self) -> None:
+        start = time.perf_counter()
+        done = self.step * self.settings.batch_size if self.step < self.steps else self.samples
+        loss = _sum(self.loss_sum.clone()).item() / done
+        self.elapsed += time.perf_counter() - start  # the queued kernels of an accelerator are waited for here
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"lr={self.settings.lr} made the loss {loss} in epoch {self.epoch + 1}; a smaller one may not"
+            )
+        self.epoch += 1
+        self.step = 0
+        self.loss_sum.zero_()
+        row: dict[str, int | float] = {
+            "epoch": self.epoch,
+            "loss": loss,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "seconds": self.elapsed,
+        }
+        with self._averaged():
+            if self.validation is not None:
+                row["validation"] = validate(self.operator, self.validation, self.device)
+            if self.validation is None or row["validation"] < self.history.best_validation:
+                self.history.best_epoch = self.epoch
+                self.history.best_validation = row.get("validation", math.inf)
+                self.best = {name: value.clone() for name, value in _tensors(self.operator).items()}
+                if self.out is not None and _rank() == 0:
+                    save_atomically({"operator": self.best}, self.out / "best.pt")
+        self.history.epochs.append(row)
+        self._save()
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Within, the operator has its averaged weights."""
+        if self.average is None:
+            yield
+            return
+        kept = [p.detach().clone() for p in self.parameters]
+        _assign(self.parameters, self.average)
+        try:
+            yield
+        finally:
+            _assign(self.parameters, kept)
+
+    def _save(self) -> None:
+        if self.out is None or _rank() != 0:
+            return
+        state = {
+            "settings": self.settings.model_dump(),
+            "operator": _tensors(self.operator),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+            "epoch": self.epoch,
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "loss_sum": self.loss_sum,
+            "history": asdict(self.history),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+        save_atomically(state, self.out / "checkpoint.pt")
+
+    def _resume(self) -> None:
+        if self.out is None or not (self.out / "checkpoint.pt").exists():
+            return
+        state = torch.load(self.out / "checkpoint.pt", weights_only=True, map_location=self.device)
+        if state["settings"] != self.settings.model_dump():
+            raise ValueError(
+                f"{self.out} was trained with other options: {_difference(state['settings'], self.settings)}"
+            )
+        self.operator.load_state_dict(state["operator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average = state["average"]
+        self.epoch, self.step, self.elapsed = state["epoch"], state["step"], state["elapsed"]
+        self.loss_sum = state["loss_sum"]
+        self.history = History(**state["history"])
+        if self.history.best_epoch:
+            self.best = torch.load(self.out / "best.pt", weights_only=True, map_location=self.device)["operator"]
+        torch.set_rng_state(state["rng"].cpu())
+        if state["cuda_rng"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
+
+    def _load_best(self) -> None:
+        if self.best is not None:
+            self.operator.load_state_dict(self.best)
+
+
+def save_atomically(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint so that `path` is at every moment absent, the old one or the new one, whole."""
+    temporary = path.with_suffix(".partial")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _tensors(operator: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in operator.state_dict().items() if isinstance(value, Tensor)}
+
+
+def _assign(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
+    with torch.no_grad():
+        for p, value in zip(parameters, values, strict=True):
+            p.copy_(value)
+
+
+def _schedule(name: str, fraction: float) -> float:
+    if name == "constant":
+        return 1.0
+    rise = 0.2 if name == "one-cycle" else 0.0
+    if fraction < rise:
+        return 0.04 + 0.96 * fraction / rise
+    return 0.5 * (1 + math.cos(math.pi * (fraction - rise) / (1 - rise)))
+
+
+def _generator(*key: int) -> torch.Generator:
+    """A generator that depends on the numbers of `key` and on nothing else."""
+    seed = 0
+    for number in key:
+        seed = (seed * 1_000_003 + number + 1) % (1 << 63)
+    return torch.Generator().manual_seed(seed)
+
+
+def _difference(old: dict[str, Any], new: Training) -> str:
+    changed = [
+        f"{key} {old.get(key)!r}, not {value!r}" for key, value in new.model_dump().items() if old.get(key) != value
+    ]
+    return "; ".join(changed)
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _world() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def _add_gradients(parameters: list[nn.Parameter], share: float) -> None:
+    """Replace each gradient, a mean over this process's samples, by the mean over the whole batch."""
+    if not dist.is_initialized():
+        return
+    for p in parameters:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+        p.grad.mul_(share)
+    parts = [torch.view_as_real(p.grad) if p.is_complex() else p.grad for p in parameters if p.grad is not None]
+    flat: Float[Tensor, " total"] = torch.cat([part.flatten() for part in parts])
+    dist.all_reduce(flat)
+    for part, piece in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
+        part.copy_(piece.view_as(part))
+
+
+class _Show:
+    """How far training is, as a bar on stderr."""
+
+    def __init__(self, bar: Progress | None) -> None:
+        self.bar = bar
+        self.task = bar.add_task("training", total=1.0) if bar else None
+
+    def __call__(self, fraction: float, epoch: int, history: History) -> None:
+        if self.bar is not None and self.task is not None:
+            best = f"best {history.best_validation:.4f}" if math.isfinite(history.best_validation) else ""
+            self.bar.update(self.task, completed=min(fraction, 1.0), description=f"epoch {epoch} {best}")
+
+
+@contextmanager
+def _bar(shown: bool) -> Iterator[_Show]:
+    if not shown:
+        yield _Show(None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        yield _Show(bar)
