@@ -23,6 +23,8 @@ OPERATORS = {
     "swin": "baselines.swin:Swin",
     "unet": "baselines.unet:UNet",
     "orthogonal-mlp": "pdebench_mano.orthogonal:GridMLP",
+    "orthogonal-fno": "pdebench_mano.orthogonal:OrthogonalFNO",
+    "orthogonal-conv": "pdebench_mano.orthogonal:OrthogonalConv",
 }
 
 REGIMES = {

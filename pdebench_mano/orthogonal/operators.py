@@ -1,0 +1,111 @@
+"""Orthogonal chains as operators: channel lift, isometric blocks that act on fields, channel head.
+
+Every grid point sees the coefficient and its coordinates; lift and head are free linear
+maps over channels, the same at each point, and the blocks between them conserve the norm of
+what passes through them.
+"""
+
+from pdebench_mano.operator import Fields
+from pdebench_mano.orthogonal.chain import Chain
+from pdebench_mano.orthogonal.convolution import OrthogonalConvolution
+from pdebench_mano.orthogonal.layer import OrthogonalLayer
+from pdebench_mano.orthogonal.linear import OrthogonalLinear
+from pdebench_mano.orthogonal.spectral import UnitarySpectral
+
+
+class _FieldChain(Chain):
+    def __init__(
+        self, in_channels: int, out_channels: int, width: int, blocks: list[OrthogonalLayer], activation: str
+    ) -> None:
+        lift = OrthogonalLinear(in_channels + 2, width, constrained=False)
+        head = OrthogonalLinear(width, out_channels, constrained=False)
+        super().__init__(lift, blocks, head, activation)
+
+    def embed(self, a: Fields) -> Fields:
+        return self.with_coordinates(a)
+
+
+class OrthogonalFNO(_FieldChain):
+    """A Fourier neural operator whose layers are unitary on each kept mode.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    width : int
+        Channels between lift and head.
+    depth : int
+        Spectral layers.
+    modes : int
+        Largest wavenumber with a matrix of its own; grids need more than twice as many points a side.
+    activation : str
+        One of `pdebench_mano.orthogonal.ACTIVATIONS`.
+    constrained : bool
+        If not, the spectral layers start unitary and are free to leave.
+
+    Raises
+    ------
+    ValueError
+        For a depth below 1, modes below 1 or an unknown activation; on calling, for too small a grid.
+    """
+
+    paper = "arXiv:2512.20668, arXiv:2010.08895"
+    receptive_field = "global"
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        width: int = 32,
+        depth: int = 4,
+        modes: int = 6,
+        activation: str = "gelu",
+        constrained: bool = True,
+    ) -> None:
+        _check_depth(depth)
+        blocks: list[OrthogonalLayer] = [UnitarySpectral(width, modes, constrained=constrained) for _ in range(depth)]
+        super().__init__(in_channels, out_channels, width, blocks, activation)
+
+
+class OrthogonalConv(_FieldChain):
+    """Orthogonal circular convolutions in a row. Any grid will do, but the kernel shrinks with its spacing.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    width : int
+        Channels between lift and head.
+    depth : int
+        Convolutions.
+    kernel : int
+        Points a side, odd.
+    activation : str
+        One of `pdebench_mano.orthogonal.ACTIVATIONS`.
+
+    Raises
+    ------
+    ValueError
+        For a depth below 1, an even kernel or an unknown activation; on calling, for a grid smaller than the kernel.
+    """
+
+    paper = "arXiv:2512.20668, arXiv:2104.07167"
+    receptive_field = "global; kernels of a fixed number of points, made unitary at every frequency"
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        width: int = 32,
+        depth: int = 4,
+        kernel: int = 3,
+        activation: str = "gelu",
+    ) -> None:
+        _check_depth(depth)
+        blocks: list[OrthogonalLayer] = [OrthogonalConvolution(width, kernel) for _ in range(depth)]
+        super().__init__(in_channels, out_channels, width, blocks, activation)
+
+
+def _check_depth(depth: int) -> None:
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
