@@ -1,0 +1,178 @@
+"""Runs as a user meets them: through the command line, killed, resumed, refused."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_gen import generate
+from pdebench_mano import load
+from pdebench_mano.cli import main
+from pdebench_mano.data import DarcyDataset
+from pdebench_mano.metrics import relative_l2
+from pdebench_mano.runs import RunConfig, train, training_data
+
+OPERATOR = '''
+import os
+import signal
+from pathlib import Path
+
+from torch import nn
+
+
+class Mortal(nn.Module):
+    """Kills its own process in the n-th forward pass, if the file FUSE is there to be burned."""
+
+    def __init__(self, in_channels, out_channels, width=4, n=5):
+        super().__init__()
+        lift, projection = nn.Conv2d(in_channels, width, 1), nn.Conv2d(width, out_channels, 1)
+        self.net = nn.Sequential(lift, nn.GELU(), nn.Dropout(0.2), projection)
+        self.left = n
+
+    def forward(self, a):
+        self.left -= 1
+        fuse = Path(os.environ.get("FUSE", "none"))
+        if self.left == 0 and fuse.exists():
+            fuse.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.net(a)
+'''
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "darcy.hdf5"
+    generate(path, 20, 17, seed=1)
+    return path
+
+
+def command(*words, **environment):
+    code = "import sys; from pdebench_mano.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def weights(run):
+    return torch.load(run / "best.pt", weights_only=True)["operator"]
+
+
+@pytest.mark.parametrize("n", [3, 7])
+def test_a_killed_training_resumes_to_the_same_bits(tmp_path, dataset, n):
+    (tmp_path / "mortal.py").write_text(OPERATOR)
+    fuse = tmp_path / "fuse"
+
+    def words(out):
+        operator = f"{tmp_path / 'mortal.py'}:Mortal"
+        options = ["--epochs", 3, "--batch-size", 4, "--resolution", 9, "--operator-args", "width=6", f"n={n}"]
+        return ["train", "--operator", operator, "--data", dataset, "--out", out, *options]
+
+    assert command(*words(tmp_path / "undisturbed")).returncode == 0
+    fuse.touch()
+    assert command(*words(tmp_path / "killed"), FUSE=str(fuse)).returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "summary.json").exists()
+    resumed = command(*words(tmp_path / "killed"))
+    assert resumed.returncode == 0, resumed.stderr
+    expected, found = weights(tmp_path / "undisturbed"), weights(tmp_path / "killed")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    again = command(*words(tmp_path / "killed"))
+    assert again.returncode == 0
+    assert "complete already" in again.stderr
+
+
+def test_a_loaded_run_predicts_what_was_validated(tmp_path, dataset):
+    config = RunConfig(
+        operator="fno", operator_args={"width": 8, "modes": 4, "depth": 2}, data=str(dataset), epochs=2, batch_size=8
+    )
+    history = train(config, tmp_path / "run", device="cpu")
+    operator = load(tmp_path / "run", device="cpu")
+    data = DarcyDataset(dataset, "val")
+    a, u = data.batch(range(len(data)))
+    assert relative_l2(operator.predict(a), u).mean().item() == pytest.approx(history.best_validation, rel=1e-5)
+
+
+def test_validation_samples_are_never_trained_on(tmp_path):
+    path = tmp_path / "plain.hdf5"
+    generate(path, 20, 9, split=(1.0, 0.0, 0.0))
+    for seed in (0, 1):
+        (first, second), held = training_data(RunConfig(operator="fno", data=str(path), resolution=[9, 5], seed=seed))
+        assert not set(held.samples) & set(first.samples)
+        assert len(held) == 2
+        assert len(first) == 18
+        assert (first.samples == second.samples).all()
+        assert held.samples.tolist() == training_data(RunConfig(operator="fno", data=str(path)))[1].samples.tolist()
+
+
+def _truncated(tmp_path, dataset):
+    path = tmp_path / "truncated.hdf5"
+    path.write_bytes(dataset.read_bytes()[:3000])
+    return path
+
+
+def _text(tmp_path, dataset):
+    path = tmp_path / "text.hdf5"
+    path.write_text("no data")
+    return path
+
+
+def _occupied(tmp_path, dataset):
+    (tmp_path / "occupied").mkdir()
+    (tmp_path / "occupied" / "thesis.tex").write_text("dear to somebody")
+    return tmp_path / "occupied"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--operator", "fnoo", "operator 'fnoo' is unknown"),
+        ("--operator", "baselines.fno:FMO", "has no FMO"),
+        ("--operator", "nowhere.py:FNO", "no file nowhere.py"),
+        ("--operator-args", "widht=3", "widht"),
+        ("--operator-args", "width", "must be key=value"),
+        ("--regime", "hebb", "regime 'hebb' is unknown"),
+        ("--data", lambda tmp_path, dataset: tmp_path / "missing.hdf5", "no such file"),
+        ("--data", _truncated, "truncated"),
+        ("--data", _text, "not an HDF5 file"),
+        ("--resolution", "12", "possible are"),
+        ("--resolution", "wide", "integers"),
+        ("--lr", "-1", "lr=-1.0"),
+        ("--schedule", "linear", "schedule='linear'"),
+        ("--out", _occupied, "something that is no run"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, dataset, monkeypatch, capsys, option, value, words):
+    value = value(tmp_path, dataset) if callable(value) else value
+    options = {"--operator": "fno", "--data": dataset, "--out": tmp_path / "run", "--epochs": "1"} | {option: value}
+    arguments = [str(word) for pair in options.items() for word in pair]
+    monkeypatch.setattr(sys, "argv", ["pdebench-mano", "train", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    message = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert message.count("\n") == 1
+    assert words in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_configuration_does_not_touch_a_run(tmp_path, dataset):
+    config = RunConfig(
+        operator="fno", operator_args={"width": 4, "modes": 2}, data=str(dataset), resolution=9, epochs=1
+    )
+    train(config, tmp_path / "run", device="cpu")
+    before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    with pytest.raises(ValueError, match=r"another configuration: lr is 0\.001 there, 0\.01 here"):
+        train(config.model_copy(update={"lr": 0.01}), tmp_path / "run", device="cpu")
+    assert before == {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a run folder"):
+        load(Path(tmp_path))
