@@ -1,0 +1,29 @@
+"""MeanSolution: the same field for every coefficient, what a model that has learned nothing should predict."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pdebench_mano.data import DarcyDataset
+from pdebench_mano.operator import Fields
+
+
+class MeanSolution:
+    """Predicts the mean of the solutions it is given.
+
+    Parameters
+    ----------
+    data : DarcyDataset
+        Training samples, on the grid that predictions are made on.
+    """
+
+    def __init__(self, data: DarcyDataset) -> None:
+        self.grid = data.grid
+        total = torch.zeros(1, *data.shape, dtype=torch.float64)
+        for index in range(len(data)):
+            total += data[index][1]
+        self.mean: Float[Tensor, "1 height width"] = total / len(data)
+
+    def predict(self, a: Fields) -> Fields:
+        """The mean (batch, 1, height, width), whatever the coefficients of that grid are."""
+        return self.mean.to(a).expand(len(a), -1, -1, -1)

@@ -1,0 +1,383 @@
+"""Case → Record: runs a suite, and skips what is done.
+
+A case is known by the digest of all that determines its outcome and leaves one record, so a suite can be stopped at
+any time and run in pieces::
+
+    OUT/records/NAME.jsonl    the record of one case, one line
+    OUT/records/NAME.npz      its best, median and worst prediction
+    OUT/runs/NAME/            trained runs, those of the tuning among them
+    OUT/data/                 what was generated or converted
+"""
+
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from baselines.mean_solution import MeanSolution
+from data_gen.generate import generate
+from data_gen.interop import convert
+from data_gen.storage import DatasetInfo, exact_stride, read_info
+from pdebench_mano.evaluation import evaluate, evaluate_solver, evaluate_upsampled, examples, open_test
+from pdebench_mano.progress import bars
+from pdebench_mano.records import Record, provenance, read_record, write_examples, write_record
+from pdebench_mano.registry import build_operator, build_regime
+from pdebench_mano.runs import RunConfig, load, parse_config, read_config, train, training_data, training_resolution
+from pdebench_mano.suite import Data, Model, Suite, merge
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model to be trained once and evaluated.
+
+    Attributes
+    ----------
+    model : str
+        Its name in tables.
+    config : RunConfig
+    trials : tuple of RunConfig
+        What to choose among by validation error; none where nothing is tuned.
+    data : str
+        What the data are, wherever they lie.
+    resolutions : tuple of int
+        Where to evaluate.
+    """
+
+    model: str
+    config: RunConfig
+    trials: tuple[RunConfig, ...]
+    data: str
+    resolutions: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Digest of all that determines the outcome."""
+        configs = [identity(config, self.data) for config in (self.config, *self.trials)]
+        return digest([configs, self.resolutions])
+
+    @property
+    def name(self) -> str:
+        """Name of the case's files."""
+        return f"{slug(self.model)}-seed{self.config.seed}-{self.key[:8]}"
+
+
+def run_suite(
+    suite: Suite,
+    out: str | Path,
+    *,
+    folder: str | Path = ".",
+    only: Collection[str] = (),
+    command: str = "",
+    say: Callable[[str], None] | None = None,
+) -> list[Record]:
+    """Train and evaluate every case that has no record yet; returns the records of all.
+
+    Parameters
+    ----------
+    suite : Suite
+    out : path
+        Folder of the data, runs and records.
+    folder : path
+        What the suite's paths are relative to.
+    only : collection of str
+        Names of the models to run now; all of them by default.
+    command : str
+        What was typed, for the records.
+    say : callable, optional
+        Told in one line what begins; with it, progress bars are shown on stderr.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        For a suite that asks for what there is not, before anything is trained.
+    """
+    out, say, shown = Path(out), say or (lambda line: None), say is not None
+    known = [model.label for model in suite.models]
+    if unknown := sorted(set(only) - set(known)):
+        raise ValueError(f"no model is called {', '.join(unknown)}: this suite has {', '.join(known)}")
+    train_file, test_file, data = prepare(suite.data, out / "data", Path(folder), shown)
+    cases = [case for case in suite_cases(suite, train_file, data) if not only or case.model in only]
+    for case in cases:
+        check(case)
+    open_test(test_file, suite.resolutions)
+    records = []
+    for number, case in enumerate(cases, 1):
+        path = out / "records" / f"{case.name}.jsonl"
+        if not path.exists():
+            say(f"[{number}/{len(cases)}] {case.model}, seed {case.config.seed}, {budget(case.config)}")
+            run, training = train_case(case, out / "runs", say, shown)
+            record_run(
+                run,
+                test_file,
+                suite.resolutions,
+                path,
+                model=case.model,
+                key=case.key,
+                commands=[command, train_command(read_config(run), run)],
+                training=training,
+                shown=shown,
+            )
+        records.append(read_record(path))
+    baselines = record_baselines(suite, cases[0].config, test_file, data, out / "records", command, shown)
+    return [baselines, *records]
+
+
+def prepare(data: Data, out: Path, folder: Path, shown: bool) -> tuple[Path, Path, str]:
+    """Make the files to train and test on; with them, says what they are, wherever they lie."""
+    if data.generate is not None:
+        recipe = data.generate.model_dump()
+        if recipe["device"] == "auto":
+            recipe["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+        with bars(shown) as progress:
+            task = progress.add_task("generate", total=data.generate.samples)
+            path = generate(
+                out / "darcy.hdf5", **recipe, progress=lambda done, total: progress.update(task, completed=done)
+            ).path
+        return path, path, "recipe " + json.dumps(data.generate.model_dump(exclude={"device", "workers"}))
+    assert data.train is not None
+    train_file, test_file = (_schema_file(each, out, folder) for each in (data.train, data.test or data.train))
+    return train_file, test_file, f"digests {read_info(train_file).digest} {read_info(test_file).digest}"
+
+
+def _schema_file(name: str, out: Path, folder: Path) -> Path:
+    """The file itself if it is of our schema, else its conversion."""
+    source = folder / os.path.expandvars(name)
+    if source.suffix in (".hdf5", ".h5"):
+        return source
+    target = out / f"{source.stem}.hdf5"
+    if not target.exists():
+        convert(source, target)
+    return target
+
+
+def suite_cases(suite: Suite, train_file: Path, data: str) -> Iterator[Case]:
+    """All cases of a suite, budget by budget, model by model, seed by seed."""
+    for allowed in suite.budgets:
+        for model in suite.models:
+            for seed in model.seeds or suite.seeds:
+                config = configuration(suite, model, train_file) | allowed.model_dump(exclude_none=True)
+                trials = [parse_config(merge(config, trial) | {"seed": suite.seeds[0]}) for trial in model.trials()]
+                own = parse_config(config | {"seed": seed})
+                yield Case(model.label, own, tuple(trials), data, tuple(suite.resolutions))
+
+
+def configuration(suite: Suite, model: Model, train_file: Path) -> dict[str, Any]:
+    """Fields of the `RunConfig` of a model, but for budget and seed."""
+    own = model.model_dump(include={"operator", "operator_args", "regime", "regime_args"})
+    return merge(suite.training, model.training) | own | {"data": str(train_file)}
+
+
+def check(case: Case) -> None:
+    """Raise ValueError or TypeError if the operator, the regime or the data of a case do not exist or fit."""
+    for config in (case.config, *case.trials):
+        with torch.random.fork_rng():
+            operator = build_operator(config.operator, 1, 1, **config.operator_args)
+        build_regime(config.regime, **config.regime_args).check(operator)
+        training_data(config)
+
+
+def train_case(case: Case, runs: Path, say: Callable[[str], None], shown: bool) -> tuple[Path, dict[str, Any]]:
+    """Train a case, after its trials; returns the run folder and what is worth knowing of the training."""
+    config, tuning = case.config, []
+    for number, trial in enumerate(case.trials, 1):
+        say(f"    trial {number} of {len(case.trials)}")
+        run = runs / run_name(case.model, trial, case.data)
+        tuning.append(train(trial, run, progress=shown).best_validation)
+    if case.trials:
+        best = case.trials[tuning.index(min(tuning))]
+        config = best.model_copy(update={"seed": case.config.seed})
+    run = runs / run_name(case.model, config, case.data)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    fresh = not (run / "summary.json").exists()
+    train(config, run, progress=shown)
+    training: dict[str, Any] = {}
+    if torch.cuda.is_available() and fresh:
+        training["memory"] = torch.cuda.max_memory_allocated()
+    if case.trials:
+        chosen = [identity(trial, case.data) for trial in case.trials]
+        training["trials"] = [
+            {"configuration": each, "validation": value} for each, value in zip(chosen, tuning, strict=True)
+        ]
+    return run, training
+
+
+def record_run(
+    run: str | Path,
+    path: str | Path,
+    resolutions: Sequence[int],
+    target: Path,
+    *,
+    model: str | None = None,
+    key: str | None = None,
+    solver: bool = False,
+    commands: Sequence[str] = (),
+    training: dict[str, Any] | None = None,
+    shown: bool = False,
+) -> Record:
+    """Evaluate a run on a dataset file, upsampled too; leave the record at `target` and examples beside it.
+
+    Parameters
+    ----------
+    run, path : path
+        Run folder and dataset file.
+    resolutions : sequence of int
+    target : Path
+        The record's file.
+    model : str, optional
+        Name in tables; the operator's own by default.
+    key : str, optional
+        Digest of what determines the outcome; that of run, data and resolutions by default.
+    solver : bool
+        Whether to add the rows of the coarse solver at the training resolution.
+    commands : sequence of str
+        What to type to get the record.
+    training : dict, optional
+        What to note of the training beside the run's own summary.
+    shown : bool
+        Show progress bars.
+
+    Raises
+    ------
+    ValueError, OSError
+        If there is no such run or file, a resolution is no exact stride, or the grids are of different kinds.
+    """
+    run = Path(run)
+    operator, config, trained_at = load(run), read_config(run), training_resolution(run)
+    name, info = model or config.operator, read_info(path)
+    with bars(shown) as progress:
+        rows = evaluate(operator, name, path, resolutions, progress)
+        if has_resolution(info, trained_at):
+            finer = [n for n in resolutions if n > trained_at]
+            rows += evaluate_upsampled(operator, f"upsampled {name}", path, trained_at, finer, progress)
+            if solver:
+                rows += evaluate_solver(path, [trained_at], resolutions, progress)
+    description = json.loads((run / "config.json").read_text())
+    summary = run / "summary.json"
+    record = Record(
+        key=key or digest([description["config"], description["data"]["digest"], info.digest, list(resolutions)]),
+        model=name,
+        seed=config.seed,
+        budget=budget(config),
+        configuration=description,
+        training=(json.loads(summary.read_text()) if summary.exists() else {}) | (training or {}),
+        history=history(run),
+        dataset=describe(info),
+        samples=samples(path),
+        evaluations=rows,
+        commands=list(commands),
+        environment=provenance(),
+    )
+    finest = max((row for row in rows if row.model == name), key=lambda row: row.resolution)
+    write_examples(examples(operator, path, finest), target)
+    write_record(record, target)
+    return record
+
+
+def record_baselines(
+    suite: Suite, config: RunConfig, test_file: Path, data: str, folder: Path, command: str, shown: bool
+) -> Record:
+    """The record of what is not trained: coarse solver and mean solution."""
+    trained_at = training_data(config)[0][0].resolution
+    grids = [trained_at] if suite.coarse_solver is None else suite.coarse_solver
+    key = digest(["baselines", data, suite.resolutions, grids, suite.mean_solution and trained_at])
+    path = folder / f"baselines-{key[:8]}.jsonl"
+    if path.exists():
+        return read_record(path)
+    with bars(shown) as progress:
+        rows = evaluate_solver(test_file, grids, suite.resolutions, progress)
+        if suite.mean_solution:
+            mean = MeanSolution(training_data(config)[0][0])
+            rows += evaluate_upsampled(mean, "mean solution", test_file, trained_at, suite.resolutions, progress)
+    record = Record(
+        key=key,
+        model="baselines",
+        seed=0,
+        budget="",
+        configuration={},
+        training={},
+        history=[],
+        dataset=describe(read_info(test_file)),
+        samples=samples(test_file),
+        evaluations=rows,
+        commands=[command],
+        environment=provenance(),
+    )
+    write_record(record, path)
+    return record
+
+
+def has_resolution(info: DatasetInfo, resolution: int) -> bool:
+    """Whether the grid of a file has an exact stride of that resolution."""
+    try:
+        exact_stride(info.shape[0], resolution, info.grid)
+    except ValueError:
+        return False
+    return True
+
+
+def describe(info: DatasetInfo) -> dict[str, Any]:
+    """What a record keeps of the dataset file."""
+    return {"samples": info.samples, "shape": list(info.shape), **info.attributes}
+
+
+def samples(path: str | Path) -> list[int]:
+    """Positions of the test samples in a file."""
+    (data,) = open_test(path, [read_info(path).shape[0]])
+    return [int(i) for i in data.samples]
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    """The epochs of a run; none where it is not finished."""
+    path = run / "history.csv"
+    return (
+        []
+        if not path.exists()
+        else [{str(k): v for k, v in row.items()} for row in pd.read_csv(path).to_dict("records")]
+    )
+
+
+def budget(config: RunConfig) -> str:
+    """How long a run may train, in words."""
+    return f"{config.epochs} epochs" if config.seconds is None else f"{config.seconds:g} s"
+
+
+def train_command(config: RunConfig, run: Path) -> str:
+    """What to type to train a run again."""
+    words = ["pdebench-mano", "train"]
+    for name, value in config.model_dump(exclude_defaults=True, exclude={"checkpoint_seconds"}).items():
+        option = "--" + name.replace("_", "-")
+        if isinstance(value, dict):
+            words += [option, *(f"{key}={each}" for key, each in value.items())]
+        elif value is True:
+            words.append(option)
+        else:
+            words += [option, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return shlex.join([*words, "--out", str(run)])
+
+
+def identity(config: RunConfig, data: str) -> dict[str, Any]:
+    """What determines the outcome of a training: its configuration, and what the data are."""
+    return config.model_dump(exclude={"checkpoint_seconds"}) | {"data": data}
+
+
+def run_name(model: str, config: RunConfig, data: str) -> str:
+    """Name of a run's folder; equal for equal trainings, so that a trial is not trained again."""
+    return f"{slug(model)}-seed{config.seed}-{digest(identity(config, data))[:8]}"
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def slug(name: str) -> str:
+    """A name as part of a file name."""
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())

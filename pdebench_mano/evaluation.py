@@ -1,0 +1,228 @@
+"""Evaluation across resolutions, beside the baselines that zero-shot super-resolution has to beat.
+
+Every model is asked for the same samples at every resolution, each an exact stride of the stored fields. An *upsampled*
+row reads the coefficient at the training resolution and interpolates the prediction; a *coarse solver* row solves the
+equation there instead.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from rich.progress import Progress
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from baselines.coarse_solver import CoarseSolver
+from baselines.upsampling import Upsampled
+from data_gen.darcy import relative_residual
+from data_gen.storage import EQUATION, DatasetInfo, read_info
+from pdebench_mano.data import DarcyDataset
+from pdebench_mano.metrics import BANDS, band_errors, cosine_spectrum, max_error, relative_h1, relative_l2
+from pdebench_mano.operator import Fields, Grid
+from pdebench_mano.records import Evaluation, Spectra
+
+POINTS = 1 << 18
+"""Grid points in one batch: what bounds the memory of an evaluation."""
+
+JUMP = 1.5
+"""Ratio between coefficients of one neighbourhood from which on they make a jump."""
+
+JUMP_WIDTH = 1 / 40
+"""How far from a jump a point is still near it."""
+
+
+class Predictor(Protocol):
+    """Coefficients (batch, 1, h, w) ↦ solutions, in physical units, on grids of one kind."""
+
+    grid: Grid
+
+    def predict(self, a: Fields) -> Fields: ...
+
+
+def evaluate(
+    operator: Predictor,
+    name: str,
+    path: str | Path,
+    resolutions: Sequence[int],
+    progress: Progress | None = None,
+) -> list[Evaluation]:
+    """Errors of an operator on the test samples of a file, one row a resolution.
+
+    Parameters
+    ----------
+    operator : Predictor
+    name : str
+        What the rows are called.
+    path : path
+        Dataset file; its test split is used if it has one, else all its samples.
+    resolutions : sequence of int
+        Points along the first axis, each an exact stride of the stored grid.
+    progress : rich.progress.Progress, optional
+        Gets one task a row.
+
+    Raises
+    ------
+    ValueError
+        If a resolution is no exact stride, or the file has another kind of grid than the operator.
+    """
+    truths = open_test(path, resolutions)
+    check_grid(operator, name, truths[0])
+    return [measure(operator, name, truth, truth, progress) for truth in truths]
+
+
+def evaluate_upsampled(
+    predictor: Predictor,
+    name: str,
+    path: str | Path,
+    computed_at: int,
+    resolutions: Sequence[int],
+    progress: Progress | None = None,
+) -> list[Evaluation]:
+    """Errors of predictions made on the grid `computed_at` and splined to those of `resolutions` that are no coarser.
+
+    The other parameters, and the errors raised, are those of `evaluate`.
+    """
+    (inputs,) = open_test(path, [computed_at])
+    check_grid(predictor, name, inputs)
+    return [
+        measure(Upsampled(predictor, truth.shape), name, inputs, truth, progress)
+        for truth in open_test(path, [n for n in resolutions if n >= computed_at])
+    ]
+
+
+def evaluate_solver(
+    path: str | Path, grids: Sequence[int], resolutions: Sequence[int], progress: Progress | None = None
+) -> list[Evaluation]:
+    """Errors of finite differences on each of `grids`, splined; none where the equation of the data is unknown."""
+    info = read_info(path)
+    if info.source is None or not solvable(info):
+        return []
+    solver = CoarseSolver(info.source)
+    return [
+        row for grid in grids for row in evaluate_upsampled(solver, "coarse solver", path, grid, resolutions, progress)
+    ]
+
+
+def check_grid(predictor: Predictor, name: str, data: DarcyDataset) -> None:
+    """Raise ValueError if predictions and data live on grids of different kinds."""
+    if data.grid != predictor.grid:
+        raise ValueError(f"{name} works on a grid of kind {predictor.grid!r}; {data.path} has {data.grid!r}")
+
+
+def open_test(path: str | Path, resolutions: Sequence[int]) -> list[DarcyDataset]:
+    """The samples to evaluate on, at each resolution: the test split of a file that has one, else all of them."""
+    split = "test" if "test" in read_info(path).splits else None
+    return [DarcyDataset(path, split, resolution, cache_bytes=0) for resolution in resolutions]
+
+
+def solvable(info: DatasetInfo) -> bool:
+    """Whether the file says which equation its solutions satisfy, as `CoarseSolver` needs it."""
+    return info.equation == EQUATION and info.source is not None and info.grid == "vertices"
+
+
+def measure(
+    predictor: Predictor, name: str, inputs: DarcyDataset, truths: DarcyDataset, progress: Progress | None = None
+) -> Evaluation:
+    """Errors of one predictor, given coefficients of `inputs`, against the solutions of `truths`, batch by batch."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    size = max(1, POINTS // math.prod(truths.shape))
+    starts: Iterable[int] = range(0, len(truths), size)
+    if progress is not None:
+        starts = progress.track(starts, description=f"{name} at {truths.resolution}²")
+    values: dict[str, list[Tensor]] = {}
+    spectra, seconds = torch.zeros(3, truths.resolution // 2, dtype=torch.float64), 0.0
+    for start in starts:
+        indices = range(start, min(start + size, len(truths)))
+        a, truth = (each.to(device) for each in truths.batch(indices))
+        given = a if inputs is truths else inputs.batch(indices)[0].to(device)
+        if start == 0:
+            predictor.predict(given[:1])  # compiles and allocates what later calls find ready
+        began = _now(device)
+        prediction = predictor.predict(given)
+        seconds += _now(device) - began
+        for metric, batch in errors(prediction, truth, a, truths.info).items():
+            values.setdefault(metric, []).append(batch.cpu())
+        spectra += torch.stack([spectrum(field, truth) for field in (truth, prediction, prediction - truth)])
+    return Evaluation(
+        model=name,
+        resolution=truths.resolution,
+        computed_at=inputs.resolution,
+        errors={metric: _digits(torch.cat(batches)) for metric, batches in values.items()},
+        spectra=Spectra(*(_digits(row) for row in spectra / len(truths))),
+        seconds=float(f"{seconds / len(truths):.4g}"),
+    )
+
+
+def errors(prediction: Fields, truth: Fields, a: Fields, info: DatasetInfo) -> dict[str, Float[Tensor, " batch"]]:
+    """Every metric of the suite, one value per sample each.
+
+    ``near_jumps`` and ``elsewhere`` are the parts of the relative L2 error on points within 1/40 of a jump of the
+    coefficient and on the others; like the bands, their squares sum to its square. ``residual`` is ‖f - Au‖/‖f‖ of the
+    five-point scheme on the grid of the prediction, where the equation is known.
+    """
+    edges = ["0", *(f"{edge:g}" for edge in BANDS), "inf"]
+    bands = band_errors(prediction, truth).T
+    near = near_jumps(a)
+    metrics = {
+        "relative_l2": relative_l2(prediction, truth),
+        "relative_h1": relative_h1(prediction, truth, info.grid),
+        "max_error": max_error(prediction, truth),
+        **{f"band_{low}_{high}": band for low, high, band in zip(edges, edges[1:], bands, strict=False)},
+        "near_jumps": relative_l2(torch.where(near, prediction, truth), truth),
+        "elsewhere": relative_l2(torch.where(near, truth, prediction), truth),
+    }
+    if info.source is not None and solvable(info):
+        pairs = zip(a[:, 0].double().cpu().numpy(), prediction[:, 0].double().cpu().numpy(), strict=True)
+        metrics["residual"] = torch.tensor([relative_residual(a_i, u_i, info.source) for a_i, u_i in pairs])
+    return metrics
+
+
+def near_jumps(a: Fields) -> Bool[Tensor, "batch channels height width"]:
+    """Points of which some neighbour's coefficient, at most `JUMP_WIDTH` away, is `JUMP` times that of another."""
+    reach = [max(1, round(JUMP_WIDTH * n)) for n in a.shape[-2:]]
+    window = [2 * r + 1 for r in reach]
+    largest = max_pool2d(a, window, stride=1, padding=reach)
+    smallest = -max_pool2d(-a, window, stride=1, padding=reach)
+    return largest > JUMP * smallest
+
+
+def spectrum(field: Fields, truth: Fields) -> Float[Tensor, " half"]:
+    """Energy of `field` at frequencies [k, k+1) cycles per unit length over that of `truth`, summed over a batch."""
+    energy, frequency = cosine_spectrum(field)
+    total = truth.square().flatten(1).sum(1)
+    relative = (energy.sum(1) / total[:, None, None]).sum(0).double()
+    bins = frequency.long()
+    return torch.bincount(bins.flatten(), relative.flatten(), minlength=int(bins.max()) + 1)[
+        : field.shape[-2] // 2
+    ].cpu()
+
+
+def ranked(errors: Sequence[float]) -> dict[str, int]:
+    """Positions of the samples with the smallest, the median and the largest error."""
+    order = np.argsort(errors, kind="stable")
+    return {"best": int(order[0]), "median": int(order[len(order) // 2]), "worst": int(order[-1])}
+
+
+def examples(operator: Predictor, path: str | Path, evaluation: Evaluation) -> dict[str, Float[np.ndarray, "..."]]:
+    """The best, the median and the worst sample of an evaluation: ``a``, ``truth``, ``prediction``, (3, h, w) each."""
+    (data,) = open_test(path, [evaluation.resolution])
+    a, truth = data.batch(list(ranked(evaluation.errors["relative_l2"]).values()))
+    prediction = torch.cat([operator.predict(sample[None]) for sample in a])
+    return {"a": a[:, 0].numpy(), "truth": truth[:, 0].numpy(), "prediction": prediction[:, 0].numpy()}
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _digits(values: Tensor) -> list[float]:
+    """Six significant digits are what a float32 computation supports."""
+    return [float(f"{value:.6g}") for value in values.tolist()]

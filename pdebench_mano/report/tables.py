@@ -1,0 +1,124 @@
+"""Records → tables: one tidy table of all rows, and what people read made from it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pdebench_mano.records import Record
+
+BASELINES = ("coarse solver", "mean solution")
+BOOTSTRAPS = 2000
+
+
+def rows(records: Sequence[Record]) -> pd.DataFrame:
+    """One row for each model, resolution, seed and budget, with the mean over samples of every metric.
+
+    ``group`` is ``operator``, ``upsampled`` or ``baseline``; a baseline, which knows neither seed nor budget, stands
+    in it once for each dataset.
+    """
+    entries = []
+    for record in records:
+        for row in record.evaluations:
+            baseline = row.model in BASELINES
+            group = "baseline" if baseline else "upsampled" if row.model != record.model else "operator"
+            entries.append(
+                {
+                    "model": f"{row.model} at {row.computed_at}²" if row.model == "coarse solver" else row.model,
+                    "group": group,
+                    "resolution": row.resolution,
+                    "computed_at": row.computed_at,
+                    "budget": "" if baseline else record.budget,
+                    "seed": 0 if baseline else record.seed,
+                    "dataset": record.dataset["digest"],
+                    "parameters": None if baseline else record.training.get("parameters"),
+                    "training_seconds": None if baseline else record.training.get("seconds"),
+                    "seconds": row.seconds,
+                }
+                | {metric: row.mean(metric) for metric in row.errors}
+            )
+    known = ["model", "resolution", "budget", "seed", "dataset"]
+    return pd.DataFrame(entries).drop_duplicates(known, keep="last", ignore_index=True)
+
+
+def comparison(table: pd.DataFrame, budget: str) -> pd.DataFrame:
+    """The rows of one budget with the baselines, which have none."""
+    return table[(table.budget == budget) | (table.group == "baseline")]
+
+
+def headline(table: pd.DataFrame, metric: str = "relative_l2") -> pd.DataFrame:
+    """Models by resolution: mean over seeds, ± their standard deviation where there are several.
+
+    Operators come first, the best at the coarsest resolution on top, each followed by its upsampled predictions;
+    baselines last. Columns are the resolutions.
+    """
+    cells = table.groupby(["model", "resolution"])[metric].agg(["mean", "std", "count"])
+    text = cells.apply(lambda cell: spread(cell["mean"], cell["std"], cell["count"]), axis=1)
+    return text.unstack("resolution").reindex(order(table, metric)).fillna("")
+
+
+def order(table: pd.DataFrame, metric: str = "relative_l2") -> list[str]:
+    """Names of the models in the order of tables and legends."""
+    operators = table[table.group == "operator"]
+    at_coarsest = operators[operators.resolution == operators.resolution.min()].groupby("model")[metric].mean()
+    names = list(at_coarsest.sort_values().index)
+    names += [name for name in operators.model.unique() if name not in names]
+    present = set(table.model)
+    pairs = [each for name in names for each in (name, f"upsampled {name}") if each in present]
+    baselines = table[table.group == "baseline"].sort_values(["computed_at", "model"])
+    return pairs + list(baselines.model.unique())
+
+
+def spread(mean: float, std: float, count: float) -> str:
+    """``0.0123`` from one seed, ``0.0123 ± 0.0004`` from several."""
+    return f"{mean:.4f}" + (f" ± {std:.4f}" if count > 1 else "")
+
+
+def resources(table: pd.DataFrame) -> pd.DataFrame:
+    """Parameters, training time and prediction time of each model, means over seeds."""
+    finest = table[table.resolution == table.resolution.max()]
+    means = finest.groupby("model")[["parameters", "training_seconds", "seconds"]].mean()
+    seeds = finest.groupby("model")["seed"].nunique()
+    result = pd.DataFrame(
+        {
+            "seeds": seeds,
+            "parameters": means.parameters.map(lambda n: "" if pd.isna(n) else f"{n:,.0f}"),
+            "training [s]": means.training_seconds.map(lambda s: "" if pd.isna(s) else f"{s:.0f}"),
+            f"prediction at {table.resolution.max()}² [ms]": means.seconds.map(lambda s: f"{1e3 * s:.3g}"),
+        }
+    )
+    return result.reindex([name for name in order(table) if name in result.index])
+
+
+def details(table: pd.DataFrame, resolution: int) -> pd.DataFrame:
+    """Every metric of every model at one resolution, means over seeds."""
+    here = table[table.resolution == resolution]
+    place = {"resolution", "computed_at", "seed", "parameters", "training_seconds", "seconds"}
+    metrics = [name for name in here.select_dtypes("number").columns if name not in place]
+    result = here.groupby("model")[metrics].mean().reindex([name for name in order(table) if name in set(here.model)])
+    return result.map(lambda value: "" if pd.isna(value) else f"{value:.3g}").rename(
+        columns=lambda m: m.replace("_", " ")
+    )
+
+
+def paired(records: Sequence[Record], reference: str, resolution: int, seed: int = 0) -> pd.DataFrame:
+    """Differences of the relative L2 error to that of a reference model, paired over the samples both were tested on.
+
+    Errors are averaged over seeds sample by sample; the 95 % interval is the percentile bootstrap over samples
+    (Efron & Tibshirani 1993, ch. 13), with `BOOTSTRAPS` resamples.
+    """
+    errors: dict[str, list[list[float]]] = {}
+    for record in records:
+        for row in record.evaluations:
+            if row.resolution == resolution:
+                errors.setdefault(row.model, []).append(row.errors["relative_l2"])
+    means = {model: np.mean(values, axis=0) for model, values in errors.items()}
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(means[reference]), size=(BOOTSTRAPS, len(means[reference])))
+    table = {}
+    for model, values in means.items():
+        if model != reference:
+            difference = values - means[reference]
+            low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
+            table[model] = {"difference": f"{difference.mean():+.4f}", "95 % interval": f"{low:+.4f} … {high:+.4f}"}
+    return pd.DataFrame.from_dict(table, orient="index")
