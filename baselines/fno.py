@@ -12,6 +12,7 @@ by one on grids of odd height. Frequencies that a small grid does not resolve ar
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from neuralop.layers.spectral_convolution import SpectralConv
 from neuralop.models import FNO as NeuralopFNO
 from torch import Tensor, nn
 
+from pdebench_mano.lattice import Resampled, axis, quadrature, resample
 from pdebench_mano.operator import Fields, Grid, Operator
 
 
@@ -30,18 +32,11 @@ def resolved(points: int, modes: int, period: float, grid: Grid) -> range:
     return range(max(-(modes // 2), -highest), min(modes - modes // 2, highest + 1))
 
 
-def fourier_basis(
-    points: int, frequencies: range, period: float, grid: Grid, device: torch.device
-) -> tuple[Float[Tensor, " points"], Complex[Tensor, "points frequencies"]]:
-    """Quadrature weights of [0, 1], and the waves exp(2πi k x / period), along one axis of the grid."""
-    intervals = points - 1 if grid == "vertices" else points
-    x = torch.arange(points, device=device) / intervals
-    weights = torch.full_like(x, 1 / intervals)
-    if grid == "vertices":
-        weights[0] = weights[-1] = 1 / (2 * intervals)
-    k = torch.arange(frequencies.start, frequencies.stop, device=device)
-    angle = 2 * torch.pi / period * torch.outer(x, k)
-    return weights, torch.polar(torch.ones_like(angle), angle)
+def waves(points: int, frequencies: range, period: float, grid: Grid, like: Tensor) -> Complex[Tensor, "points k"]:
+    """The waves exp(2πi k x / period) at the points of one axis."""
+    k = torch.arange(frequencies.start, frequencies.stop, device=like.device)
+    angle = 2 * torch.pi / period * torch.outer(axis(points, grid, like), k)
+    return torch.polar(torch.ones_like(angle), angle)
 
 
 class FourierConv(SpectralConv, Operator):
@@ -58,25 +53,35 @@ class FourierConv(SpectralConv, Operator):
     _contract: Any
     period: float = 1.0
 
-    def forward(self, x: Fields, output_shape: tuple[int, int] | None = None) -> Fields:
-        points = x.shape[-2:]
-        scaling = self.resolution_scaling_factor or (1, 1)
-        target = output_shape or tuple(round(n * scale) for n, scale in zip(points, scaling, strict=True))
+    def target(self, x: Fields, output_shape: Sequence[int] | None) -> tuple[int, int]:
+        """Points of the grid that the layer gives its output on."""
+        scale_x, scale_y = self.resolution_scaling_factor or (1, 1)
+        height, width = output_shape or (round(scale_x * x.shape[-2]), round(scale_y * x.shape[-1]))
+        return height, width
+
+    def transform(self, x: Fields, output_shape: Sequence[int] | None = None) -> Resampled:
+        """Bring what bypasses the layer onto the grid of its output, point for point in the unit square."""
+        return resample(x, self.target(x, output_shape), self.grid)
+
+    def forward(
+        self, x: Fields, output_shape: Sequence[int] | None = None
+    ) -> Float[Tensor, "batch out_channels new_height new_width"]:
+        points = (x.shape[-2], x.shape[-1])
+        target = self.target(x, output_shape)
         rows, columns = self.weight.shape[-2:]
         smallest = [min(pair) for pair in zip(points, target, strict=True)]
         kx = resolved(smallest[0], rows, self.period, self.grid)
         ky = range(resolved(smallest[1], 2 * columns, self.period, self.grid).stop)
 
-        def basis(n: int, k: range) -> tuple[Tensor, Tensor]:
-            return fourier_basis(n, k, self.period, self.grid, x.device)
+        v = x.float()
+        wx, wy = (quadrature(n, self.grid, v) for n in points)
+        to_x, to_y = (waves(n, k, self.period, self.grid, v).conj() for n, k in zip(points, (kx, ky), strict=True))
+        v = torch.einsum("bchl,hk->bckl", (v * wx[:, None] * wy).to(to_y.dtype) @ to_y, to_x)
+        weight = self.weight[:, :, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop]
+        v = self._contract(v, weight, self.separable)
 
-        (wx, to_x), (wy, to_y) = basis(points[0], kx), basis(points[1], ky)
-        v = (x.float() * wx[:, None] * wy).to(to_x.dtype)
-        v = torch.einsum("bchl,hk->bckl", v @ to_y.conj(), to_x.conj())
-        v = self._contract(v, self.weight[:, :, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop], self.separable)
-
-        (_, at_x), (_, at_y) = basis(target[0], kx), basis(target[1], ky)
-        at_y = at_y * torch.where(torch.arange(len(ky), device=x.device) > 0, 2, 1)  # k and -k, for a real field
+        at_x, at_y = (waves(n, k, self.period, self.grid, wx) for n, k in zip(target, (kx, ky), strict=True))
+        at_y[:, 1:] *= 2  # k and -k, for a real field
         y = (torch.einsum("bckl,hk->bchl", v, at_x) @ at_y.T).real.to(x.dtype)
         return y if self.bias is None else y + self.bias
 

@@ -12,7 +12,7 @@ from rich.console import Console
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 console = Console(stderr=True)
 
-COMMANDS = ("data", "train", "results")
+COMMANDS = ("data", "train", "results", "operators")
 
 
 def key_values(items: list[str] | None, what: str) -> dict[str, Any]:

@@ -1,0 +1,174 @@
+"""Every operator keeps the contract, and the contract notices operators that do not."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from pdebench_mano.catalogue import flops_per_point, parameter_count
+from pdebench_mano.contract import contract
+from pdebench_mano.operator import NormalizedOperator, Normalizer
+from pdebench_mano.registry import OPERATORS, build_operator
+
+BOUND_TO_ONE_GRID = {"orthogonal-mlp"}
+SMALLER = {"orthogonal-conv": {"width": 8, "depth": 2}}
+
+
+def broken(operator, trained=None):
+    return {check.name: check.detail for check in contract(operator, trained=trained) if not check.holds}
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS.keys() - BOUND_TO_ONE_GRID))
+def test_registered_operators_keep_the_contract(name):
+    torch.manual_seed(0)
+    assert broken(build_operator(name, 1, 1, **SMALLER.get(name, {}))) == {}
+
+
+@pytest.mark.parametrize("name", ["fno", "unet"])
+def test_second_order_under_refinement(name):
+    """The trapezoidal rule of the Fourier integrals and of full weighting, on vertices."""
+    torch.manual_seed(0)
+    detail = list(contract(build_operator(name, 1, 1)))[-1].detail
+    rates = [float(word) for word in detail.rpartition("rates ")[2].split(", ")]
+    assert rates == pytest.approx([2, 2], abs=0.1)
+
+
+class Cropping(nn.Conv2d):
+    """Loses its border."""
+
+    def __init__(self):
+        super().__init__(1, 1, 3)
+
+
+class Growing(nn.Module):
+    """Learns a table of positions for each grid it meets."""
+
+    def __init__(self):
+        super().__init__()
+        self.tables = nn.ParameterDict()
+
+    def forward(self, a):
+        key = f"{a.shape[-1]}"
+        if key not in self.tables:
+            self.tables[key] = nn.Parameter(torch.ones(a.shape[-2:]))
+        return a * self.tables[key]
+
+
+class AcrossTheBatch(nn.Module):
+    """Each sample sees the one before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, a):
+        return self.scale * a.cumsum(0)
+
+
+class Idle(AcrossTheBatch):
+    """Has a parameter that nothing uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.ones(()))
+
+    def forward(self, a):
+        return self.scale * a
+
+
+class FunctionInState(Idle):
+    """Keeps more than tensors in its state."""
+
+    def forward(self, a):
+        return self.scale * self.unused * a
+
+    def get_extra_state(self):
+        return print
+
+    def set_extra_state(self, state):
+        pass
+
+
+class DividedTwice(AcrossTheBatch):
+    """A difference of neighbours, divided by the square of their distance."""
+
+    def forward(self, a):
+        return self.scale * (a.roll(1, -1) - a) * a.shape[-1] ** 2
+
+
+@pytest.mark.parametrize(
+    ("operator", "clause"),
+    [
+        (Cropping(), "odd grids"),
+        (Growing(), "same parameters at three resolutions"),
+        (AcrossTheBatch(), "batch permutation"),
+        (Idle(), "gradient of every parameter"),
+        (FunctionInState(), "state-dict round trip"),
+        (DividedTwice(), "refinement at initialisation"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_what_is_wrong_is_found(operator, clause):
+    assert clause in broken(operator)
+
+
+def test_a_trained_operator_is_studied_on_its_own_grid():
+    class OnLeftGridsOnly(AcrossTheBatch):
+        def forward(self, a):
+            return self.scale * a if a.shape[-1] % 2 == 0 else self.scale * a * a.shape[-1]
+
+    wrap = NormalizedOperator(OnLeftGridsOnly(), Normalizer.identity(1), Normalizer.identity(1), "left")
+    found = broken(wrap.operator, wrap)
+    assert "refinement at initialisation" in found
+    assert "refinement after training" not in found
+
+
+def test_cost_of_one_linear_layer():
+    class Pointwise(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix = nn.Parameter(torch.randn(5, 1, dtype=torch.complex64))
+
+        def forward(self, a):
+            return (a.flatten().to(torch.complex64)[:, None] @ self.matrix.T).real[:, :1].reshape(a.shape)
+
+    operator = Pointwise()
+    assert parameter_count(operator) == 10
+    assert flops_per_point(operator) == 8 * 5
+
+
+def command(*words):
+    return subprocess.run(
+        [sys.executable, "-c", "from pdebench_mano.cli import main; main()", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_check_command_takes_a_file_and_says_what_fails(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n"
+        "class Shrinks(nn.Conv2d):\n"
+        "    def __init__(self, in_channels, out_channels):\n"
+        "        super().__init__(in_channels, out_channels, 3)\n"
+    )
+    result = command("check", f"{path}:Shrinks")
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("FAILS  odd grids: (17, 17) became")
+    assert sum(line.startswith("holds") for line in lines) >= 2
+    assert command("check", f"{path}:Grows").returncode == 2
+
+
+def test_operators_command_lists_every_name():
+    result = command("operators", "--json")
+    assert result.returncode == 0, result.stderr
+    rows = {row["name"]: row for row in map(json.loads, result.stdout.splitlines())}
+    assert rows.keys() == OPERATORS.keys()
+    assert {"mano", "fno", "vit", "swin", "unet", "uno", "tfno"} <= rows.keys()
+    assert all("backprop" in row["regimes"] and row["parameters"] > 0 and row["paper"] for row in rows.values())
