@@ -133,13 +133,13 @@ def prepare(data: Data, out: Path, folder: Path, shown: bool) -> tuple[Path, Pat
     """Make the files to train and test on; with them, says what they are, wherever they lie."""
     if data.generate is not None:
         recipe = data.generate.model_dump()
+        workers = recipe.pop("workers")
         if recipe["device"] == "auto":
             recipe["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+        path = out / f"darcy-{digest(recipe)[:8]}.hdf5"
         with bars(shown) as progress:
             task = progress.add_task("generate", total=data.generate.samples)
-            path = generate(
-                out / "darcy.hdf5", **recipe, progress=lambda done, total: progress.update(task, completed=done)
-            ).path
+            generate(path, **recipe, workers=workers, progress=lambda done, _: progress.update(task, completed=done))
         return path, path, "recipe " + json.dumps(data.generate.model_dump(exclude={"device", "workers"}))
     assert data.train is not None
     train_file, test_file = (_schema_file(each, out, folder) for each in (data.train, data.test or data.train))

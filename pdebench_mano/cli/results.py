@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pdebench_mano.cli.app import app, integers
+from pdebench_mano.cli.app import app, console, integers
 
 if TYPE_CHECKING:
     from pdebench_mano.records import Record
@@ -25,25 +25,109 @@ def evaluate(
     Upsampled rows predict at the training resolution and interpolate by splines; the coarse solver solves the equation
     there, where it is known. The record is kept in the run folder, for the report.
     """
+    from pdebench_mano.records import read_record
+
+    result = read_record(record(run, data, integers(resolutions, "resolutions"), shown=not as_json))
+    if as_json:
+        for row in result.evaluations:
+            print(json.dumps(row.summary()))
+    else:
+        print_comparison([result])
+
+
+def record(run: Path, data: Path, resolutions: list[int], shown: bool) -> Path:
+    """Evaluate a run and keep the record in its folder, one for each dataset; returns the record's file."""
     from data_gen.storage import read_info
     from pdebench_mano.benchmark import record_run, train_command
     from pdebench_mano.runs import read_config
 
-    words = ["pdebench-mano", "evaluate", str(run), "--data", str(data), "--resolutions", resolutions]
-    record = record_run(
-        run,
-        data,
-        integers(resolutions, "resolutions"),
-        run / "records" / f"{read_info(data).digest[:8]}.jsonl",
-        solver=True,
-        commands=[train_command(read_config(run), run), shlex.join(words)],
-        shown=not as_json,
-    )
-    if as_json:
-        for row in record.evaluations:
-            print(json.dumps(row.summary()))
-    else:
-        print_comparison([record])
+    sizes = ",".join(map(str, resolutions))
+    command = ["pdebench-mano", "evaluate", str(run), "--data", str(data), "--resolutions", sizes]
+    target = run / "records" / f"{read_info(data).digest[:8]}.jsonl"
+    commands = [train_command(read_config(run), run), shlex.join(command)]
+    record_run(run, data, resolutions, target, solver=True, commands=commands, shown=shown)
+    return target
+
+
+@app.command()
+def benchmark(
+    suite: Annotated[Path, typer.Argument(help="TOML file, or the name of a suite that comes with the package.")],
+    out: Annotated[Path, typer.Option(help="Folder of data, runs, records and report.")],
+    only: Annotated[list[str] | None, typer.Option(help="Run this model only; may be repeated.")] = None,
+) -> None:
+    """Train and evaluate every case of a suite, then write the report; what is done is skipped."""
+    path = suite if suite.exists() else packaged(suite.stem)
+    run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [])
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of benchmarks.")],
+    out: Annotated[Path, typer.Option(help="Folder of the report.")],
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "Neural operators on Darcy flow",
+) -> None:
+    """Write one HTML page, with its figures and tables as files, about evaluated runs.
+
+    A run that was never evaluated is evaluated first, on the data it was trained with.
+    """
+    from pdebench_mano.records import find_records, read_record
+    from pdebench_mano.report import write_report
+
+    paths = [path for run in runs for path in find_records(run) or [evaluate_on_own_data(run)]]
+    page = write_report(paths, out, title)
+    print_comparison([read_record(path) for path in paths])
+    print(f"report: {page}")
+
+
+@app.command()
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes: seconds, and nothing learned.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of data, runs, records and report.")] = Path("demo"),
+) -> None:
+    """Generate data, train FNO and MANO, evaluate zero-shot and report: the whole way in minutes.
+
+    The same command again goes on where it stopped, or shows what is there.
+    """
+    run_and_report(packaged("demo-quick" if quick else "demo"), out, "pdebench-mano demo" + " --quick" * quick, [])
+
+
+def packaged(name: str) -> Path:
+    """The file of a suite that comes with the package."""
+    folder = Path(__file__).parents[1] / "suites"
+    known = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    if name not in known:
+        raise FileNotFoundError(f"there is no suite {name}: give a TOML file, or one of {', '.join(known)}")
+    return known[name]
+
+
+def run_and_report(suite_file: Path, out: Path, command: str, only: list[str]) -> None:
+    """Run a suite, then print its tables and write its report."""
+    from pdebench_mano.benchmark import run_suite
+    from pdebench_mano.records import find_records, read_record
+    from pdebench_mano.report import write_report
+    from pdebench_mano.suite import read_suite
+
+    suite = read_suite(suite_file)
+    records = run_suite(suite, out, folder=suite_file.parent, only=only, command=command, say=say)
+    keys = {record.key for record in records}
+    page = write_report([path for path in find_records(out) if read_record(path).key in keys], out, suite.title)
+    print_comparison(records)
+    print(f"report: {page}")
+
+
+def evaluate_on_own_data(run: Path) -> Path:
+    """Evaluate a run at its training resolution and the finest one of its own data; returns the record's file."""
+    from data_gen.storage import read_info
+    from pdebench_mano.runs import read_config, training_resolution
+
+    data = Path(read_config(run).data)
+    sizes = sorted({training_resolution(run), read_info(data).shape[0]})
+    return record(run, data, sizes, shown=True)
+
+
+def say(line: str) -> None:
+    """Tell a person at the terminal what begins."""
+    console.print(line, highlight=False)
 
 
 def print_comparison(records: "list[Record]") -> None:

@@ -1,0 +1,10 @@
+"""Records → one HTML page that needs nothing beside it, and its figures and tables as files.
+
+OUT/report.html     the page
+OUT/figures/        every figure as PNG and SVG
+OUT/tables/         every table as CSV; rows.csv holds everything
+"""
+
+from pdebench_mano.report.page import write_report
+
+__all__ = ["write_report"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pdebench_mano.records import Record
+from pdebench_mano.records import Evaluation, Record
 
 BASELINES = ("coarse solver", "mean solution")
 BOOTSTRAPS = 2000
@@ -24,7 +24,7 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
             group = "baseline" if baseline else "upsampled" if row.model != record.model else "operator"
             entries.append(
                 {
-                    "model": f"{row.model} at {row.computed_at}²" if row.model == "coarse solver" else row.model,
+                    "model": label(row),
                     "group": group,
                     "resolution": row.resolution,
                     "computed_at": row.computed_at,
@@ -39,6 +39,11 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
             )
     known = ["model", "resolution", "budget", "seed", "dataset"]
     return pd.DataFrame(entries).drop_duplicates(known, keep="last", ignore_index=True)
+
+
+def label(row: Evaluation) -> str:
+    """The model's name; a coarse solver's grid belongs to it."""
+    return f"{row.model} at {row.computed_at}²" if row.model == "coarse solver" else row.model
 
 
 def comparison(table: pd.DataFrame, budget: str) -> pd.DataFrame:
@@ -84,7 +89,7 @@ def resources(table: pd.DataFrame) -> pd.DataFrame:
             "seeds": seeds,
             "parameters": means.parameters.map(lambda n: "" if pd.isna(n) else f"{n:,.0f}"),
             "training [s]": means.training_seconds.map(lambda s: "" if pd.isna(s) else f"{s:.0f}"),
-            f"prediction at {table.resolution.max()}² [ms]": means.seconds.map(lambda s: f"{1e3 * s:.3g}"),
+            f"prediction at {table.resolution.max()}² [ms]": means.seconds.map(lambda s: f"{1e3 * s:,.2f}"),
         }
     )
     return result.reindex([name for name in order(table) if name in result.index])
@@ -101,8 +106,8 @@ def details(table: pd.DataFrame, resolution: int) -> pd.DataFrame:
     )
 
 
-def paired(records: Sequence[Record], reference: str, resolution: int, seed: int = 0) -> pd.DataFrame:
-    """Differences of the relative L2 error to that of a reference model, paired over the samples both were tested on.
+def paired(records: Sequence[Record], models: Sequence[str], resolution: int, seed: int = 0) -> pd.DataFrame:
+    """Differences of the relative L2 error to that of the first of `models`, paired over the test samples.
 
     Errors are averaged over seeds sample by sample; the 95 % interval is the percentile bootstrap over samples
     (Efron & Tibshirani 1993, ch. 13), with `BOOTSTRAPS` resamples.
@@ -111,8 +116,9 @@ def paired(records: Sequence[Record], reference: str, resolution: int, seed: int
     for record in records:
         for row in record.evaluations:
             if row.resolution == resolution:
-                errors.setdefault(row.model, []).append(row.errors["relative_l2"])
+                errors.setdefault(label(row), []).append(row.errors["relative_l2"])
     means = {model: np.mean(values, axis=0) for model, values in errors.items()}
+    reference = models[0]
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(means[reference]), size=(BOOTSTRAPS, len(means[reference])))
     table = {}
@@ -121,4 +127,4 @@ def paired(records: Sequence[Record], reference: str, resolution: int, seed: int
             difference = values - means[reference]
             low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
             table[model] = {"difference": f"{difference.mean():+.4f}", "95 % interval": f"{low:+.4f} … {high:+.4f}"}
-    return pd.DataFrame.from_dict(table, orient="index")
+    return pd.DataFrame(table).T.reindex([name for name in models if name in table])

@@ -1,0 +1,172 @@
+"""Records → figures: each a matplotlib `Figure` in the palette of Okabe & Ito (2008), readable without colours too.
+
+Figures are narrow, so that their text is legible on a phone; a model has one colour and one marker in all of them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, ScalarFormatter
+
+from pdebench_mano.evaluation import ranked
+from pdebench_mano.records import Evaluation, Record
+from pdebench_mano.report.tables import order
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+GREYS = ("#777777", "#999999", "#555555", "#AAAAAA")
+WIDTH = 4.8
+
+
+class Styles:
+    """Colour and marker of every model: an operator's own; its upsampled predictions share them, open and dashed."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.operators = [name for name in order(table) if (table[table.model == name].group == "operator").any()]
+        self.baselines = list(table[table.group == "baseline"].model.unique())
+
+    def __call__(self, model: str) -> dict[str, Any]:
+        operator = model.removeprefix("upsampled ")
+        if operator in self.operators:
+            i = self.operators.index(operator)
+            style: dict[str, Any] = {
+                "color": PALETTE[i % len(PALETTE)],
+                "marker": MARKERS[i % len(MARKERS)],
+                "linestyle": "-",
+            }
+            return style if operator == model else style | {"linestyle": "--", "markerfacecolor": "white"}
+        i = self.baselines.index(model)
+        return {"color": GREYS[i % len(GREYS)], "marker": "x+12"[i % 4], "linestyle": ":"}
+
+
+def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, np.ndarray]:
+    """An empty figure and its axes, (rows, columns)."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for axis in axes.flat:
+        axis.tick_params(labelsize=8)
+    return figure, axes
+
+
+def error_against_resolution(table: pd.DataFrame, styles: Styles) -> Figure:
+    """Mean relative L2 error of every row against the resolution; bars are the range over seeds."""
+    figure, ((axis,),) = canvas(4.4)
+    for model in order(table):
+        cells = table[table.model == model].groupby("resolution").relative_l2.agg(["mean", "min", "max"])
+        reach = [cells["mean"] - cells["min"], cells["max"] - cells["mean"]]
+        axis.errorbar(cells.index, cells["mean"], reach, label=model, markersize=5, linewidth=1.3, **styles(model))
+    axis.set(xscale="log", yscale="log", xlabel="grid points a side", ylabel="relative L2 error")
+    axis.xaxis.set_major_locator(FixedLocator(sorted(table.resolution.unique())))
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    plain_numbers(axis)
+    legend(figure)
+    return figure
+
+
+def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) -> Figure:
+    """Mean relative L2 error against the time of one prediction, both at one resolution: solvers and networks."""
+    figure, ((axis,),) = canvas(4.4)
+    here = table[table.resolution == resolution].groupby("model")[["seconds", "relative_l2"]].mean()
+    for model in order(table):
+        if model in here.index and model != "mean solution":
+            point = here.loc[model]
+            axis.plot(
+                1e3 * point.seconds, point.relative_l2, label=model, markersize=7, **styles(model) | {"linestyle": ""}
+            )
+    axis.set(
+        xscale="log", yscale="log", xlabel=f"time of one prediction at {resolution}² [ms]", ylabel="relative L2 error"
+    )
+    plain_numbers(axis)
+    legend(figure)
+    return figure
+
+
+def spectra(rows: Sequence[Evaluation], styles: Styles) -> Figure:
+    """Energy of truth, predictions and errors by frequency, at the resolution of the rows."""
+    figure, ((upper,), (lower,)) = canvas(6.0, rows=2, sharex=True)
+    frequency = np.arange(len(rows[0].spectra.truth)) + 0.5
+    for axis in (upper, lower):
+        axis.plot(frequency, rows[0].spectra.truth, color="black", linewidth=2.2, alpha=0.35, label="truth")
+        axis.set(xscale="log", yscale="log")
+    for row in rows:
+        style = styles(row.model) | {"marker": "", "linewidth": 1.3}
+        upper.plot(frequency, row.spectra.prediction, label=row.model, **style)
+        lower.plot(frequency, row.spectra.error, **style)
+    upper.set_ylabel("energy of predictions")
+    lower.set_ylabel("energy of errors")
+    lower.set_xlabel("frequency [cycles per unit length]")
+    floor = 0.1 * min(value for value in rows[0].spectra.truth if value > 0)
+    lower.set_ylim(bottom=floor)
+    upper.set_ylim(bottom=floor)
+    handles, labels = upper.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return figure
+
+
+def curves(records: Sequence[Record], styles: Styles) -> Figure:
+    """Training loss (thin) and validation error (thick) against the epoch; one line a seed."""
+    figure, ((axis,),) = canvas(4.2)
+    named: set[str] = set()
+    for record in records:
+        style = styles(record.model) | {"marker": ""}
+        epochs = [row["epoch"] for row in record.history]
+        label = None if record.model in named else record.model
+        axis.plot(epochs, [row["validation"] for row in record.history], label=label, **style | {"linewidth": 1.5})
+        axis.plot(epochs, [row["loss"] for row in record.history], **style | {"linewidth": 0.6, "alpha": 0.7})
+        named.add(record.model)
+    axis.set(yscale="log", xlabel="epoch", ylabel="validation error, training loss (thin)")
+    plain_numbers(axis)
+    legend(figure)
+    return figure
+
+
+def gallery(fields: dict[str, np.ndarray], row: Evaluation) -> Figure:
+    """Best, median and worst sample of a row: coefficient, truth, prediction, error, one colour scale a column."""
+    figure, axes = canvas(4.6, rows=3, columns=4, sharex=True, sharey=True)
+    error = fields["prediction"] - fields["truth"]
+    largest = np.nanmax(np.abs(error)) or 1.0
+    both = np.concatenate([fields["truth"], fields["prediction"]])
+    u = {"cmap": "viridis", "vmin": np.nanmin(both), "vmax": np.nanmax(both)}
+    columns = (
+        ("coefficient $a$", fields["a"], {"cmap": "Greys", "vmin": fields["a"].min(), "vmax": fields["a"].max()}),
+        ("truth $u$", fields["truth"], u),
+        ("prediction", fields["prediction"], u),
+        ("error", error, {"cmap": "PuOr", "vmin": -largest, "vmax": largest}),
+    )
+    places = ranked(row.errors["relative_l2"])
+    for column, (title, values, scale) in enumerate(columns):
+        for axis, field in zip(axes[:, column], values, strict=True):
+            image = axis.imshow(field.T, origin="lower", extent=(0, 1, 0, 1), interpolation="nearest", **scale)
+            axis.set_xticks([0, 1])
+            axis.set_yticks([0, 1])
+            axis.tick_params(labelsize=6)
+        axes[0, column].set_title(title, fontsize=8)
+        axes[2, column].set_xlabel("x", fontsize=7, labelpad=-4)
+        bar = figure.colorbar(image, ax=axes[:, column], location="bottom", aspect=12, pad=0.02)
+        bar.ax.tick_params(labelsize=6, rotation=45)
+    for axis, (name, place) in zip(axes[:, 0], places.items(), strict=True):
+        axis.set_ylabel(f"{name}: {row.errors['relative_l2'][place]:.4f}\ny", fontsize=7, labelpad=-2)
+    return figure
+
+
+def plain_numbers(axis: Axes) -> None:
+    """Numbers as 0.02 instead of 2·10⁻² on a logarithmic axis, with a light grid."""
+    axis.grid(which="both", color="#dddddd", linewidth=0.5)
+    axis.set_axisbelow(True)
+    low, high = axis.get_ylim()
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    few = high / low < 100
+    axis.yaxis.set_minor_formatter(
+        FuncFormatter(lambda value, _: f"{value:g}" if few and f"{value:e}"[0] in "25" else "")
+    )
+    axis.tick_params(which="minor", labelsize=8)
+
+
+def legend(figure: Figure) -> None:
+    """The legend below the axes, where it covers nothing."""
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)

@@ -1,0 +1,253 @@
+"""The HTML page: which tables and figures there are, in which order, and what is said beside them."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
+
+from pdebench_mano.records import Evaluation, Record, read_examples, read_record
+from pdebench_mano.report import figures, tables
+
+PAGE = "report.html"
+
+
+def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural operators on Darcy flow") -> Path:
+    """Write the report of some records.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files of records; examples are taken from the archives beside them.
+    out : path
+        Folder to write to: a new one, that of an earlier report, or that of a benchmark.
+    title : str
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    ValueError
+        If there is no record, or `out` holds something else.
+    """
+    out = Path(out)
+    if not paths:
+        raise ValueError("a report needs at least one record")
+    claim(out)
+    records = [read_record(path) for path in paths]
+    table = tables.rows(records)
+    _Keeper(out).csv("rows", table)
+    styles = figures.Styles(table)
+    groups = [tuple(group) for group in table[["dataset", "budget"]].drop_duplicates().to_numpy() if group[1]]
+    comparisons = []
+    for dataset, budget in groups:
+        prefix = f"{dataset[:8]}-{budget.replace(' ', '-')}-" if len(groups) > 1 else ""
+        here = [
+            (path, record)
+            for path, record in zip(paths, records, strict=True)
+            if record.dataset["digest"] == dataset and record.budget in (budget, "")
+        ]
+        part = tables.comparison(table[table.dataset == dataset], budget)
+        comparisons.append(_comparison(here, part, budget, styles, _Keeper(out, prefix)))
+    trained = [record for record in records if record.configuration]
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
+        (files("pdebench_mano.report") / "page.html").read_text()
+    )
+    page = template.render(
+        title=title,
+        summary=_summary(records, table),
+        comparisons=comparisons,
+        commands=list(dict.fromkeys(line for record in records for line in record.commands if line)),
+        datasets=[
+            {"digest": digest, "facts": [(name, value) for name, value in dataset.items()]}
+            for digest, dataset in {record.dataset["digest"]: record.dataset for record in records}.items()
+        ],
+        configurations=[
+            {
+                "name": f"{record.model}, seed {record.seed}, {record.budget}",
+                "text": json.dumps(record.configuration | {"training": record.training, "key": record.key}, indent=2),
+            }
+            for record in trained
+        ],
+        environments=_unique([list(record.environment.items()) for record in records]),
+        version=version("pdebench-mano"),
+        count=len(records),
+    )
+    partial = out / f".{PAGE}.tmp"
+    partial.write_text(page)
+    partial.replace(out / PAGE)
+    return out / PAGE
+
+
+def claim(out: Path) -> None:
+    """Refuse a folder that holds neither an earlier report nor a benchmark."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out={out} is a file; choose a folder")
+    ours = not out.exists() or not any(out.iterdir()) or any((out / name).exists() for name in (PAGE, "records"))
+    if not ours:
+        raise ValueError(f"out={out} holds something that is no report; choose a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class _Keeper:
+    """Writes every table and figure as a file, and gives it back as the page shows it."""
+
+    out: Path
+    prefix: str = ""
+
+    def csv(self, name: str, table: pd.DataFrame, index: bool = False) -> None:
+        (self.out / "tables").mkdir(exist_ok=True)
+        table.to_csv(self.out / "tables" / f"{self.prefix}{name}.csv", index=index)
+
+    def table(
+        self, name: str, cells: pd.DataFrame, caption: str, kinds: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        self.csv(name, cells.rename_axis("model"), index=True)
+        columns = ["", *(f"{each}²" if isinstance(each, int) else str(each) for each in cells.columns)]
+        rows = [
+            {"kind": (kinds or {}).get(str(label), ""), "cells": [label, *cells.loc[label]]} for label in cells.index
+        ]
+        return {"caption": caption, "columns": columns, "rows": rows}
+
+    def figure(self, name: str, figure: Figure, caption: str, embed: str = "svg") -> dict[str, str]:
+        (self.out / "figures").mkdir(exist_ok=True)
+        data = {}
+        for suffix, options in {"svg": {"metadata": {"Date": None}}, "png": {"dpi": 200}}.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix, **options)  # type: ignore[arg-type]
+            data[suffix] = buffer.getvalue()
+            (self.out / "figures" / f"{self.prefix}{name}.{suffix}").write_bytes(data[suffix])
+        kind = {"svg": "image/svg+xml", "png": "image/png"}[embed]
+        return {"caption": caption, "source": f"data:{kind};base64,{base64.b64encode(data[embed]).decode()}"}
+
+
+def _comparison(
+    here: list[tuple[Path, Record]], part: pd.DataFrame, budget: str, styles: figures.Styles, keep: _Keeper
+) -> dict[str, Any]:
+    """Everything about the models of one budget on one dataset."""
+    records = [record for _, record in here]
+    trained = [(path, record) for path, record in here if record.configuration]
+    resolutions = sorted(int(n) for n in part.resolution.unique())
+    coarsest, finest = resolutions[0], resolutions[-1]
+    kinds = dict(zip(part.model, part.group, strict=True))
+    best = tables.order(part)[0]
+    seeds = part[part.group == "operator"].seed.nunique()
+    spread = "mean ± standard deviation over seeds" if seeds > 1 else "one seed"
+
+    headline = keep.table(
+        "error",
+        tables.headline(part),
+        f"Relative L2 error, mean over the test samples, {spread}. Upsampled rows predict at the training resolution "
+        "and interpolate by splines; the coarse solver computes finite differences on the grid it names.",
+        kinds | {best: "best"},
+    )
+    details = [
+        keep.table(
+            f"details-{n}",
+            tables.details(part, n),
+            f"Mean errors at {n}². Bands are in cycles per unit length; their squares sum to that of the relative L2 "
+            "error, as those of near jumps and elsewhere do. The residual is that of the five-point scheme.",
+            kinds,
+        )
+        for n in dict.fromkeys([coarsest, finest])
+    ]
+    paired = [
+        keep.table(
+            f"paired-{n}",
+            tables.paired(records, tables.order(part), n),
+            f"Relative L2 error at {n}² minus that of {best}, paired over the test samples, with bootstrap interval.",
+            kinds,
+        )
+        for n in dict.fromkeys([coarsest, finest])
+        if part[part.resolution == n].model.nunique() > 1
+    ]
+    overview = [
+        keep.figure(
+            "error-against-resolution",
+            figures.error_against_resolution(part, styles),
+            "Error against resolution. Dashed: the coarse prediction, upsampled. Dotted: no learning at all. "
+            "Bars span the seeds.",
+        ),
+        keep.figure(
+            "accuracy-against-time",
+            figures.accuracy_against_time(part, styles, finest),
+            f"Accuracy against time, at {finest}². Left and down is better.",
+        ),
+    ]
+    return {
+        "title": f"Trained for {budget}",
+        "headline": headline,
+        "overview": overview,
+        "resources": keep.table("resources", tables.resources(part), "Means over seeds.", kinds),
+        "paired": paired,
+        "details": details,
+        "spectra": [
+            keep.figure(
+                f"spectra-{n}",
+                figures.spectra(_first_seed(records, n), styles),
+                f"Energy at {n}² by frequency, relative to that of the truth; mean over the test samples.",
+            )
+            for n in dict.fromkeys([coarsest, finest])
+        ],
+        "galleries": _galleries(trained, keep),
+        "curves": [
+            keep.figure(
+                "training",
+                figures.curves([record for _, record in trained], styles),
+                "Validation error (thick) and training loss (thin) by epoch.",
+            )
+        ]
+        if any(record.history for _, record in trained)
+        else [],
+    }
+
+
+def _first_seed(records: Sequence[Record], resolution: int) -> list[Evaluation]:
+    """One row for each model at a resolution, the mean solution and coarse solves on other grids left out."""
+    rows: dict[str, Evaluation] = {}
+    for record in records:
+        for row in record.evaluations:
+            if row.resolution == resolution and row.model not in tables.BASELINES:
+                rows.setdefault(row.model, row)
+    return list(rows.values())
+
+
+def _galleries(trained: list[tuple[Path, Record]], keep: _Keeper) -> list[dict[str, str]]:
+    """One gallery a model, of its first seed, at the finest resolution."""
+    shown = {}
+    for path, record in trained:
+        fields = read_examples(path)
+        if fields and record.model not in shown:
+            row = max((row for row in record.evaluations if row.model == record.model), key=lambda row: row.resolution)
+            shown[record.model] = keep.figure(
+                "samples-" + "-".join(record.model.split()),
+                figures.gallery(fields, row),
+                f"{record.model} at {row.resolution}²: the samples with the smallest, the median and the largest "
+                "relative L2 error, which stands at the left. Each column has one colour scale, truth and prediction "
+                "the same.",
+                embed="png",
+            )
+    return list(shown.values())
+
+
+def _summary(records: Sequence[Record], table: pd.DataFrame) -> str:
+    names = ", ".join(table[table.group == "operator"].model.unique())
+    samples = sorted({len(record.samples) for record in records})
+    resolutions = ", ".join(f"{n}²" for n in sorted(table.resolution.unique()))
+    return f"{names}, tested on {' or '.join(map(str, samples))} samples at {resolutions}, beside baselines."
+
+
+def _unique(items: list[list[tuple[str, str]]]) -> list[list[tuple[str, str]]]:
+    return [item for i, item in enumerate(items) if item not in items[:i]]
