@@ -29,7 +29,8 @@ from torch.utils.data import Dataset, default_collate
 
 from pdebench_mano.metrics import relative_l2
 from pdebench_mano.operator import Fields, Grid, NormalizedOperator, Normalizer
-from pdebench_mano.regimes import LOSSES, Loss, TrainingRegime
+from pdebench_mano.regimes import LOSSES, TrainingRegime
+from pdebench_mano.regimes.sobolev import with_h1_term
 
 Data = Dataset[Any] | Sequence[Dataset[Any]]
 
@@ -54,6 +55,8 @@ class Training(BaseModel):
         Of batches, symmetries and dropout.
     loss : str
         Name of a loss in `pdebench_mano.regimes`, on physical fields.
+    h1 : float
+        Weight of the relative error of the gradient, added to the loss; 0 for none.
     clip_norm : float, optional
         Largest norm of the gradient.
     ema : float
@@ -80,6 +83,7 @@ class Training(BaseModel):
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
     seed: int = Field(0, ge=0)
     loss: str = Field("relative_l2", pattern="^(" + "|".join(LOSSES) + ")$")
+    h1: float = Field(0.0, ge=0)
     clip_norm: float | None = Field(None, gt=0)
     ema: float = Field(0.0, ge=0, lt=1)
     symmetries: bool = False
@@ -223,7 +227,8 @@ class _Loop:
     ) -> None:
         self.operator, self.regime, self.datasets, self.validation = operator, regime, datasets, validation
         self.settings, self.device, self.out = settings, device, out
-        self.loss: Loss = LOSSES[settings.loss]
+        loss = LOSSES[settings.loss]
+        self.loss = with_h1_term(loss, settings.h1) if settings.h1 else loss
         self.parameters = [p for p in operator.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
         self.average = [p.detach().clone() for p in self.parameters] if settings.ema else None
