@@ -34,7 +34,7 @@ def members(points: int, window: int, stride: int, device: torch.device) -> Int[
     return first[:, None] + torch.arange(min(window, points), device=device)
 
 
-def window_attention(qkv: Projections, heads: int, window: int, stride: int) -> Attended:
+def windows_attention(qkv: Projections, heads: int, window: int, stride: int) -> Attended:
     """softmax(q kᵀ/√d) v inside every window, averaged over the windows that hold a point.
 
     Parameters
