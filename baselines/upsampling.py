@@ -17,6 +17,8 @@ from torch import Tensor
 
 from pdebench_mano.operator import Fields, Grid
 
+Finer = Float[Tensor, "batch channels rows columns"]
+
 
 def points(n: int, grid: Grid) -> Float[np.ndarray, " n"]:
     """Coordinates of `n` grid points along one side of [0, 1]²."""
@@ -32,7 +34,7 @@ def spline_matrix(coarse: int, fine: int, grid: Grid) -> Float[Tensor, "fine coa
     return torch.from_numpy(np.ascontiguousarray(spline(points(fine, grid))))
 
 
-def upsample(u: Fields, shape: tuple[int, ...], grid: Grid = "vertices") -> Fields:
+def upsample(u: Fields, shape: tuple[int, ...], grid: Grid = "vertices") -> Finer:
     """Interpolate fields to another grid of the same kind by bicubic splines.
 
     Parameters
@@ -71,6 +73,6 @@ class Upsampled:
     def __init__(self, operator: Any, shape: tuple[int, ...]) -> None:
         self.operator, self.shape, self.grid = operator, shape, operator.grid
 
-    def predict(self, a: Fields) -> Fields:
+    def predict(self, a: Fields) -> Finer:
         """Solutions on `shape` for coefficients (batch, channels, height, width) on a coarser grid."""
         return upsample(self.operator.predict(a), self.shape, self.grid)

@@ -337,11 +337,8 @@ def samples(path: str | Path) -> list[int]:
 def history(run: Path) -> list[dict[str, float]]:
     """The epochs of a run; none where it is not finished."""
     path = run / "history.csv"
-    return (
-        []
-        if not path.exists()
-        else [{str(k): v for k, v in row.items()} for row in pd.read_csv(path).to_dict("records")]
-    )
+    rows = pd.read_csv(path).astype(float).to_dict("records") if path.exists() else []
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def budget(config: RunConfig) -> str:

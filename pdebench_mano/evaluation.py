@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ JUMP_WIDTH = 1 / 40
 """How far from a jump a point is still near it."""
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """Coefficients (batch, 1, h, w) ↦ solutions, in physical units, on grids of one kind."""
 

@@ -89,7 +89,9 @@ def resources(table: pd.DataFrame) -> pd.DataFrame:
             "seeds": seeds,
             "parameters": means.parameters.map(lambda n: "" if pd.isna(n) else f"{n:,.0f}"),
             "training [s]": means.training_seconds.map(lambda s: "" if pd.isna(s) else f"{s:.0f}"),
-            f"prediction at {table.resolution.max()}² [ms]": means.seconds.map(lambda s: f"{1e3 * s:,.2f}"),
+            f"prediction at {table.resolution.max()}² [ms]": means.seconds.map(
+                lambda s: f"{1e3 * s:,.0f}" if s > 0.1 else f"{1e3 * s:.2g}"
+            ),
         }
     )
     return result.reindex([name for name in order(table) if name in result.index])
@@ -101,9 +103,14 @@ def details(table: pd.DataFrame, resolution: int) -> pd.DataFrame:
     place = {"resolution", "computed_at", "seed", "parameters", "training_seconds", "seconds"}
     metrics = [name for name in here.select_dtypes("number").columns if name not in place]
     result = here.groupby("model")[metrics].mean().reindex([name for name in order(table) if name in set(here.model)])
-    return result.map(lambda value: "" if pd.isna(value) else f"{value:.3g}").rename(
-        columns=lambda m: m.replace("_", " ")
-    )
+    return result.map(lambda value: "" if pd.isna(value) else f"{value:.3g}").rename(columns=metric_name)
+
+
+def metric_name(metric: str) -> str:
+    """``relative_l2`` → ``relative L2``, ``band_4_16`` → ``4–16``."""
+    kind, *edges = metric.split("_")
+    name = "–".join(edges) if kind == "band" else metric.replace("_", " ")
+    return name.replace("inf", "∞").replace("l2", "L2").replace("h1", "H1")
 
 
 def paired(records: Sequence[Record], models: Sequence[str], resolution: int, seed: int = 0) -> pd.DataFrame:
