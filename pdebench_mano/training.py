@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +25,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import Dataset, default_collate
 
+from pdebench_mano.graphs import recorded
 from pdebench_mano.metrics import relative_l2
 from pdebench_mano.operator import Fields, Grid, NormalizedOperator, Normalizer
 from pdebench_mano.regimes import LOSSES, TrainingRegime
@@ -69,6 +71,8 @@ class Training(BaseModel):
         ``bfloat16`` runs the regime under autocast.
     compile : bool
         Compile the operator with `torch.compile`.
+    cuda_graphs : bool
+        On a GPU, record the step once and replay it, see `pdebench_mano.graphs`.
     checkpoint_seconds : float
         Longest time between checkpoints within an epoch; each epoch ends with one.
     """
@@ -89,6 +93,7 @@ class Training(BaseModel):
     symmetries: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
+    cuda_graphs: bool = False
     checkpoint_seconds: float = Field(30.0, ge=0)
 
 
@@ -230,6 +235,8 @@ class _Loop:
         loss = LOSSES[settings.loss]
         self.loss = with_h1_term(loss, settings.h1) if settings.h1 else loss
         self.parameters = [p for p in operator.parameters() if p.requires_grad]
+        recording = settings.cuda_graphs and device.type == "cuda"
+        self.gradients = recorded(self._gradients, self.parameters) if recording else self._gradients
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
         self.average = [p.detach().clone() for p in self.parameters] if settings.ema else None
         self.best: dict[str, Tensor] | None = None
@@ -288,11 +295,7 @@ class _Loop:
             a, u = (each.to(self.device, non_blocking=True) for each in fetch(data, indices[mine].tolist()))
             if settings.symmetries:
                 a, u = transform(a, symmetry[mine]), transform(u, symmetry[mine])
-            autocast = (
-                torch.autocast(self.device.type, torch.bfloat16) if settings.precision == "bfloat16" else nullcontext()
-            )
-            with autocast:
-                value = self.regime.gradients(self.operator, a, u, self.loss)
+            value = self.gradients(a, u)
             self.loss_sum += value.double() * share * len(indices)
         _add_gradients(self.parameters, share)
         if settings.clip_norm is not None:
@@ -304,8 +307,11 @@ class _Loop:
         if self.average is not None:
             count = self.epoch * self.steps + self.step
             decay = min(settings.ema, (1 + count) / (10 + count))
-            for mean, p in zip(self.average, self.parameters, strict=True):
-                mean.mul_(decay).add_(p.detach(), alpha=1 - decay)
+            get_ema_multi_avg_fn(decay)(self.average, [p.detach() for p in self.parameters], count)
+
+    def _gradients(self, a: Fields, u: Fields) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            return self.regime.gradients(self.operator, a, u, self.loss)
 
     def _finish_epoch(self) -> None:
         start = time.perf_counter()

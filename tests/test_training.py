@@ -123,6 +123,17 @@ def test_training_time_can_be_the_budget():
     assert history.epochs[-1]["lr"] < 0.5 * history.epochs[0]["lr"], "the schedule follows the time"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_recorded_steps_are_the_steps_themselves():
+    options = OPTIONS | {"epochs": 6, "clip_norm": 1.0}
+    recorded, plain = network(dropout=0.0), network(dropout=0.0)
+    losses = [
+        [row["loss"] for row in fit(operator, Backprop(), pairs(), device="cuda", cuda_graphs=graphs, **options).epochs]
+        for operator, graphs in ((recorded, True), (plain, False))
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 SCRIPT = """
 import os, sys, torch
 import torch.distributed as dist

@@ -32,6 +32,7 @@ def train(
     symmetries: Annotated[bool, typer.Option(help="Augment by the symmetries of the square.")] = False,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     compile: Annotated[bool, typer.Option(help="Compile the operator with torch.compile.")] = False,
+    cuda_graphs: Annotated[bool, typer.Option(help="On a GPU, record the step once and replay it.")] = False,
     validation: Annotated[float, typer.Option(help="Fraction set aside where the file has no val split.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one.")] = None,
@@ -66,6 +67,7 @@ def train(
             "symmetries": symmetries,
             "precision": precision,
             "compile": compile,
+            "cuda_graphs": cuda_graphs,
             "seed": seed,
         }
     )
