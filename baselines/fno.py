@@ -21,7 +21,7 @@ from neuralop.layers.spectral_convolution import SpectralConv
 from neuralop.models import FNO as NeuralopFNO
 from torch import Tensor, nn
 
-from pdebench_mano.lattice import Resampled, axis, quadrature, resample
+from pdebench_mano.lattice import Resampled, axis, quadrature, remembered, resample
 from pdebench_mano.operator import Fields, Grid, Operator
 
 
@@ -32,11 +32,31 @@ def resolved(points: int, modes: int, period: float, grid: Grid) -> range:
     return range(max(-(modes // 2), -highest), min(modes - modes // 2, highest + 1))
 
 
-def waves(points: int, frequencies: range, period: float, grid: Grid, like: Tensor) -> Complex[Tensor, "points k"]:
-    """The waves exp(2πi k x / period) at the points of one axis."""
-    k = torch.arange(frequencies.start, frequencies.stop, device=like.device)
-    angle = 2 * torch.pi / period * torch.outer(axis(points, grid, like), k)
-    return torch.polar(torch.ones_like(angle), angle)
+@remembered
+def series(
+    points: int, frequencies: range, period: float, grid: Grid, device: torch.device
+) -> Complex[Tensor, "{points} k"]:
+    """The waves exp(2πi k x / period) at the points of one axis: a series is this times its coefficients."""
+    k = torch.arange(frequencies.start, frequencies.stop, device=device)
+    angle = 2 * torch.pi / period * torch.outer(axis(points, grid, device), k)
+    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
+
+
+@remembered
+def integrals(
+    points: int, frequencies: range, period: float, grid: Grid, device: torch.device
+) -> Complex[Tensor, "k {points}"]:
+    """The rows exp(-2πi k x / period) times quadrature weights: coefficients are this times the values."""
+    return series(points, frequencies, period, grid, device).mH * quadrature(points, grid, device).float()
+
+
+@remembered
+def half_series(
+    points: int, frequencies: range, period: float, grid: Grid, device: torch.device
+) -> Complex[Tensor, "k {points}"]:
+    """The waves of k ≥ 0, those of k > 0 twice: the real part is the series of a real field."""
+    doubled = 2 - (torch.arange(len(frequencies), device=device) == 0).float()
+    return (series(points, frequencies, period, grid, device) * doubled).T
 
 
 class FourierConv(SpectralConv, Operator):
@@ -50,6 +70,7 @@ class FourierConv(SpectralConv, Operator):
     bias: Any
     resolution_scaling_factor: Any
     separable: bool
+    factorization: str | None
     _contract: Any
     period: float = 1.0
 
@@ -73,16 +94,13 @@ class FourierConv(SpectralConv, Operator):
         kx = resolved(smallest[0], rows, self.period, self.grid)
         ky = range(resolved(smallest[1], 2 * columns, self.period, self.grid).stop)
 
-        v = x.float()
-        wx, wy = (quadrature(n, self.grid, v) for n in points)
-        to_x, to_y = (waves(n, k, self.period, self.grid, v).conj() for n, k in zip(points, (kx, ky), strict=True))
-        v = torch.einsum("bchl,hk->bckl", (v * wx[:, None] * wy).to(to_y.dtype) @ to_y, to_x)
-        weight = self.weight[:, :, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop]
-        v = self._contract(v, weight, self.separable)
-
-        at_x, at_y = (waves(n, k, self.period, self.grid, wx) for n, k in zip(target, (kx, ky), strict=True))
-        at_y[:, 1:] *= 2  # k and -k, for a real field
-        y = (torch.einsum("bckl,hk->bchl", v, at_x) @ at_y.T).real.to(x.dtype)
+        where = self.period, self.grid, x.device
+        to_x, to_y = integrals(points[0], kx, *where), integrals(points[1], ky, *where)
+        at_x, at_y = series(target[0], kx, *where), half_series(target[1], ky, *where)
+        weight = self.weight if self.factorization else self.weight.to_tensor()
+        weight = weight[:, :, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop]
+        v = self._contract(to_x @ (x.to(to_y.dtype) @ to_y.T), weight, self.separable)
+        y = (at_x @ v @ at_y).real.to(x.dtype)
         return y if self.bias is None else y + self.bias
 
 

@@ -11,19 +11,35 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench_mano.lattice import axis, interpolation, lattice_shape, resample
-from pdebench_mano.operator import Fields, Operator
+from pdebench_mano.lattice import axis, interpolation, lattice_shape, remembered, resample
+from pdebench_mano.operator import Fields, Grid, Operator
 
 Tokens = Float[Tensor, "batch tokens channels"]
 
 
+def centres(n: int, patch: int, grid: Grid, device: torch.device) -> Float[Tensor, " patches"]:
+    """Coordinates of the patch centres along an axis of `n` lattice points."""
+    x = axis(n, grid, device)
+    return x[::patch] + (x[1] - x[0]) * (patch - 1) / 2
+
+
+@remembered
 def rotations(
-    positions: Float[Tensor, "tokens 2"], head_dim: int
-) -> tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]]:
-    """Cosines and sines of the rotary angles: frequencies from half a turn to eight turns over the domain."""
-    frequencies = torch.pi * torch.logspace(0, 4, head_dim // 4, base=2, device=positions.device, dtype=positions.dtype)
+    rows: int, columns: int, patch: int, pairs: int, grid: Grid, device: torch.device
+) -> Float[Tensor, "2 tokens {pairs}"]:
+    """Cosines and sines of the rotary angles: from half a turn to eight turns over the domain, along x and along y."""
+    positions = torch.cartesian_prod(centres(rows, patch, grid, device), centres(columns, patch, grid, device))
+    frequencies = torch.pi * torch.logspace(0, 4, pairs // 2, base=2, device=device, dtype=torch.float64)
     angles = (positions[:, :, None] * frequencies).flatten(1)
-    return angles.cos(), angles.sin()
+    return torch.stack([angles.cos(), angles.sin()]).float()
+
+
+@remembered
+def from_patches(
+    points: int, n: int, patch: int, grid: Grid, device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, "{points} patches"]:
+    """Linear interpolation from the patch centres of `n` lattice points to the points of the data's grid."""
+    return interpolation(axis(points, grid, device), centres(n, patch, grid, device)).to(dtype)
 
 
 class Block(nn.Module):
@@ -101,21 +117,18 @@ class ViT(Operator):
 
     def forward(self, a: Fields) -> Fields:
         points = self.lift(self.with_coordinates(a))
-        height, width = a.shape[-2:]
-        lattice = resample(points, lattice_shape((height, width), self.spacing, self.grid), self.grid)
-        rows, columns = (-n % self.patch for n in lattice.shape[-2:])
-        tokens = self.embed(F.pad(lattice, (0, columns, 0, rows), mode="replicate"))
-        x, y = (self.centres(n, a) for n in lattice.shape[-2:])
-        cos, sin = rotations(torch.cartesian_prod(x, y), points.shape[1] // self.heads)
+        lattice = resample(points, lattice_shape((a.shape[-2], a.shape[-1]), self.spacing, self.grid), self.grid)
+        rows, columns = lattice.shape[-2:]
+        padding = (0, -columns % self.patch, 0, -rows % self.patch)
+        tokens = self.embed(F.pad(lattice, padding, mode="replicate") if any(padding) else lattice)
+        where = self.grid, a.device
+        cos, sin = rotations(rows, columns, self.patch, points.shape[1] // self.heads // 2, *where)
         z = tokens.flatten(2).transpose(1, 2)
         for block in self.blocks:
             z = block(z, cos, sin)
         z = self.norm(z).transpose(1, 2).unflatten(2, tokens.shape[-2:])
-        to_x, to_y = interpolation(axis(height, self.grid, a), x), interpolation(axis(width, self.grid, a), y)
+        to_x, to_y = (
+            from_patches(n, m, self.patch, *where, z.dtype)
+            for n, m in zip(a.shape[-2:], lattice.shape[-2:], strict=True)
+        )
         return self.project(torch.cat([points, to_x @ z @ to_y.T], dim=1))
-
-    def centres(self, n: int, like: Tensor) -> Float[Tensor, " patches"]:
-        """Coordinates of the patch centres along an axis of `n` lattice points."""
-        x = axis(n, self.grid, like)
-        first = torch.arange(0, n, self.patch, device=like.device)
-        return (x[1] - x[0]) * (first + (self.patch - 1) / 2)

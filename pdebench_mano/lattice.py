@@ -9,6 +9,10 @@ for grid points x with quadrature weights W, lattice points y and lattice spacin
 Oosterlee & Schüller 2001, §2.3): a lattice value is the mean of the field under a hat function, on every grid.
 """
 
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,15 +22,32 @@ from pdebench_mano.operator import Fields, Grid
 Resampled = Float[Tensor, "batch channels new_height new_width"]
 
 
-def axis(points: int, grid: Grid, like: Tensor) -> Float[Tensor, " points"]:
-    """Coordinates in [0, 1] of the points of one axis."""
-    return torch.arange(points, device=like.device, dtype=like.dtype) / (points - (grid == "vertices"))
+P = ParamSpec("P")
 
 
-def quadrature(points: int, grid: Grid, like: Tensor) -> Float[Tensor, " points"]:
+def remembered(build: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Keep the constant matrices of the last grids: building them takes longer than using them."""
+    cached = lru_cache(maxsize=128)(build)
+
+    @wraps(build)
+    def get(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        if torch.compiler.is_compiling():
+            return build(*args, **kwargs)
+        with torch.inference_mode(False), torch.no_grad():
+            return cached(*args, **kwargs)  # type: ignore[arg-type]
+
+    return get
+
+
+def axis(points: int, grid: Grid, device: torch.device) -> Float[Tensor, " points"]:
+    """Coordinates in [0, 1] of the points of one axis, in float64."""
+    return torch.arange(points, device=device, dtype=torch.float64) / (points - (grid == "vertices"))
+
+
+def quadrature(points: int, grid: Grid, device: torch.device) -> Float[Tensor, " points"]:
     """Weights of the integral over [0, 1]: trapezoidal rule on vertices, rectangle rule on left-closed grids."""
     intervals = points - (grid == "vertices")
-    weights = torch.full((points,), 1 / intervals, device=like.device, dtype=like.dtype)
+    weights = torch.full((points,), 1 / intervals, device=device, dtype=torch.float64)
     if grid == "vertices":
         weights[0] = weights[-1] = 1 / (2 * intervals)
     return weights
@@ -56,17 +77,23 @@ def interpolation(x: Float[Tensor, " fine"], y: Float[Tensor, " coarse"]) -> Flo
     return (1 - (x[:, None] - y).abs() / (y[1] - y[0])).clamp(min=0)
 
 
+@remembered
+def resampling(
+    old: int, new: int, grid: Grid, device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, "{new} {old}"]:
+    """Matrix from `old` points of an axis to `new` ones: full weighting where they are fewer, else linear."""
+    x, y = axis(old, grid, device), axis(new, grid, device)
+    if new > old:
+        return interpolation(y, x).to(dtype)
+    matrix = interpolation(x, y).T * quadrature(old, grid, device)
+    return (matrix / matrix.sum(1, keepdim=True)).to(dtype)
+
+
 def resample(field: Fields, shape: tuple[int, int], grid: Grid) -> Resampled:
     """`field` on a grid of another shape, of the same kind: full weighting where it is coarser, linear where finer."""
-    for dim, points in zip((-2, -1), shape, strict=True):
-        old = field.shape[dim]
-        if old == points:
-            continue
-        x, y = axis(old, grid, field), axis(points, grid, field)
-        if points < old:
-            matrix = interpolation(x, y).T * quadrature(old, grid, field)
-            matrix = matrix / matrix.sum(1, keepdim=True)
-        else:
-            matrix = interpolation(y, x)
-        field = (matrix @ field) if dim == -2 else (field @ matrix.T)
+    (height, width), (new_height, new_width) = field.shape[-2:], shape
+    if new_width != width:
+        field = field @ resampling(width, new_width, grid, field.device, field.dtype).T
+    if new_height != height:
+        field = resampling(height, new_height, grid, field.device, field.dtype) @ field
     return field
