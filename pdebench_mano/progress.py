@@ -13,7 +13,7 @@ class RateColumn(ProgressColumn):
 
 
 def bars(shown: bool = True) -> Progress:
-    """A context manager to add tasks to; it leaves nothing on the screen."""
+    """A context manager to add tasks to; it shows on a terminal only, and leaves nothing there."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(20),
@@ -21,4 +21,5 @@ def bars(shown: bool = True) -> Progress:
         RateColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))

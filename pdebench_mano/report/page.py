@@ -127,6 +127,7 @@ class _Keeper:
         for suffix, options in {"svg": {"metadata": {"Date": None}}, "png": {"dpi": 200}}.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, **options)  # type: ignore[arg-type]
+            figure.set_layout_engine("none")  # what the first one has laid out serves the second
             data[suffix] = buffer.getvalue()
             (self.out / "figures" / f"{self.prefix}{name}.{suffix}").write_bytes(data[suffix])
         kind = {"svg": "image/svg+xml", "png": "image/png"}[embed]
