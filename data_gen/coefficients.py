@@ -86,9 +86,89 @@ class LogNormal:
         return np.exp(self._field.sample(shape, rng))
 
 
+@dataclass(frozen=True)
+class Inclusions:
+    """Discs of value `contrast` in a background of 1.
+
+    Parameters
+    ----------
+    contrast : float
+        Value inside; below 1 the discs are barriers.
+    count : int
+        Number of discs; they may overlap. Centres are uniform in the square.
+    smallest, largest : float
+        Bounds of the uniformly distributed radius, in units of the side.
+    """
+
+    contrast: float = 1000.0
+    count: int = 20
+    smallest: float = 0.02
+    largest: float = 0.1
+
+    def __post_init__(self) -> None:
+        _positive(contrast=self.contrast, count=self.count, smallest=self.smallest)
+        if not self.smallest <= self.largest:
+            raise ValueError(f"largest must be at least smallest, got {self.largest} < {self.smallest}")
+
+    def __call__(self, shape: tuple[int, int], rng: np.random.Generator) -> Coefficient:
+        x, y = _vertices(shape)
+        a = np.ones(shape)
+        for _ in range(self.count):
+            (cx, cy), radius = rng.random(2), rng.uniform(self.smallest, self.largest)
+            a[(x - cx) ** 2 + (y - cy) ** 2 <= radius**2] = self.contrast
+        return a
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Meandering channels of value `contrast` that cross a background of 1.
+
+    A channel is the set of points within width/2 of y = c + s sin(2π(k x + φ)), measured along y,
+    with c, s, k, φ random; every other one runs along y instead of x.
+
+    Parameters
+    ----------
+    contrast : float
+        Value in the channels; below 1 they are barriers.
+    count : int
+        Number of channels.
+    width : float
+        Width, in units of the side.
+    swing : float
+        Largest amplitude s of the meanders.
+    """
+
+    contrast: float = 1000.0
+    count: int = 4
+    width: float = 0.03
+    swing: float = 0.1
+
+    def __post_init__(self) -> None:
+        _positive(contrast=self.contrast, count=self.count, width=self.width)
+        if not self.swing >= 0:
+            raise ValueError(f"swing must be non-negative, got {self.swing}")
+
+    def __call__(self, shape: tuple[int, int], rng: np.random.Generator) -> Coefficient:
+        x, y = _vertices(shape)
+        a = np.ones(shape)
+        for i in range(self.count):
+            along, across = (x, y) if i % 2 == 0 else (y, x)
+            centre, swing, waves, phase = rng.random(), rng.uniform(0, self.swing), rng.uniform(0.5, 2), rng.random()
+            path = centre + swing * np.sin(2 * np.pi * (waves * along + phase))
+            a[np.abs(across - path) <= self.width / 2] = self.contrast
+        return a
+
+
+def _vertices(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    n, m = shape
+    return np.linspace(0, 1, n)[:, None], np.linspace(0, 1, m)
+
+
 LAWS: dict[str, Callable[..., Law]] = {
     "piecewise": Piecewise,
     "lognormal": LogNormal,
+    "inclusions": Inclusions,
+    "channels": Channels,
 }
 
 
@@ -96,12 +176,7 @@ class Stored:
     """Coefficients from a ``.npy`` file: sample i is ``values[i]``."""
 
     def __init__(self, path: str) -> None:
-        try:
-            self.values = np.load(path, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"law {path!r}: no such file") from None
-        except ValueError as error:
-            raise ValueError(f"law {path!r} is no .npy file of numbers") from error
+        self.values = read_array(path, "law")
         if self.values.ndim != 3:
             raise ValueError(f"law {path!r} must hold an array (samples, n, m), got shape {self.values.shape}")
 
@@ -135,14 +210,18 @@ def build_law(name: str, arguments: dict[str, Any]) -> Law | Stored:
     except TypeError as error:
         allowed = ", ".join(signature.parameters) or "none"
         raise ValueError(f"law {name!r}: {error}; its parameters are {allowed}") from None
-    return LAWS[name](**arguments) if name in LAWS else partial(_imported(name), **arguments)
+    return LAWS[name](**arguments) if name in LAWS else partial(imported(name, "law"), **arguments)
 
 
 def _signature(name: str) -> inspect.Signature:
     """The parameters of a law, without the shape and the generator that a function takes first."""
     if name in LAWS:
         return inspect.signature(LAWS[name])
-    signature = inspect.signature(_imported(name))
+    if ":" not in name:
+        raise ValueError(
+            f"law {name!r} is unknown: use {', '.join(LAWS)}, module:function, file.py:function or file.npy"
+        )
+    signature = inspect.signature(imported(name, "law"))
     return signature.replace(parameters=list(signature.parameters.values())[2:])
 
 
@@ -155,17 +234,43 @@ def law_parameters(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not p.empty} | arguments
 
 
-def _imported(name: str) -> Callable[..., np.ndarray]:
+def law_description(name: str) -> str:
+    """The docstring of a law, which says what its parameters mean."""
+    if name.endswith(".npy"):
+        return "coefficients from a file"
+    return inspect.getdoc(LAWS[name] if name in LAWS else imported(name, "law")) or "unknown"
+
+
+def imported(name: str, what: str) -> Callable[..., Any]:
+    """The function that ``module:function`` or ``file.py:function`` names.
+
+    Raises
+    ------
+    ValueError
+        If there is no such module, file or function.
+    """
     place, _, attribute = name.partition(":")
-    if not attribute:
-        raise ValueError(
-            f"law {name!r} is unknown: use {', '.join(LAWS)}, module:function, file.py:function or a .npy file"
-        )
     try:
         if place.endswith(".py"):
             return runpy.run_path(place)[attribute]
         return getattr(importlib.import_module(place), attribute)
     except (ModuleNotFoundError, FileNotFoundError) as error:
-        raise ValueError(f"law {name!r}: {error}") from error
+        raise ValueError(f"{what} {name!r}: {error}") from error
     except (AttributeError, KeyError):
-        raise ValueError(f"law {name!r}: {place} has no {attribute}") from None
+        raise ValueError(f"{what} {name!r}: {place} has no {attribute}") from None
+
+
+def read_array(path: str, what: str) -> np.ndarray:
+    """The numbers in a ``.npy`` file, mapped into memory.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it is another kind of file.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{what} {path!r}: no such file") from None
+    except ValueError as error:
+        raise ValueError(f"{what} {path!r} is no .npy file of numbers") from error

@@ -8,7 +8,6 @@ The same call again takes up where a killed one stopped.
 
 import fcntl
 import hashlib
-import inspect
 import json
 import multiprocessing
 import os
@@ -16,8 +15,8 @@ import platform
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -30,14 +29,15 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from data_gen import storage
-from data_gen.coefficients import Law, Stored, build_law, law_parameters
-from data_gen.darcy import MEANS, Mean, interior_source
-from data_gen.solvers import METHODS, NotConverged, solve_verified
+from data_gen.coefficients import Law, Stored, build_law, imported, law_description, law_parameters, read_array
+from data_gen.darcy import MEANS, Mean, check_coefficient, interior_source
+from data_gen.solvers import METHODS, NotConverged, Solution, solve_verified
 from data_gen.storage import DatasetInfo, Header
 
+DEVICE = threading.Lock()
 SPLIT = (0.8, 0.1, 0.1)
-POINTS_PER_SHARD = 2**20
-SourceLike = float | int | np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
+POINTS_PER_SHARD = {"cpu": 2**20, "gpu": 2**24}
+SourceLike = float | int | str | np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class Recipe:
             raise ValueError(f"method must be one of auto, {', '.join(METHODS)}, got {self.method!r}")
         if not 0 < self.rtol < 1:
             raise ValueError(f"rtol must lie between 0 and 1, got {self.rtol}")
+        if self.device != "cpu" and self.method == "direct":
+            raise ValueError(f"method must be auto or cg on device {self.device!r}, got 'direct'")
         splits(self.samples, self.split)
         interior_source(self.source, self.shape)
         law = build_law(self.law, self.law_args)
@@ -107,6 +109,12 @@ class Recipe:
         recipe["law_args"] = law_parameters(self.law, self.law_args)
         return json.loads(json.dumps(recipe))
 
+    @classmethod
+    def from_json(cls, text: str, source: float | Float[np.ndarray, "n m"]) -> "Recipe":
+        """The recipe that a file records, but for the source, of which it may hold a checksum only."""
+        recipe = json.loads(text)
+        return cls(**recipe | {"shape": tuple(recipe["shape"]), "split": tuple(recipe["split"]), "source": source})
+
     def header(self) -> Header:
         """What the file says of all samples."""
         recipe = self.to_json()
@@ -116,7 +124,7 @@ class Recipe:
             "coefficient": "physical",
             "law": self.law,
             "law_parameters": json.dumps(recipe["law_args"]),
-            "law_description": inspect.getdoc(_law(self.law, json.dumps(self.law_args))) or storage.UNKNOWN,
+            "law_description": law_description(self.law),
             "seed": self.seed,
             "solver": f"{self.method} on {self.device}",
             "rtol": self.rtol,
@@ -199,16 +207,18 @@ def make_block(recipe: Recipe, first: int, count: int) -> storage.Block:
         Naming the sample whose coefficient is unfit, or whose solve misses its tolerance.
     """
     nu = np.empty((count, *recipe.shape), np.float32)
+    for k in range(count):
+        with _named(first + k):
+            nu[k] = coefficient(recipe, first + k)
+    ready = solve_on_device(recipe, nu) if recipe.device != "cpu" else {}
+
     tensor = np.empty((count, 1, *recipe.shape), np.float32)
     solutions = []
     for k in range(count):
-        try:
-            a = coefficient(recipe, first + k)
-            solution = solve_verified(a, recipe.source, method=recipe.method, rtol=recipe.rtol, mean=recipe.mean)
-        except (NotConverged, ValueError) as error:
-            raise type(error)(f"sample {first + k}: {error}") from error
-        nu[k], tensor[k, 0] = a, solution.u
-        solutions.append(solution)
+        with _named(first + k):
+            solutions.append(ready.get(k) or solve_sample(recipe, nu[k]))
+        tensor[k, 0] = solutions[k].u
+        solutions[k] = solutions[k]._replace(u=tensor[k, 0])
     return storage.Block(
         nu,
         tensor,
@@ -218,6 +228,35 @@ def make_block(recipe: Recipe, first: int, count: int) -> storage.Block:
             "solver": np.array([s.method.encode() for s in solutions]),
         },
     )
+
+
+@contextmanager
+def _named(sample: int) -> Iterator[None]:
+    try:
+        yield
+    except (NotConverged, ValueError) as error:
+        raise type(error)(f"sample {sample}: {error}") from error
+
+
+def solve_sample(recipe: Recipe, a: np.ndarray) -> Solution:
+    """Solve for one coefficient on the CPU."""
+    return solve_verified(a, recipe.source, method=recipe.method, rtol=recipe.rtol, mean=recipe.mean)
+
+
+def solve_on_device(recipe: Recipe, nu: np.ndarray) -> dict[int, Solution]:
+    """Solve a batch on a GPU; what does not converge there is left out for `solve_sample`."""
+    from data_gen import gpu
+
+    for a in nu:
+        check_coefficient(a)
+    with DEVICE:
+        batch = gpu.attempt(nu, recipe.source, rtol=recipe.rtol, mean=recipe.mean, device=recipe.device)
+        u = batch.u.cpu().numpy()
+    return {
+        k: Solution(u[k], residual, "cg-gpu", accepted, batch.iterations)
+        for k, (residual, accepted) in enumerate(zip(batch.residual.tolist(), batch.accepted_by, strict=True))
+        if accepted
+    }
 
 
 def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
@@ -325,14 +364,17 @@ def generate(
         if merge and folder.exists():
             _merge(recipe, out, folder)
         return storage.read_info(out)
-    size = shard_size or max(1, min(256, POINTS_PER_SHARD // (shape[0] * shape[1])))
+    points = POINTS_PER_SHARD["cpu" if device == "cpu" else "gpu"]
+    size = shard_size or max(1, min(256 if device == "cpu" else 4096, points // (shape[0] * shape[1])))
     _check_space(recipe, out, merge)
-    with _claimed(folder, recipe, size) as size:
+    with _claimed(folder, recipe, size) as size, ExitStack() as stack:
         firsts = range(0, samples, size)
         missing = [first for first in firsts if not shard_path(folder, first).exists()]
         done = samples - sum(min(size, samples - first) for first in missing)
         report(done, samples)
         tasks = [(first, min(size, samples - first)) for first in missing]
+        if executor is None and device != "cpu":
+            executor = stack.enter_context(ThreadPoolExecutor(workers))
         for count in _run(partial(make_shard, recipe, folder.absolute()), tasks, workers, executor):
             done += count
             report(done, samples)
@@ -341,11 +383,20 @@ def generate(
 
 
 def sample_source(source: SourceLike, shape: tuple[int, int]) -> float | Float[np.ndarray, "n m"]:
-    """The source as a number or an (n, m) array; a callable is evaluated at the vertices."""
+    """The source as a number or an (n, m) array.
+
+    A string is a number, a ``.npy`` file or ``module:function``; a function of the coordinates x, y is evaluated at
+    the vertices.
+    """
+    if isinstance(name := source, str):
+        try:
+            source = float(name)
+        except ValueError:
+            source = imported(name, "source") if ":" in name else read_array(name, "source")
     if callable(source):
         x, y = np.meshgrid(*map(storage.vertices, shape), indexing="ij")
-        return np.array(np.broadcast_to(source(x, y), shape), dtype=np.float64)
-    return np.asarray(source, dtype=np.float64) if isinstance(source, np.ndarray) else float(source)
+        source = np.array(np.broadcast_to(source(x, y), shape))
+    return source.astype(np.float64) if isinstance(source, np.ndarray) else float(source)
 
 
 def is_complete(out: Path, recipe: Recipe) -> bool:

@@ -24,6 +24,7 @@ and whatever describes the origin of the data. What is not known is the word "un
 A shard is a file of this schema that holds some of the samples.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -45,6 +46,7 @@ EQUATION = "-div(a grad u) = f"
 BOUNDARY = "u = 0"
 UNKNOWN = "unknown"
 GRIDS = ("vertices", "left")
+DISK_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 QUALITY = {"relative_residual": "<f8", "accepted_by": "S8", "solver": "S16", "sha256": "S64"}
 
 
@@ -204,8 +206,9 @@ def atomic(path: Path, scratch: Path | None = None) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
-        if "No space left" in str(error):
-            raise OSError(f"{path}: no space left on the disk; nothing was written there") from error
+        for reason in DISK_FULL:
+            if reason in str(error):
+                raise OSError(f"{path} could not be written: {reason.lower()}; nothing is left half-written") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -231,7 +234,7 @@ def write(path: Path, header: Header, blocks: Iterable[Block], scratch: Path | N
         shape = (len(header.x), len(header.y))
         nu = file.create_dataset("nu", (header.samples, *shape), "<f4")
         tensor = file.create_dataset("tensor", (header.samples, 1, *shape), "<f4")
-        _describe(file, header)
+        _write_header(file, header)
         quality, end = file["quality"], 0
         for block in blocks:
             rows = slice(end, end := end + len(block.nu))
@@ -263,7 +266,7 @@ def write_virtual(path: Path, header: Header, shards: Sequence[Path], scratch: P
                     layout[rows] = h5py.VirtualSource(name, key, shape=part[key].shape, dtype="<f4")
         for key, layout in layouts.items():
             file.create_virtual_dataset(key, layout, fillvalue=np.nan)
-        _describe(file, header)
+        _write_header(file, header)
         for start, shard in zip(starts, shards, strict=True):
             with open_hdf5(shard) as part:
                 for name in QUALITY:
@@ -280,7 +283,7 @@ def write_virtual(path: Path, header: Header, shards: Sequence[Path], scratch: P
         _seal(file, header)
 
 
-def _describe(file: h5py.File, header: Header) -> None:
+def _write_header(file: h5py.File, header: Header) -> None:
     """Everything but the samples: coordinates, scales, groups, attributes."""
     scales = {
         "sample": header.first + np.arange(header.samples, dtype="<i8"),
@@ -319,10 +322,15 @@ def _describe(file: h5py.File, header: Header) -> None:
 
 def _seal(file: h5py.File, header: Header) -> None:
     """Add the digest, once all samples are there."""
-    splits = {name: [int(i) for i in indices] for name, indices in sorted(header.splits.items())}
-    digest = hashlib.sha256(json.dumps([header.grid, splits]).encode())
-    digest.update(file["quality/sha256"][:].tobytes())
-    file.attrs["digest"] = digest.hexdigest()
+    file.attrs["digest"] = digest(header.grid, header.splits, file["quality/sha256"][:])
+
+
+def digest(grid: str, splits: Mapping[str, np.ndarray], checksums: np.ndarray) -> str:
+    """SHA-256 of the kind of grid, the splits and the checksums of all samples."""
+    parts = {name: [int(i) for i in indices] for name, indices in sorted(splits.items())}
+    value = hashlib.sha256(json.dumps([grid, parts]).encode())
+    value.update(checksums.astype("S64").tobytes())
+    return value.hexdigest()
 
 
 def file_checksum(path: Path) -> bytes:
@@ -364,7 +372,7 @@ def read_info(path: str | Path) -> DatasetInfo:
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        info = _info(path, file)
+        info = describe(path, file)
         for shard, size in shard_sizes(path, file):
             if not shard.exists():
                 raise FileNotFoundError(f"{path}: its shard {shard} is missing")
@@ -381,13 +389,25 @@ def shard_sizes(path: Path, file: h5py.File) -> list[tuple[Path, int]]:
     return [(path.parent / name.decode(), int(size)) for name, size in zip(names, sizes, strict=True)]
 
 
+def source_of(file: h5py.File) -> float | Float[np.ndarray, "n m"] | None:
+    """The source f of an open dataset: a number, an array, or None where it is unknown."""
+    return file["source/f"][:] if "source/f" in file else _plain(file.attrs.get("beta"))
+
+
+def read_source(path: str | Path) -> float | Float[np.ndarray, "n m"] | None:
+    """The source f of a dataset: a number, an array, or None where it is unknown."""
+    with open_hdf5(path) as file:
+        return source_of(file)
+
+
 def is_virtual(path: Path) -> bool:
     """Whether a dataset file is one of virtual datasets over shards."""
     with open_hdf5(path) as file:
         return "shards" in file
 
 
-def _info(path: Path, file: h5py.File) -> DatasetInfo:
+def describe(path: Path, file: h5py.File) -> DatasetInfo:
+    """As `read_info`, for an open file, and without a look at its shards."""
     if file.attrs.get("schema") != SCHEMA:
         raise ValueError(f"{path} is an HDF5 file of another kind (no attribute schema = {SCHEMA!r}); see convert")
     version = int(file.attrs.get("schema_version", 0))

@@ -1,6 +1,9 @@
 """Commands on dataset files: generate, inspect, convert."""
 
 import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pdebench_mano.cli.app import app, console, key_values
 
+LAWS = "piecewise, lognormal, inclusions, channels, module:function, file.py:function or file.npy."
+
 
 @app.command()
 def generate(
@@ -17,21 +22,22 @@ def generate(
     resolution: Annotated[int, typer.Option(help="Vertices a side, boundary included.")],
     out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
     seed: Annotated[int, typer.Option(help="Sample i depends on the seed and i alone.")] = 0,
-    law: Annotated[
-        str, typer.Option(help="Law of the coefficient: a name, module:function, or a .npy file.")
-    ] = "piecewise",
+    law: Annotated[str, typer.Option(help="Law of the coefficient: " + LAWS)] = "piecewise",
     law_args: Annotated[list[str] | None, typer.Option(help="Parameters of the law, key=value …")] = None,
-    source: Annotated[float, typer.Option(help="Constant source f.")] = 1.0,
+    source: Annotated[str, typer.Option(help="Source f: a number, a .npy file or module:function of (x, y).")] = "1",
     mean: Annotated[
         Literal["arithmetic", "harmonic"], typer.Option(help="Face means of the coefficient.")
     ] = "arithmetic",
     method: Annotated[Literal["auto", "cg", "direct"], typer.Option(help="Solver.")] = "auto",
     rtol: Annotated[float, typer.Option(help="Bound on the relative residual of each sample.")] = 1e-10,
     split: Annotated[str, typer.Option(help="Fractions of train,val,test, in the order of samples.")] = "0.8,0.1,0.1",
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    shard_size: Annotated[
-        int | None, typer.Option(help="Samples in a shard, the most a kill loses per worker.")
+    workers: Annotated[int, typer.Option(help="Processes; with a GPU, threads.")] = 1,
+    shard_size: Annotated[int | None, typer.Option(help="Samples in a shard, the most a kill loses a worker.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda to solve in batches on a GPU.")] = "cpu",
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler; its workers must see OUT.")
     ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="With a scheduler: make one plain file.")] = False,
 ) -> None:
     """Generate a Darcy dataset: random coefficients a, verified solutions u of -div(a grad u) = f.
 
@@ -40,20 +46,8 @@ def generate(
     from data_gen.generate import generate as run
 
     existed = out.exists()
-    columns = (
-        TextColumn("generate"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("generate", total=samples, rate="")
-
-        def show(done: int, total: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:.3g}/s" if speed else "")
-
+    with ExitStack() as stack:
+        show = stack.enter_context(progress("generate"))
         info = run(
             out,
             samples,
@@ -66,12 +60,35 @@ def generate(
             method=method,
             rtol=rtol,
             split=_fractions(split),
+            device=device,
             workers=workers,
+            executor=stack.enter_context(dask_executor(scheduler)) if scheduler else None,
             shard_size=shard_size,
+            merge=merge or scheduler is None,
             progress=show,
         )
     state = "is already complete" if existed else "written"
     print(f"{info.path} {state}: {info.samples} samples of {info.shape[0]}×{info.shape[1]} vertices")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, with rate and remaining time; yields the function that moves it."""
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None, rate="")
+
+        def show(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:.3g}/s" if speed else "")
+
+        yield show
 
 
 def _fractions(text: str) -> Any:
@@ -81,31 +98,75 @@ def _fractions(text: str) -> Any:
         raise ValueError(f"split must be three fractions separated by commas, got {text!r}") from None
 
 
+@contextmanager
+def dask_executor(address: str) -> Iterator[Executor]:
+    """An executor that runs on the workers of a Dask scheduler."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError("a scheduler needs the extra: pip install pdebench-mano[distributed]") from None
+    with Client(address, timeout=10) as client:
+        yield client.get_executor()
+
+
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="Dataset file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Recompute residuals, checksums, flux balance, maximum principle.")
+    ] = False,
+    richardson: Annotated[
+        bool, typer.Option("--richardson", help="Estimate the discretisation error of three labels by finer solves.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON objects, one a line, on stdout.")] = False,
 ) -> None:
-    """Show what a dataset file says about itself."""
+    """Show what a dataset file says about itself, and check it.
+
+    With --verify, one line for each thing wrong with a sample, and exit status 1 if there is any.
+    """
+    from data_gen import verification
+
+    if verify:
+        with progress("verify") as show:
+            findings = list(verification.verify(file, show))
+        for finding in findings:
+            print(json.dumps({"sample": finding.sample, "problem": finding.message}) if as_json else finding)
+        if findings:
+            raise typer.Exit(1)
+    summary = _summary(file)
+    if as_json:
+        print(json.dumps(summary | ({"verified": True} if verify else {})))
+    else:
+        for key, value in summary.items():
+            print(f"{key:24}{'unknown' if value is None else ' '.join(str(value).split())}")
+        if verify:
+            print(f"{'verified':24}all {summary['samples']} samples")
+    if richardson:
+        for estimate in verification.richardson(file):
+            if as_json:
+                print(json.dumps(estimate._asdict() | ({"order": None} if np.isnan(estimate.order) else {})))
+            else:
+                order = "unknown" if np.isnan(estimate.order) else f"{estimate.order:.2f}"
+                print(f"sample {estimate.sample}: relative L2 error about {estimate.relative_l2:.2g}, order {order}")
+
+
+def _summary(file: Path) -> dict[str, Any]:
     from data_gen.storage import open_hdf5, read_info
 
     info = read_info(file)
     with open_hdf5(file) as data:
         residual = data["quality/relative_residual"][:]
-    worst = float(residual.max()) if np.isfinite(residual).all() else None
-    summary = {
+        solvers, counts = np.unique(data["quality/solver"][:], return_counts=True)
+    known = np.isfinite(residual).all()
+    return {
         "path": str(info.path),
         "samples": info.samples,
         "shape": list(info.shape),
         "splits": {name: len(indices) for name, indices in info.splits.items()},
-        "max_relative_residual": worst,
+        "max_relative_residual": float(residual.max()) if known else None,
+        "solved_by": {k.decode(): int(n) for k, n in zip(solvers, counts, strict=True)} if known else None,
         **info.attributes,
     }
-    if as_json:
-        print(json.dumps(summary))
-        return
-    for key, value in summary.items():
-        print(f"{key:24}{'unknown' if value is None else value}")
 
 
 @app.command()
