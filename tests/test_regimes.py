@@ -1,6 +1,10 @@
 """Forward-only regimes against the published rule, against backpropagation, and against themselves."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from pdebench_mano.regimes import (
     Foton,
     Pepita,
     TransportedFoton,
+    alignment,
     cross_entropy,
     half_squared_error,
 )
@@ -192,3 +197,39 @@ def test_losses_state_their_own_derivative(loss):
     t = torch.rand(5, 3, 4, dtype=torch.float64).softmax(1)
     (exact,) = torch.autograd.grad(loss(y, t), y)
     torch.testing.assert_close(loss.errors(y, t) / 5, exact)
+
+
+def test_alignment_is_one_where_the_regime_is_exact_and_changes_nothing():
+    mlp, a, u = linear_chain([8] * 6, bias=True)
+    mlp.weights[0].grad = kept = torch.randn_like(mlp.weights[0])
+    measured = alignment(mlp, Foton(inject="input"), a, u, half_squared_error)
+    assert list(measured) == ["lift", "blocks.0", "blocks.1", "blocks.2", "head"]
+    for cosine, ratio in measured.values():
+        assert cosine == pytest.approx(1, abs=1e-12)
+        assert ratio == pytest.approx(1, abs=1e-10)
+    assert mlp.weights[0].grad is kept
+    assert mlp.weights[1].grad is None
+
+
+def test_transport_aligns_deep_chains_better_than_a_second_pass():
+    torch.manual_seed(5)
+    for activation in ("relu", "gelu", "tanh"):
+        mlp = OrthogonalMLP([32] * 11, activation).double()
+        a, u = torch.randn(64, 32).double(), torch.randn(64, 32).double()
+        mean = {}
+        for regime in (Foton(), TransportedFoton()):
+            cosines = [cosine for cosine, _ in alignment(mlp, regime, a, u, half_squared_error).values()]
+            mean[regime.name] = sum(cosines) / len(cosines)
+        assert mean["transported-foton"] > mean["foton"], activation
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_activation_memory_of_lockstep_does_not_grow_with_depth():
+    script = Path(__file__).parents[1] / "benchmarks" / "activation_memory.py"
+    command = [sys.executable, script, "--depths", "10", "200", "--device", "cpu", "--repeats", "0", "--json"]
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+    lines = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
+    memory = {(row["regime"], row["depth"]): row["bytes"] for row in map(json.loads, lines)}
+    for regime in ("foton", "transported-foton", "pepita"):
+        assert memory[regime, 200] == pytest.approx(memory[regime, 10], rel=0.1)
+        assert memory["backprop", 200] > 25 * memory[regime, 200]

@@ -57,7 +57,7 @@ class OrthogonalConvolution(OrthogonalLayer):
     def _cayley(self, height: int, width: int) -> Matrices:
         skew = self._skew(height, width)
         identity = torch.eye(self.in_features, dtype=skew.dtype, device=skew.device)
-        return torch.linalg.solve(identity + skew, identity - skew)
+        return _solve(identity + skew, identity - skew)
 
     def lin(self, z: Fields) -> Fields:
         return _filter(self._cayley(*z.shape[-2:]), z)
@@ -65,14 +65,13 @@ class OrthogonalConvolution(OrthogonalLayer):
     def adj(self, v: Fields) -> Fields:
         return _filter(self._cayley(*v.shape[-2:]).mH, v)
 
-    @torch.no_grad()
     def param_grad(self, delta: Fields, z: Fields) -> dict[str, Tensor]:
         height, width = z.shape[-2:]
         skew = self._skew(height, width)
         identity = torch.eye(self.in_features, dtype=skew.dtype, device=skew.device)
-        unitary = torch.linalg.solve(identity + skew, identity - skew)
+        unitary = _solve(identity + skew, identity - skew)
         by_unitary = _transform(delta) @ _transform(z).mH
-        by_skew = -torch.linalg.solve((identity + skew).mH, by_unitary @ (identity + unitary).mH)
+        by_skew = -_solve((identity + skew).mH, by_unitary @ (identity + unitary).mH)
         by_response = (by_skew - by_skew.mH).permute(2, 3, 0, 1)
         # ⟨A, K̂⟩ over all frequencies is n·⟨inverse transform of A, K⟩; the half left out is the conjugate
         centred = torch.fft.irfft2(by_response, s=(height, width)) * (height * width)
@@ -88,6 +87,11 @@ class OrthogonalConvolution(OrthogonalLayer):
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, kernel={self.kernel}"
+
+
+def _solve(a: Matrices, b: Matrices) -> Matrices:
+    """Without a check whether `a` is singular, which I + S never is."""
+    return torch.linalg.solve_ex(a, b)[0]
 
 
 def _transform(z: Fields) -> Complex[Tensor, "height half_width channels batch"]:

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pdebench_mano.orthogonal.polar import orthogonality_residual, retract_
+
 Input = Float[Tensor, "batch inputs *grid"]
 Output = Float[Tensor, "batch outputs *grid"]
 
@@ -54,12 +56,20 @@ class OrthogonalLayer(nn.Module):
         axes = [axis for axis in range(delta.ndim) if axis != 1]
         return {} if self.bias is None else {"bias": delta.sum(axes)}
 
-    def retract(self) -> None:
-        """Bring the constrained parameters back onto the orthogonal matrices."""
+    def matrices(self) -> list[Tensor]:
+        """Views of the parameters that must have orthonormal rows or columns, as stacks of matrices."""
+        return []
 
+    @torch.no_grad()
+    def retract(self) -> None:
+        """Bring the parameters back onto their constraint, if there is one to keep."""
+        if self.constrained:
+            retract_(self.matrices())
+
+    @torch.no_grad()
     def orthogonality_residual(self) -> float:
         """Largest |σ² - 1| over the singular values σ of L."""
-        raise NotImplementedError
+        return max(orthogonality_residual(w) for w in self.matrices())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "OrthogonalLayer":
         """Converted to a finer type, the parameters are brought onto the constraint to its round-off."""

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from pdebench_mano.orthogonal.layer import Input, OrthogonalLayer, Output
-from pdebench_mano.orthogonal.polar import orthogonality_residual, retraction
 
 
 class OrthogonalLinear(OrthogonalLayer):
@@ -30,13 +29,8 @@ class OrthogonalLinear(OrthogonalLayer):
     def param_grad(self, delta: Output, z: Input) -> dict[str, Tensor]:
         return {"weight": outer(delta, z)} | super().param_grad(delta, z)
 
-    @torch.no_grad()
-    def retract(self) -> None:
-        if self.constrained:
-            self.weight.copy_(retraction(self.weight))
-
-    def orthogonality_residual(self) -> float:
-        return orthogonality_residual(self.weight.detach())
+    def matrices(self) -> list[Tensor]:
+        return [self.weight]
 
 
 def _mix(weight: Tensor, z: Tensor) -> Tensor:

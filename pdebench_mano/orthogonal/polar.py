@@ -11,6 +11,7 @@ decomposition gives the polar factor directly.
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Inexact
@@ -45,15 +46,29 @@ def retraction(w: Matrices) -> Matrices:
     """
     if w.shape[-2] > w.shape[-1]:
         return retraction(w.mH).mH
-    distance = torch.linalg.matrix_norm(_gram_defect(w)).max().item()
+    defect = _gram_defect(w)
+    distance = torch.linalg.matrix_norm(defect).max().item()
     if not math.isfinite(distance):
         return w
     if distance >= 0.5:
         return polar_factor(w)
     while distance > torch.finfo(w.dtype).eps:
-        w = w - 0.5 * _gram_defect(w) @ w
+        w = w - 0.5 * defect @ w
         distance = 0.75 * distance**2 + 0.25 * distance**3
+        defect = _gram_defect(w)
     return w
+
+
+@torch.no_grad()
+def retract_(matrices: Iterable[Tensor]) -> None:
+    """Replace each stack of matrices, in place, by its retraction; those of one shape together, as one batch."""
+    shapes: dict[tuple[torch.dtype, torch.Size], list[Tensor]] = {}
+    for w in matrices:
+        shapes.setdefault((w.dtype, w.shape[-2:]), []).append(w.view(-1, *w.shape[-2:]))
+    for group in shapes.values():
+        retracted = retraction(torch.cat(group)).split([len(w) for w in group])
+        for w, new in zip(group, retracted, strict=True):
+            w.copy_(new)
 
 
 def orthogonality_residual(w: Matrices) -> float:

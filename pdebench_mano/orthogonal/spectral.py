@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from pdebench_mano.operator import Fields
 from pdebench_mano.orthogonal.layer import OrthogonalLayer
 from pdebench_mano.orthogonal.linear import outer
-from pdebench_mano.orthogonal.polar import orthogonality_residual, retraction
 
 Spectrum = Complex[Tensor, "batch channels height half_width"]
 Square = Float[Tensor, "channels channels"]
@@ -98,18 +97,8 @@ class UnitarySpectral(OrthogonalLayer):
         rest = outer(delta, z) - mean - paired.real.sum(0)
         return {"paired": torch.view_as_real(paired), "mean": mean, "rest": rest} | super().param_grad(delta, z)
 
-    @torch.no_grad()
-    def retract(self) -> None:
-        if self.constrained:
-            unitary = retraction(torch.view_as_complex(self.paired))
-            self.paired.copy_(torch.view_as_real(unitary))
-            mean, rest = retraction(torch.stack([self.mean, self.rest]))
-            self.mean.copy_(mean)
-            self.rest.copy_(rest)
-
-    def orthogonality_residual(self) -> float:
-        matrices = (torch.view_as_complex(self.paired), self.mean, self.rest)
-        return max(orthogonality_residual(matrix.detach()) for matrix in matrices)
+    def matrices(self) -> list[Tensor]:
+        return [torch.view_as_complex(self.paired), self.mean, self.rest]
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, modes={self.modes}, constrained={self.constrained}"

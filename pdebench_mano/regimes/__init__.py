@@ -1,5 +1,6 @@
 """Training regimes: rules that fill `.grad` of an operator, behind one interface."""
 
+from pdebench_mano.regimes.alignment import alignment
 from pdebench_mano.regimes.backprop import Backprop
 from pdebench_mano.regimes.base import TrainingRegime
 from pdebench_mano.regimes.foton import Foton
@@ -15,6 +16,7 @@ __all__ = [
     "Pepita",
     "TrainingRegime",
     "TransportedFoton",
+    "alignment",
     "cross_entropy",
     "half_squared_error",
     "relative_l2",

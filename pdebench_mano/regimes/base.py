@@ -4,6 +4,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from pdebench_mano.orthogonal import OrthogonalLayer
+from pdebench_mano.orthogonal.polar import retract_
 from pdebench_mano.regimes.losses import Inputs, Loss, Targets
 
 
@@ -33,8 +35,6 @@ class TrainingRegime(Protocol):
 
 
 def retract_layers(operator: nn.Module) -> None:
-    """Let every orthogonal layer of `operator`, if it has any, return to its constraint."""
-    for module in operator.modules():
-        retract = getattr(module, "retract", None)
-        if callable(retract):
-            retract()
+    """Let all constrained orthogonal layers of `operator`, if it has any, return to their constraint together."""
+    layers = [m for m in operator.modules() if isinstance(m, OrthogonalLayer) and m.constrained]
+    retract_(w for layer in layers for w in layer.matrices())

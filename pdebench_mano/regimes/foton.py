@@ -74,7 +74,7 @@ class Foton:
         del r
         for layer in layers[:-1]:
             h, perturbed = next(states), chain.phi(layer(perturbed))
-            accumulate(layer, (h - perturbed) / self.eta, z)
+            accumulate(layer, (h - perturbed).div_(self.eta), z)
             z = h
         accumulate(chain.head, e, z)
         return value

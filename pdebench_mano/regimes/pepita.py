@@ -35,12 +35,16 @@ class Pepita:
         if not scale > 0:
             raise ValueError(f"scale must be positive, got {scale}")
         self.scale, self.seed = scale, seed
+        self._drawn: dict[tuple[int, int, torch.dtype, torch.device], Tensor] = {}
 
     def projection(self, chain: Chain) -> Tensor:
-        """F (features in, features out), on the chain's device."""
-        shape = chain.lift.in_features, chain.head.out_features
-        f = torch.randn(shape, generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64)
-        return (self.scale / math.sqrt(shape[0]) * f).to(next(chain.parameters()))
+        """F (features in, features out), in the chain's type and on its device."""
+        weight = next(chain.parameters())
+        key = chain.lift.in_features, chain.head.out_features, weight.dtype, weight.device
+        if key not in self._drawn:
+            f = torch.randn(*key[:2], generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64)
+            self._drawn[key] = (self.scale / math.sqrt(key[0]) * f).to(weight)
+        return self._drawn[key]
 
     def check(self, operator: nn.Module) -> None:
         chain_of(operator, self.name)

@@ -10,6 +10,8 @@ passes that of its own layer alone, r_l being the error pulled back through the 
 Exact for linear chains, as FOTON is.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -31,14 +33,15 @@ class TransportedFoton:
 
     Parameters
     ----------
-    eta : float
-        Step of the difference quotient that stands for φ'(a) r, in units of the error.
+    eta : float, optional
+        Step of the difference quotient that stands for φ'(a) r. By default the one that makes the root mean
+        square of η r 0.01: small beside the activations, large beside round-off, whatever the unit of the loss.
     """
 
     name = "transported-foton"
 
-    def __init__(self, eta: float = 1.0) -> None:
-        if not eta > 0:
+    def __init__(self, eta: float | None = None) -> None:
+        if eta is not None and not eta > 0:
             raise ValueError(f"eta must be positive, got {eta}")
         self.eta = eta
 
@@ -53,15 +56,21 @@ class TransportedFoton:
         value, e = loss_and_error(operator, chain, last(chain.states(x)), x, u, loss)
         layers = chain.layers
         z, r = chain.embed(x), pull_back(layers[1:], e)
+        eta = _step(r) if self.eta is None else torch.full((), self.eta, dtype=r.dtype, device=r.device)
         for layer in layers[:-1]:
             if layer is not chain.lift:
                 r = layer.lin(r)
-            activity = layer(z)
-            h = chain.phi(activity)
-            accumulate(layer, (h - chain.phi(activity - self.eta * r)) / self.eta, z)
+            h = layer(z)
+            perturbed = chain.phi(torch.addcmul(h, r, eta, value=-1))
+            h = chain.phi(h)
+            accumulate(layer, perturbed.sub_(h).div_(-eta), z)
             z = h
         accumulate(chain.head, e, z)
         return value
 
     def retract(self, operator: nn.Module) -> None:
         retract_layers(operator)
+
+
+def _step(r: Tensor) -> Tensor:
+    return 0.01 / torch.linalg.vector_norm(r).clamp_min(torch.finfo(r.dtype).tiny) * math.sqrt(r.numel())
