@@ -11,6 +11,7 @@ any time and run in pieces::
 
 import hashlib
 import json
+import math
 import os
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -48,6 +49,8 @@ class Case:
         What the data are, wherever they lie.
     resolutions : tuple of int
         Where to evaluate.
+    finer : tuple of int
+        Where to evaluate its upsampled predictions.
     """
 
     model: str
@@ -55,12 +58,13 @@ class Case:
     trials: tuple[RunConfig, ...]
     data: str
     resolutions: tuple[int, ...]
+    finer: tuple[int, ...]
 
     @property
     def key(self) -> str:
         """Digest of all that determines the outcome."""
         configs = [identity(config, self.data) for config in (self.config, *self.trials)]
-        return digest([configs, self.resolutions])
+        return digest([configs, self.resolutions, self.finer])
 
     @property
     def name(self) -> str:
@@ -106,18 +110,24 @@ def run_suite(
     cases = [case for case in suite_cases(suite, train_file, data) if not only or case.model in only]
     for case in cases:
         check(case)
-    open_test(test_file, suite.resolutions)
-    records = []
+        open_test(test_file, [*case.resolutions, *case.finer])
+    records, failures = [], []
     for number, case in enumerate(cases, 1):
         path = out / "records" / f"{case.name}.jsonl"
         if not path.exists():
             say(f"[{number}/{len(cases)}] {case.model}, seed {case.config.seed}, {budget(case.config)}")
-            run, training = train_case(case, out / "runs", say, shown)
+            try:
+                run, training = train_case(case, out / "runs", say, shown)
+            except ValueError as error:  # the input is checked, so this training diverged: the others need not wait
+                failures.append(f"{case.model}, seed {case.config.seed}: {error}")
+                say(failures[-1])
+                continue
             record_run(
                 run,
                 test_file,
-                suite.resolutions,
+                case.resolutions,
                 path,
+                finer=case.finer,
                 model=case.model,
                 key=case.key,
                 commands=[command, train_command(read_config(run), run)],
@@ -126,6 +136,8 @@ def run_suite(
             )
         records.append(read_record(path))
     baselines = record_baselines(suite, cases[0].config, test_file, data, out / "records", command, shown)
+    if failures:
+        raise ValueError(f"{len(failures)} of {len(cases)} cases failed: {'; '.join(failures)}")
     return [baselines, *records]
 
 
@@ -165,7 +177,8 @@ def suite_cases(suite: Suite, train_file: Path, data: str) -> Iterator[Case]:
                 config = configuration(suite, model, train_file) | allowed.model_dump(exclude_none=True)
                 trials = [parse_config(merge(config, trial) | {"seed": suite.seeds[0]}) for trial in model.trials()]
                 own = parse_config(config | {"seed": seed})
-                yield Case(model.label, own, tuple(trials), data, tuple(suite.resolutions))
+                places = model.resolutions or suite.resolutions
+                yield Case(model.label, own, tuple(trials), data, tuple(places), tuple(suite.resolutions))
 
 
 def configuration(suite: Suite, model: Model, train_file: Path) -> dict[str, Any]:
@@ -189,7 +202,11 @@ def train_case(case: Case, runs: Path, say: Callable[[str], None], shown: bool) 
     for number, trial in enumerate(case.trials, 1):
         say(f"    trial {number} of {len(case.trials)}")
         run = runs / run_name(case.model, trial, case.data)
-        tuning.append(train(trial, run, progress=shown).best_validation)
+        try:
+            tuning.append(train(trial, run, progress=shown).best_validation)
+        except ValueError as error:
+            say(f"    {error}")
+            tuning.append(math.inf)
     if case.trials:
         best = case.trials[tuning.index(min(tuning))]
         config = best.model_copy(update={"seed": case.config.seed})
@@ -215,6 +232,7 @@ def record_run(
     resolutions: Sequence[int],
     target: Path,
     *,
+    finer: Sequence[int] | None = None,
     model: str | None = None,
     key: str | None = None,
     solver: bool = False,
@@ -231,6 +249,8 @@ def record_run(
     resolutions : sequence of int
     target : Path
         The record's file.
+    finer : sequence of int, optional
+        Where to evaluate upsampled predictions; `resolutions` by default.
     model : str, optional
         Name in tables; the operator's own by default.
     key : str, optional
@@ -255,8 +275,8 @@ def record_run(
     with bars(shown) as progress:
         rows = evaluate(operator, name, path, resolutions, progress)
         if has_resolution(info, trained_at):
-            finer = [n for n in resolutions if n > trained_at]
-            rows += evaluate_upsampled(operator, f"upsampled {name}", path, trained_at, finer, progress)
+            above = [n for n in finer or resolutions if n > trained_at]
+            rows += evaluate_upsampled(operator, f"upsampled {name}", path, trained_at, above, progress)
             if solver:
                 rows += evaluate_solver(path, [trained_at], resolutions, progress)
     description = json.loads((run / "config.json").read_text())

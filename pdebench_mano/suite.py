@@ -82,6 +82,8 @@ class Model(_Table):
 
     `tune` has the structure of a `RunConfig` with a list of values in each place. Every combination is trained from
     the suite's first seed; the one with the lowest validation error is then trained from every seed.
+
+    `resolutions` are those an operator of a fixed grid is evaluated at; its upsampled predictions go to all.
     """
 
     operator: str
@@ -91,6 +93,7 @@ class Model(_Table):
     regime_args: dict[str, Any] = {}
     training: dict[str, Any] = {}
     seeds: list[int] | None = Field(None, min_length=1)
+    resolutions: list[int] | None = Field(None, min_length=1)
     tune: dict[str, Any] = {}
 
     @property

@@ -136,6 +136,28 @@ def test_budgets_multiply_the_cases(folder):
     ]
 
 
+def test_a_training_that_diverges_is_reported_and_does_not_stop_the_others(folder, tmp_path):
+    suite = write(folder, SUITE.replace("epochs = 1", "epochs = 2") + "[[models]]\noperator = 'fno'\nname = 'wild'\n")
+    wild = suite.models[1].model_copy(update={"training": {"lr": 1e30}, "operator_args": {"width": 4, "modes": 4}})
+    suite = suite.model_copy(update={"models": [wild, suite.models[0]], "seeds": [0]})
+    with pytest.raises(ValueError, match="1 of 2 cases failed: wild, seed 0: lr=1e\\+30 made the loss"):
+        run_suite(suite, tmp_path / "out", folder=folder)
+    assert sorted(read_record(path).model for path in find_records(tmp_path / "out")) == ["baselines", "fno"]
+    tuned = wild.model_copy(update={"training": {}, "tune": {"lr": [1e30, 1e-3]}})
+    _, record = run_suite(suite.model_copy(update={"models": [tuned]}), tmp_path / "out", folder=folder)
+    assert record.training["trials"][0]["validation"] == math.inf
+    assert record.configuration["config"]["lr"] == 1e-3
+
+
+def test_an_operator_of_one_grid_is_evaluated_there_and_upsampled(folder, tmp_path):
+    suite = write(folder, SUITE)
+    fixed = Model(operator="orthogonal-mlp", operator_args={"resolution": 9, "width": 8}, resolutions=[9])
+    suite = suite.model_copy(update={"models": [fixed], "seeds": [0]})
+    _, record = run_suite(suite, tmp_path / "out", folder=folder)
+    rows = [(row.model, row.resolution) for row in record.evaluations]
+    assert rows == [("orthogonal-mlp", 9), ("upsampled orthogonal-mlp", 17)]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -114,7 +114,7 @@ def metric_name(metric: str) -> str:
 
 
 def paired(records: Sequence[Record], models: Sequence[str], resolution: int, seed: int = 0) -> pd.DataFrame:
-    """Differences of the relative L2 error to that of the first of `models`, paired over the test samples.
+    """Differences of the relative L2 error to that of the first of `models` there, paired over the test samples.
 
     Errors are averaged over seeds sample by sample; the 95 % interval is the percentile bootstrap over samples
     (Efron & Tibshirani 1993, ch. 13), with `BOOTSTRAPS` resamples.
@@ -125,7 +125,7 @@ def paired(records: Sequence[Record], models: Sequence[str], resolution: int, se
             if row.resolution == resolution:
                 errors.setdefault(label(row), []).append(row.errors["relative_l2"])
     means = {model: np.mean(values, axis=0) for model, values in errors.items()}
-    reference = models[0]
+    reference = next(model for model in models if model in means)
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(means[reference]), size=(BOOTSTRAPS, len(means[reference])))
     table = {}
