@@ -149,3 +149,19 @@ def test_unconstrained_layers_are_left_alone():
         layer.weight.mul_(2)
     layer.retract()
     assert layer.orthogonality_residual() == pytest.approx(3, rel=1e-5)
+
+
+@pytest.mark.parametrize("regime", [Backprop(), Foton(), TransportedFoton()])
+@pytest.mark.parametrize("operator", [OrthogonalFNO, OrthogonalConv])
+def test_mixed_precision_gives_gradients_near_those_of_full_precision(operator, regime):
+    """A Fourier transform knows no bfloat16; parameters and their gradients stay in float32."""
+    torch.manual_seed(2)
+    chain = operator(1, 1, width=8, depth=2)
+    a, u = torch.randn(4, 1, 16, 16), torch.randn(4, 1, 16, 16)
+    gradients = []
+    for mixed in (False, True):
+        chain.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            regime.gradients(chain, a, u, relative_l2)
+        gradients.append(torch.cat([p.grad.flatten() for p in chain.parameters()]))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.95

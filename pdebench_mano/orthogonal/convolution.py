@@ -60,17 +60,17 @@ class OrthogonalConvolution(OrthogonalLayer):
         return _solve(identity + skew, identity - skew)
 
     def lin(self, z: Fields) -> Fields:
-        return _filter(self._cayley(*z.shape[-2:]), z)
+        return _filter(self._cayley(*z.shape[-2:]), z.to(self.weight.dtype))
 
     def adj(self, v: Fields) -> Fields:
-        return _filter(self._cayley(*v.shape[-2:]).mH, v)
+        return _filter(self._cayley(*v.shape[-2:]).mH, v.to(self.weight.dtype))
 
     def param_grad(self, delta: Fields, z: Fields) -> dict[str, Tensor]:
         height, width = z.shape[-2:]
         skew = self._skew(height, width)
         identity = torch.eye(self.in_features, dtype=skew.dtype, device=skew.device)
         unitary = _solve(identity + skew, identity - skew)
-        by_unitary = _transform(delta) @ _transform(z).mH
+        by_unitary = _transform(delta.to(self.weight.dtype)) @ _transform(z.to(self.weight.dtype)).mH
         by_skew = -_solve((identity + skew).mH, by_unitary @ (identity + unitary).mH)
         by_response = (by_skew - by_skew.mH).permute(2, 3, 0, 1)
         # ⟨A, K̂⟩ over all frequencies is n·⟨inverse transform of A, K⟩; the half left out is the conjugate

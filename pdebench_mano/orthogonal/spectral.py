@@ -85,7 +85,7 @@ class UnitarySpectral(OrthogonalLayer):
                 f"{self.modes} modes need a grid of more than {2 * self.modes} points a side, "
                 f"got {z.shape[-2]}×{z.shape[-1]}"
             )
-        return torch.fft.rfft2(z, norm="ortho")
+        return torch.fft.rfft2(z.to(self.rest.dtype), norm="ortho")
 
     def _kept(self, spectrum: Spectrum) -> Complex[Tensor, "modes channels batch"]:
         return spectrum[:, :, self.kx, self.ky].permute(2, 1, 0)

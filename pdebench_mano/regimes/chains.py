@@ -1,12 +1,30 @@
 """What the forward-only regimes share: which operators they train, and the passes over a chain."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 
+import torch
 from torch import Tensor, nn
 
 from pdebench_mano.operator import NormalizedOperator
 from pdebench_mano.orthogonal import Chain, OrthogonalLayer
 from pdebench_mano.regimes.losses import Inputs, Loss, Targets
+
+Gradients = Callable[..., Tensor]
+
+
+def forward_only(gradients: Gradients) -> Gradients:
+    """Run a regime's `gradients` without an autograd graph, and in full precision.
+
+    Half precision would round away the difference of two nearby passes.
+    """
+
+    @wraps(gradients)
+    def run(self: object, operator: nn.Module, a: Inputs, u: Targets, loss: Loss) -> Tensor:
+        with torch.no_grad(), torch.autocast(a.device.type, enabled=False):
+            return gradients(self, operator, a, u, loss)
+
+    return run
 
 
 def chain_of(operator: nn.Module, regime: str) -> Chain:
@@ -85,5 +103,5 @@ def accumulate(layer: OrthogonalLayer, delta: Tensor, z: Tensor) -> None:
     """Add the update of `layer` for the errors `delta` at its output, input `z`, averaged over the batch."""
     for name, gradient in layer.param_grad(delta, z).items():
         parameter = getattr(layer, name)
-        mean = gradient.div_(len(delta))
+        mean = gradient.to(parameter.dtype).div_(len(delta))
         parameter.grad = mean if parameter.grad is None else parameter.grad.add_(mean)

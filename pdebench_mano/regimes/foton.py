@@ -11,7 +11,6 @@ such layer. The published rule is ``inject="input"``, η = 1.
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from pdebench_mano.regimes.base import retract_layers
@@ -20,6 +19,7 @@ from pdebench_mano.regimes.chains import (
     chain_of,
     check_isometric,
     encoded,
+    forward_only,
     last,
     loss_and_error,
     pull_back,
@@ -55,7 +55,7 @@ class Foton:
         first = 1 if self.inject == "latent" else 0
         check_isometric(chain, self.name, chain.named_layers()[first:-1])
 
-    @torch.no_grad()
+    @forward_only
     def gradients(self, operator: nn.Module, a: Inputs, u: Targets, loss: Loss) -> Tensor:
         chain = chain_of(operator, self.name)
         x = encoded(operator, a)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pdebench_mano.orthogonal import Chain
 from pdebench_mano.regimes.base import retract_layers
-from pdebench_mano.regimes.chains import accumulate, chain_of, encoded, last, loss_and_error
+from pdebench_mano.regimes.chains import accumulate, chain_of, encoded, forward_only, last, loss_and_error
 from pdebench_mano.regimes.losses import Inputs, Loss, Targets
 
 
@@ -49,7 +49,7 @@ class Pepita:
     def check(self, operator: nn.Module) -> None:
         chain_of(operator, self.name)
 
-    @torch.no_grad()
+    @forward_only
     def gradients(self, operator: nn.Module, a: Inputs, u: Targets, loss: Loss) -> Tensor:
         chain = chain_of(operator, self.name)
         x = encoded(operator, a)

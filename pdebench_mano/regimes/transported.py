@@ -21,6 +21,7 @@ from pdebench_mano.regimes.chains import (
     chain_of,
     check_isometric,
     encoded,
+    forward_only,
     last,
     loss_and_error,
     pull_back,
@@ -49,7 +50,7 @@ class TransportedFoton:
         chain = chain_of(operator, self.name)
         check_isometric(chain, self.name, chain.named_layers()[1:-1])
 
-    @torch.no_grad()
+    @forward_only
     def gradients(self, operator: nn.Module, a: Inputs, u: Targets, loss: Loss) -> Tensor:
         chain = chain_of(operator, self.name)
         x = encoded(operator, a)
