@@ -400,6 +400,14 @@ def read_source(path: str | Path) -> float | Float[np.ndarray, "n m"] | None:
         return source_of(file)
 
 
+def is_dataset(path: Path) -> bool:
+    """Whether `path` is an HDF5 file that claims to be of this schema."""
+    if not h5py.is_hdf5(path):
+        return False
+    with open_hdf5(path) as file:
+        return file.attrs.get("schema") == SCHEMA
+
+
 def is_virtual(path: Path) -> bool:
     """Whether a dataset file is one of virtual datasets over shards."""
     with open_hdf5(path) as file:

@@ -171,12 +171,36 @@ def _summary(file: Path) -> dict[str, Any]:
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="File of another project (.pt).")],
-    target: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
-    grid: Annotated[Literal["vertices", "left"] | None, typer.Option(help="Kind of grid of the source.")] = None,
+    source: Annotated[
+        Path, typer.Argument(help="A dataset: .pt (neuraloperator), .mat (FNO), HDF5 (PDEBench or ours).")
+    ],
+    target: Annotated[Path, typer.Argument(help="File to write.")],
+    to: Annotated[
+        Literal["schema", "neuralop", "fno", "pdebench", "the_well"] | None,
+        typer.Option(help="Format of the target; by default from its suffix: .pt, .mat, else our schema."),
+    ] = None,
+    grid: Annotated[Literal["vertices", "left"] | None, typer.Option(help="Import: kind of grid.")] = None,
+    source_term: Annotated[float | None, typer.Option("--source", help="Import: constant source f.")] = None,
+    boundary: Annotated[str | None, typer.Option(help='Import: boundary condition, such as "u = 0".')] = None,
+    law: Annotated[str | None, typer.Option(help="Import: law of the coefficient, in words.")] = None,
+    split: Annotated[str | None, typer.Option(help="Export: only the samples of this split.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Export: an exact stride of the grid.")] = None,
 ) -> None:
-    """Convert a file of another project into the schema of this one."""
+    """Convert a dataset of another project into our schema, or ours into theirs.
+
+    What a foreign file does not say and no option tells is marked unknown.
+    """
     from data_gen.interop import convert as run
 
-    info = run(source, target, grid=grid)
-    print(f"{info.path} written: {info.samples} samples of {info.shape[0]}×{info.shape[1]} points, grid {info.grid}")
+    run(
+        source,
+        target,
+        to=to,
+        grid=grid,
+        f=source_term,
+        boundary=boundary,
+        law=law,
+        split=split,
+        resolution=resolution,
+    )
+    print(f"{target} written")
