@@ -24,7 +24,7 @@ Coefficient = Float[np.ndarray, "n m"]
 Law = Callable[[tuple[int, int], np.random.Generator], np.ndarray]
 
 
-def _positive(**values: float) -> None:
+def _positive(**values: float | int) -> None:
     for name, value in values.items():
         if not 0 < value < np.inf:
             raise ValueError(f"{name} must be positive and finite, got {value}")
@@ -42,10 +42,10 @@ class Piecewise:
         Smoothness and inverse length scale of the field, covariance (-Δ + τ² I)^(-α).
     """
 
-    high: float = 12.0
-    low: float = 3.0
-    alpha: float = 2.0
-    tau: float = 3.0
+    high: float | int = 12.0
+    low: float | int = 3.0
+    alpha: float | int = 2.0
+    tau: float | int = 3.0
 
     def __post_init__(self) -> None:
         _positive(high=self.high, low=self.low)
@@ -70,9 +70,9 @@ class LogNormal:
         Smoothness and inverse length scale of the field, covariance ∝ (-Δ + τ² I)^(-α).
     """
 
-    sigma: float = 1.0
-    alpha: float = 2.0
-    tau: float = 3.0
+    sigma: float | int = 1.0
+    alpha: float | int = 2.0
+    tau: float | int = 3.0
 
     def __post_init__(self) -> None:
         _positive(sigma=self.sigma)
@@ -100,10 +100,10 @@ class Inclusions:
         Bounds of the uniformly distributed radius, in units of the side.
     """
 
-    contrast: float = 1000.0
+    contrast: float | int = 1000.0
     count: int = 20
-    smallest: float = 0.02
-    largest: float = 0.1
+    smallest: float | int = 0.02
+    largest: float | int = 0.1
 
     def __post_init__(self) -> None:
         _positive(contrast=self.contrast, count=self.count, smallest=self.smallest)
@@ -138,10 +138,10 @@ class Channels:
         Largest amplitude s of the meanders.
     """
 
-    contrast: float = 1000.0
+    contrast: float | int = 1000.0
     count: int = 4
-    width: float = 0.03
-    swing: float = 0.1
+    width: float | int = 0.03
+    swing: float | int = 0.1
 
     def __post_init__(self) -> None:
         _positive(contrast=self.contrast, count=self.count, width=self.width)

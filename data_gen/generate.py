@@ -37,6 +37,7 @@ from data_gen.storage import DatasetInfo, Header
 DEVICE = threading.Lock()
 SPLIT = (0.8, 0.1, 0.1)
 POINTS_PER_SHARD = {"cpu": 2**20, "gpu": 2**24}
+Fractions = tuple[float | int, float | int, float | int]
 SourceLike = float | int | str | np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -75,7 +76,7 @@ class Recipe:
     mean: Mean = "arithmetic"
     method: str = "auto"
     rtol: float = 1e-10
-    split: tuple[float, float, float] = SPLIT
+    split: Fractions = SPLIT
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -150,7 +151,7 @@ def software() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def splits(samples: int, fractions: tuple[float, float, float]) -> dict[str, np.ndarray]:
+def splits(samples: int, fractions: Fractions) -> dict[str, np.ndarray]:
     """Indices of train, val and test: consecutive parts of the samples, by largest fractions first come.
 
     A part with a positive fraction has at least one sample; an empty part is left out. With fewer
@@ -284,7 +285,7 @@ def generate(
     mean: Mean = "arithmetic",
     method: str = "auto",
     rtol: float = 1e-10,
-    split: tuple[float, float, float] = SPLIT,
+    split: Fractions = SPLIT,
     device: str = "cpu",
     workers: int = 1,
     executor: Executor | None = None,

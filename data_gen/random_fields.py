@@ -46,9 +46,9 @@ class GaussianRandomField:
     True
     """
 
-    alpha: float = 2.0
-    tau: float = 3.0
-    sigma: float = 1.0
+    alpha: float | int = 2.0
+    tau: float | int = 3.0
+    sigma: float | int = 1.0
     modes: int = 256
 
     def __post_init__(self) -> None:

@@ -161,7 +161,7 @@ def direct(a: Vertices, f: np.ndarray, rtol: float, mean: Mean) -> tuple[np.ndar
 
 
 @lru_cache(maxsize=8)
-def inverse_symbol(n: int, m: int) -> Float[np.ndarray, "n-2 m-2"]:
+def inverse_symbol(n: int, m: int) -> Float[np.ndarray, "{n}-2 {m}-2"]:
     """Reciprocal eigenvalues of the five-point -Δ on the interior of an (n, m) grid.
 
     λ_kl = 4(n-1)² sin²(πk/2(n-1)) + 4(m-1)² sin²(πl/2(m-1)), k, l ≥ 1; the eigenvectors are the
