@@ -8,6 +8,8 @@ Windows count tokens. Tokens stand on a lattice of fixed physical spacing, so th
 domain on every grid; `spacing=None` is the data's own grid, where windows shrink as it is refined.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from transformers import Swinv2Backbone, Swinv2Config
@@ -48,7 +50,7 @@ class Swin(Operator):
         out_channels: int = 1,
         *,
         width: int = 48,
-        depths: tuple[int, ...] = (2, 2, 2),
+        depths: Sequence[int] = (2, 2, 2),
         heads: int = 3,
         window: int = 4,
         spacing: float | None = 1 / 16,
