@@ -70,7 +70,7 @@ def test_spectral_layer_acts_on_each_mode_by_its_own_matrix():
     """cos(2π k·x) under R(k) is a cosine again, amplitude |R| and phase arg R, on any grid."""
     torch.manual_seed(0)
     layer = randomised(UnitarySpectral(2, modes=3))
-    k = [*zip(layer.kx.tolist(), layer.ky.tolist(), strict=True)].index((-2, 3))
+    k = layer.wavenumbers.tolist().index([-2, 3])
     r = torch.view_as_complex(layer.paired.detach())[k]
     for n, m in [(7, 8), (16, 9)]:
         x, y = torch.meshgrid(torch.arange(n).double() / n, torch.arange(m).double() / m, indexing="ij")
