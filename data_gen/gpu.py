@@ -1,36 +1,39 @@
-"""Conjugate gradients for many samples at once, on a GPU (needs torch).
+# mypy: disable-error-code="no-untyped-def"
+"""Conjugate gradients for many samples at once, on a GPU (needs torch and triton).
 
-Solutions and residuals are float64. A sweep solves A d = f - Au to three digits in float32 and adds d to u
-(iterative refinement; Higham 2002, §12), so that the float64 work is a handful of residuals per sample.
+Solutions and residuals are float64. A sweep solves A d = f - Au to three digits in float32 and adds d to
+u (iterative refinement; Higham 2002, §12), so that the float64 work is a handful of residuals per sample.
 The inner iteration is that of `data_gen.solvers.cg`. Its sine transforms are products with dense
 matrices, which tensor cores do from float16 with float32 sums: that makes a preconditioner one part
 in a thousand off, and costs an iteration or two.
 
-Interior fields of a batch are (batch, n-2, m-2); the float16 ones are padded with zeros to
-multiples of 8, the unit of tensor cores.
+What is no matrix product is memory traffic, so that the rest of an iteration is three fused kernels, and
+its eight launches are one CUDA graph. Sums over a sample are made in a fixed order, block by block
+and then over the blocks, so that the same input gives the same bits.
+
+Interior fields are (batch, n-2, m-2); the float16 ones are padded with zeros to multiples of 8, the
+unit of tensor cores.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+import triton
+import triton.language as tl
 from torch import Tensor
 from torch.nn.functional import pad
 
 from data_gen.darcy import MEANS, Mean, Source, interior_source
 from data_gen.solvers import FLOOR, NotConverged, inverse_symbol
 
-Vertices = Float[Tensor, "batch n m"]
-Interior = Float[Tensor, "batch k l"]
-PerSample = Float[Tensor, "batch 1 1"]
-
 INNER_RTOL = 1e-3
 INNER_ITERATIONS = 200
 SWEEPS = 30
 HALF_RMS, HALF_GAIN = 0.25, 64.0
+BLOCK = 1024
 
 
 class BatchSolution(NamedTuple):
@@ -66,14 +69,14 @@ def solve_batch(
 
     Parameters
     ----------
-    a : (batch, n, m) array or tensor
+    a : (batch, n, m) array or tensor, float32 or float64
         Positive coefficients at the vertices.
     f : float or (n, m) array
         Source, common to the batch.
     rtol, mean : float, str
         As in `data_gen.solve`.
     device : str or torch.device
-        Where to compute. On CUDA the pointwise work is fused by `torch.compile`.
+        Where to compute: a CUDA device.
 
     Raises
     ------
@@ -102,196 +105,349 @@ def attempt(
         raise ValueError(f"mean must be one of {', '.join(MEANS)}, got {mean!r}")
     if not 0 < rtol < 1:
         raise ValueError(f"rtol must lie between 0 and 1, got {rtol}")
-    a = torch.as_tensor(a, dtype=torch.float64, device=device)
+    a = torch.as_tensor(a, device=device).contiguous()
     if a.ndim != 3 or min(a.shape[1:]) < 3:
         raise ValueError(f"coefficients a must be a (batch, n, m) array with n, m ≥ 3, got shape {tuple(a.shape)}")
-    if not bool((a.isfinite() & (a > 0)).all()):
+    low, high = a.flatten(1).amin(1).double(), a.flatten(1).amax(1).double()
+    if not bool(((low > 0) & (high < torch.inf)).all()):
         raise ValueError("coefficients a must be positive and finite")
 
-    _, n, m = a.shape
-    rhs = torch.as_tensor(interior_source(f, (n, m)), device=a.device)
-    norm = float(torch.linalg.vector_norm(rhs)) or 1.0
-    ops = _fused() if a.is_cuda else PLAIN
-    top = a.amax((1, 2), keepdim=True)
-    a32 = (a / top).float()
-    scale = _scale(a, rtol, mean)
-    inverse = InverseLaplacian(n, m, a.device)
+    batch, n, m = a.shape
+    source = interior_source(f, (n, m))
+    norm = float(np.linalg.norm(source)) or 1.0
+    cg = _workspace(batch, n, m, mean, a.device)
+    cg.a.copy_(a)
+    cg.inverse_top.copy_(1 / high)
+    scaled = cg.rescale(high / low, rtol)
 
-    u = rhs.new_zeros(len(a), n - 2, m - 2)
-    relative = torch.full_like(top, torch.inf)
+    rhs = torch.as_tensor(source, device=a.device)
+    u = torch.zeros(a.shape, dtype=torch.float64, device=a.device)
+    relative = torch.full_like(high, torch.inf)
     iterations = 0
     for _ in range(SWEEPS):
-        r, size = ops.residual(a, u, rhs, mean)
+        size = cg.residual(a, u, rhs)
         previous, relative = relative, size / norm
         if not bool(((relative > rtol) & (relative < 0.5 * previous)).any()):
             break
-        target = (0.5 * rtol / relative).clamp(INNER_RTOL, 0.5).float()
-        d, count = _inner_cg(ops, a32, r, scale, inverse, target, mean)
-        u = ops.correct(u, d, size / top)
-        iterations += count
+        iterations += cg.iterate((0.5 * rtol / relative).clamp(INNER_RTOL, 0.5), scaled)
+        cg.correct(u, size)
 
-    floor = FLOOR * torch.linalg.vector_norm(_stencil(a, u.abs(), mean, +1), dim=(1, 2), keepdim=True) / norm
-    accepted = ["rtol" if r <= rtol else "floor" if r <= c else "" for r, c in zip(relative, floor, strict=True)]
-    return BatchSolution(pad(u, (1, 1, 1, 1)), relative.flatten().cpu().numpy(), accepted, iterations)
-
-
-def _inner_cg(
-    ops: SimpleNamespace,
-    a: Vertices,
-    r: Interior,
-    scale: Interior | None,
-    inverse: "InverseLaplacian",
-    rtol: PerSample,
-    mean: Mean,
-) -> tuple[Interior, int]:
-    """Float32 preconditioned conjugate gradients for A x = r, ‖r‖ = 1, until every sample is at its `rtol`."""
-    x, p = torch.zeros_like(r), torch.zeros_like(r)
-    rr = torch.ones_like(rtol)
-    rz = torch.full_like(rtol, torch.inf)
-    half = inverse.half(r, scale, rr)
-    iterations = 0
-    while iterations < INNER_ITERATIONS:
-        iterations += 1
-        z = inverse(half, ops.multiply)
-        rz, previous = ops.dot(r, z, scale), rz
-        p, q, pq = ops.search(a, p, z, scale, rz / previous, mean)
-        x, r, half, rr = ops.step(x, r, p, q, rz / pq, scale, rr, inverse)
-        if not bool((rr > rtol**2).any()):
-            break
-    return x, iterations
+    allowed = FLOOR * cg.magnitude(a, u) / norm
+    met = zip((relative <= rtol).tolist(), (relative <= allowed).tolist(), strict=True)
+    accepted = ["rtol" if first else "floor" if second else "" for first, second in met]
+    return BatchSolution(u, relative.cpu().numpy(), accepted, iterations)
 
 
-def _stencil(a: Vertices, u: Interior, mean: Mean, sign: int = -1) -> Interior:
-    """Σ over the four neighbours of face conductance × (u ± u_neighbour), u = 0 on the boundary.
-
-    With a minus this is Au; with a plus, |A|u.
-    """
-    n, m = a.shape[1:]
-    u = pad(u, (1, 1, 1, 1))
-    at, before, after = slice(1, -1), slice(None, -2), slice(2, None)
-    neighbours = (((before, at), n), ((after, at), n), ((at, before), m), ((at, after), m))
-    total = torch.zeros_like(u[:, at, at])
-    for (i, j), k in neighbours:
-        p, q = a[:, at, at], a[:, i, j]
-        face = 2 * p * q / (p + q) if mean == "harmonic" else (p + q) / 2
-        total = total + (k - 1) ** 2 * face * (u[:, at, at] + sign * u[:, i, j])
-    return total
+@lru_cache(maxsize=4)
+def _workspace(batch: int, n: int, m: int, mean: Mean, device: torch.device) -> "Workspace":
+    return Workspace(batch, n, m, mean, device)
 
 
-def _residual(a: Vertices, u: Interior, rhs: Tensor, mean: Mean) -> tuple[Interior, PerSample]:
-    """f - Au divided by its norm, in float32, and the norm, in float64."""
-    r = rhs - _stencil(a, u, mean)
-    size = torch.linalg.vector_norm(r, dim=(1, 2), keepdim=True)
-    return (r / size.clamp_min(torch.finfo(r.dtype).tiny)).float(), size
+class Workspace:
+    """Buffers of a batch on an (n, m) grid, and the kernels that work on them.
 
-
-def _correct(u: Interior, d: Interior, factor: PerSample) -> Interior:
-    return u + factor * d
-
-
-def _multiply(x: Tensor, factor: Tensor) -> Tensor:
-    return (x * factor).to(x.dtype)
-
-
-def _dot(r: Interior, z: Tensor, scale: Interior | None) -> PerSample:
-    return (r * _unpad(z, r, scale)).sum((1, 2), keepdim=True)
-
-
-def _search(
-    a: Vertices, p: Interior, z: Tensor, scale: Interior | None, beta: PerSample, mean: Mean
-) -> tuple[Interior, Interior, PerSample]:
-    """The next search direction p, A p and p·Ap."""
-    p = _unpad(z, p, scale) + beta * p
-    q = _stencil(a, p, mean)
-    return p, q, (p * q).sum((1, 2), keepdim=True)
-
-
-def _step(
-    x: Interior,
-    r: Interior,
-    p: Interior,
-    q: Interior,
-    alpha: PerSample,
-    scale: Interior | None,
-    previous: PerSample,
-    inverse: "InverseLaplacian",
-) -> tuple[Interior, Interior, Tensor, PerSample]:
-    x = x + alpha * p
-    r = r - alpha * q
-    return x, r, inverse.half(r, scale, previous), (r * r).sum((1, 2), keepdim=True)
-
-
-def _unpad(z: Tensor, like: Interior, scale: Interior | None) -> Interior:
-    z = z[:, : like.shape[1], : like.shape[2]].to(like.dtype)
-    return z if scale is None else z * scale
-
-
-class InverseLaplacian:
-    """The inverse of the five-point -Δ on the interior of an (n, m) grid, up to a factor, in half precision on GPUs.
-
-    Fields go in with root mean square of about `HALF_RMS`, and eigenvalues relative to the smallest
-    over `HALF_GAIN`, so that float16 neither overflows nor loses the high modes.
+    Directions and sums of squares have two buffers each: one of the last iteration, one of the next.
     """
 
-    def __init__(self, n: int, m: int, device: torch.device) -> None:
-        self.dtype = torch.float16 if device.type == "cuda" else torch.float32
-        self.sine_x, self.sine_y = (_sine_matrix(k, self.dtype, device) for k in (n, m))
+    def __init__(self, batch: int, n: int, m: int, mean: Mean, device: torch.device) -> None:
+        def buffer(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        self.shape = (n - 2, m - 2)
+        interior = (batch, *self.shape)
+        blocks = triton.cdiv(self.shape[0] * self.shape[1], BLOCK)
+        self.grid = (blocks, batch)
+        self.width = triton.next_power_of_2(blocks)
+        self.harmonic = mean == "harmonic"
+
+        self.a, self.inverse_top, self.scale = buffer(batch, n, m), buffer(batch), buffer(*interior)
+        self.x, self.r, self.q = (buffer(*interior) for _ in range(3))
+        self.p = (buffer(*interior), buffer(*interior))
+        self.rz, self.pq = buffer(batch, blocks), buffer(batch, blocks)
+        self.rr = (buffer(batch, blocks), buffer(batch, blocks))
+        self.rz_last, self.target = buffer(batch), buffer(batch)
+        self.sums = buffer(batch, blocks, dtype=torch.float64)
+        self.unfinished = buffer(1, dtype=torch.bool)[0]
+
         symbol = inverse_symbol(n, m)
-        padding = (0, self.sine_y.shape[0] - (m - 2), 0, self.sine_x.shape[0] - (n - 2))
+        self.sine_x, self.sine_y = (_sine_matrix(k, device) for k in (n, m))
+        self.pitch = len(self.sine_y)
+        padding = (0, self.pitch - (m - 2), 0, len(self.sine_x) - (n - 2))
         self.symbol = pad(torch.as_tensor(HALF_GAIN / symbol.max() * symbol), padding).float().to(device)
+        self.half, self.z = (buffer(batch, *self.symbol.shape, dtype=torch.float16) for _ in range(2))
         self.gain = HALF_RMS * float(np.sqrt(symbol.size))
-        self.padding = padding
+        self.steps = {
+            scaled: tuple(_captured(self._step(scaled, k), device) for k in (0, 1)) for scaled in (False, True)
+        }
 
-    def half(self, r: Interior, scale: Interior | None, rr: PerSample) -> Tensor:
-        """Cast and pad `r`, scaled, relative to the norm whose square is `rr`."""
-        y = self.gain * r * rr.clamp_min(torch.finfo(rr.dtype).tiny).rsqrt()
-        return pad((y if scale is None else y * scale).to(self.dtype), self.padding)
+    def rescale(self, contrast: Tensor, rtol: float) -> bool:
+        """Choose the preconditioner of each sample; says whether any is scaled.
 
-    def __call__(self, y: Tensor, multiply: Any = _multiply) -> Tensor:
-        batch, n, m = y.shape
-        sine_x = self.sine_x.expand(batch, n, n)
-        modes = torch.bmm(sine_x, (y.view(-1, m) @ self.sine_y).view(batch, n, m))
-        modes = torch.bmm(sine_x, multiply(modes, self.symbol))
-        return (modes.view(-1, m) @ self.sine_y).view(batch, n, m)
+        The batched form of `data_gen.solvers.estimated_iterations`.
+        """
+        n, m = self.shape
+        _scaling[self.grid](self.a, self.scale, n, m, HARMONIC=self.harmonic, BLOCK=BLOCK)
+        _energy[self.grid](self.a, self.scale, self.sums, n, m, HARMONIC=self.harmonic, BLOCK=BLOCK)
+        potential = (self.sums.sum(1) - 2 * ((n + 1) ** 2 * m + (m + 1) ** 2 * n)) / (n * m)
+        scaled = 8 + 4 * potential.clamp_min(0).sqrt()
+        unscaled = 0.5 * contrast.sqrt() * np.log(2 / rtol)
+        some = self.a.flatten(1)[:, :: -(-self.a[0].numel() // 1000)].sort(1).values
+        few = (some.diff(dim=1) != 0).sum(1) < 10
+        chosen = scaled < torch.where(few, unscaled.clamp_max(100.0), unscaled)
+        if not bool(chosen.any()):
+            return False
+        self.scale /= self.scale.square().mean((1, 2), keepdim=True).sqrt()
+        self.scale[~chosen] = 1
+        return True
+
+    def residual(self, a: Tensor, u: Tensor, rhs: Tensor) -> Tensor:
+        """Put (f - Au)/‖f - Au‖ into `r`, in float32; returns the norms, in float64."""
+        n, m = self.shape
+        _residual[self.grid](a, u, rhs, self.r, self.sums, n, m, HARMONIC=self.harmonic, BLOCK=BLOCK)
+        size = self.sums.sum(1).sqrt()
+        self.r *= (1 / size.clamp_min(1e-300)).clamp_max(3e38).float()[:, None, None]
+        return size
+
+    def magnitude(self, a: Tensor, u: Tensor) -> Tensor:
+        """‖|A||u|‖."""
+        n, m = self.shape
+        _magnitude[self.grid](a, u, self.sums, n, m, HARMONIC=self.harmonic, BLOCK=BLOCK)
+        return self.sums.sum(1).sqrt()
+
+    def iterate(self, rtol: Tensor, scaled: bool) -> int:
+        """Conjugate gradients for A x = r until every sample is at its `rtol`; returns the iterations."""
+        self.target.copy_(rtol.square())
+        self.x.zero_()
+        self.p[0].zero_()
+        self.rz_last.fill_(torch.inf)
+        self.rr[0].zero_()
+        self.rr[0][:, 0] = 1
+        n, m = self.shape
+        scale = self.scale if scaled else torch.ones((), device=self.r.device)
+        self.half[:, :n, :m] = self.gain * self.r * scale
+        for iteration in range(INNER_ITERATIONS):
+            self.steps[scaled][iteration % 2]()
+            if not bool(self.unfinished):
+                break
+        return iteration + 1
+
+    def _step(self, scaled: bool, parity: int) -> Callable[[], None]:
+        """One iteration, from the buffers numbered `parity` to the others."""
+        (n, m), grid = self.shape, self.grid
+        p, p_next, rr, rr_next = self.p[parity], self.p[1 - parity], self.rr[parity], self.rr[1 - parity]
+        batch, rows, pitch = self.half.shape
+        sine_x = self.sine_x.expand(batch, rows, rows)
+        half, z = self.half, self.z
+        common: dict[str, Any] = {"BLOCKS": grid[0], "WIDTH": self.width, "SCALED": scaled, "BLOCK": BLOCK}
+
+        def step() -> None:
+            torch.mm(half.view(-1, pitch), self.sine_y, out=z.view(-1, pitch))
+            torch.bmm(sine_x, z, out=half)
+            _multiply[(triton.cdiv(rows * pitch, BLOCK), batch)](half, self.symbol, rows * pitch, BLOCK=BLOCK)
+            torch.bmm(sine_x, half, out=z)
+            torch.mm(z.view(-1, pitch), self.sine_y, out=half.view(-1, pitch))
+            _dot[grid](self.r, half, self.scale, self.rz, n, m, rows, pitch, SCALED=scaled, BLOCK=BLOCK)
+            _search[grid](
+                self.a, self.inverse_top, half, self.scale, p, self.rz, self.rz_last, p_next, self.q, self.pq,
+                n, m, rows, pitch, HARMONIC=self.harmonic, **common,
+            )  # fmt: skip
+            _advance[grid](
+                self.x, self.r, p_next, self.q, self.scale, half, self.rz, self.pq, rr, rr_next, self.rz_last,
+                n, m, rows, pitch, self.gain, **common,
+            )  # fmt: skip
+            torch.any(rr_next.sum(1) > self.target, dim=0, out=self.unfinished)
+
+        return step
+
+    def correct(self, u: Tensor, size: Tensor) -> None:
+        """Add what `iterate` found to the interior of `u`."""
+        u[:, 1:-1, 1:-1] += self.x * (size * self.inverse_top)[:, None, None]
 
 
-def _sine_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The orthogonal DST-I of n - 2 points, padded with zeros to a multiple of 8."""
+def _captured(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """The same, as one CUDA graph; on the CPU, where Triton interprets, as it is."""
+    if device.type != "cuda":
+        return step
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        step()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def _sine_matrix(n: int, device: torch.device) -> Tensor:
+    """The orthogonal DST-I of n - 2 points, padded with zeros to a multiple of 8, in float16."""
     k = torch.arange(1, n - 1, dtype=torch.float64)
     sine = np.sqrt(2 / (n - 1)) * torch.sin(torch.pi / (n - 1) * torch.outer(k, k))
-    return pad(sine, (0, -(n - 2) % 8) * 2).to(device, dtype)
+    return pad(sine, (0, -(n - 2) % 8) * 2).to(device, torch.float16)
 
 
-def _scale(a: Vertices, rtol: float, mean: Mean) -> Interior | None:
-    """Factors of the scaled preconditioner, 1 where it does not pay; None if nowhere.
-
-    The batched form of `data_gen.solvers.estimated_iterations`.
-    """
-    n, m = a.shape[1:]
-    laplacian = 2 * ((n - 1) ** 2 + (m - 1) ** 2)
-    ones = torch.ones_like(a[:, 1:-1, 1:-1])
-    diagonal = (_stencil(a, ones, mean) + _stencil(a, ones, mean, +1)) / 2
-    s = (laplacian / diagonal).sqrt()
-    boundary = 2 * ((n - 1) ** 2 * (m - 2) + (m - 1) ** 2 * (n - 2))
-    potential = ((s * _stencil(a, s, mean)).sum((1, 2)) - boundary) / s[0].numel()
-    scaled = 8 + 4 * potential.clamp_min(0).sqrt()
-
-    unscaled = 0.5 * (a.amax((1, 2)) / a.amin((1, 2))).sqrt() * np.log(2 / rtol)
-    some = a.flatten(1)[:, :: -(-a[0].numel() // 1000)].sort(1).values
-    few = (some.diff(dim=1) != 0).sum(1) < 10
-    unscaled = torch.where(few, unscaled.clamp_max(100.0), unscaled)
-
-    chosen = (scaled < unscaled)[:, None, None]
-    if not bool(chosen.any()):
-        return None
-    s = s / s.square().mean((1, 2), keepdim=True).sqrt()
-    return torch.where(chosen, s, torch.ones_like(s)).float()
+@triton.jit
+def _face(p, q, HARMONIC: tl.constexpr):
+    return 2 * p * q / (p + q) if HARMONIC else (p + q) / 2
 
 
-PLAIN = SimpleNamespace(residual=_residual, correct=_correct, multiply=_multiply, dot=_dot, search=_search, step=_step)
+@triton.jit
+def _point(n, m, BLOCK: tl.constexpr):
+    """Sample, row, column and flat index of this program's interior points."""
+    k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    return tl.program_id(1).to(tl.int64), k // m, k % m, k, k < n * m
 
 
-@lru_cache(maxsize=1)
-def _fused() -> SimpleNamespace:
-    """The pointwise operations, each compiled into a kernel or two."""
-    return SimpleNamespace(**{name: torch.compile(function) for name, function in vars(PLAIN).items()})
+@triton.jit
+def _faces(a, i, j, n, m, inside, dtype: tl.constexpr, HARMONIC: tl.constexpr):
+    """Conductances north, south, west and east of interior points, from `a` at all vertices."""
+    at = a + (i + 1) * (m + 2) + j + 1
+    c = tl.load(at, mask=inside, other=1).to(dtype)
+    north = _face(c, tl.load(at - (m + 2), mask=inside, other=1).to(dtype), HARMONIC) * ((n + 1) * (n + 1))
+    south = _face(c, tl.load(at + (m + 2), mask=inside, other=1).to(dtype), HARMONIC) * ((n + 1) * (n + 1))
+    west = _face(c, tl.load(at - 1, mask=inside, other=1).to(dtype), HARMONIC) * ((m + 1) * (m + 1))
+    east = _face(c, tl.load(at + 1, mask=inside, other=1).to(dtype), HARMONIC) * ((m + 1) * (m + 1))
+    return north, south, west, east
+
+
+@triton.jit
+def _sum(blocks, sample, BLOCKS: tl.constexpr, WIDTH: tl.constexpr):
+    k = tl.arange(0, WIDTH)
+    return tl.sum(tl.load(blocks + sample * BLOCKS + k, mask=k < BLOCKS, other=0))
+
+
+@triton.jit
+def _store_sum(blocks, sample, values):
+    tl.store(blocks + sample * tl.num_programs(0) + tl.program_id(0), tl.sum(values))
+
+
+@triton.jit
+def _multiply(half, symbol, size, BLOCK: tl.constexpr):
+    k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    at = half + tl.program_id(1).to(tl.int64) * size + k
+    value = tl.load(at, mask=k < size).to(tl.float32) * tl.load(symbol + k, mask=k < size)
+    tl.store(at, value.to(tl.float16), mask=k < size)
+
+
+@triton.jit
+def _preconditioned(z, scale, i, j, n, m, inside, pitch, SCALED: tl.constexpr):
+    value = tl.load(z + i * pitch + j, mask=inside, other=0).to(tl.float32)
+    if SCALED:
+        value *= tl.load(scale + i * m + j, mask=inside, other=0)
+    return value
+
+
+@triton.jit
+def _dot(r, z, scale, rz, n, m, rows, pitch, SCALED: tl.constexpr, BLOCK: tl.constexpr):
+    sample, i, j, k, inside = _point(n, m, BLOCK)
+    z += sample * rows * pitch
+    scale += sample * n * m
+    value = _preconditioned(z, scale, i, j, n, m, inside, pitch, SCALED)
+    _store_sum(rz, sample, value * tl.load(r + sample * n * m + k, mask=inside, other=0))
+
+
+@triton.jit
+def _direction(z, scale, p, beta, i, j, n, m, pitch, SCALED: tl.constexpr):
+    """z + βp, zero beyond the interior."""
+    inside = (i >= 0) & (i < n) & (j >= 0) & (j < m)
+    value = _preconditioned(z, scale, i, j, n, m, inside, pitch, SCALED)
+    return value + beta * tl.load(p + i * m + j, mask=inside, other=0)
+
+
+@triton.jit
+def _search(
+    a, inverse_top, z, scale, p, rz, rz_last, p_next, q, pq, n, m, rows, pitch,
+    HARMONIC: tl.constexpr, BLOCKS: tl.constexpr, WIDTH: tl.constexpr, SCALED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """p ← z + βp, q = Ap and the sums of p·q."""
+    sample, i, j, k, inside = _point(n, m, BLOCK)
+    last = tl.load(rz_last + sample)
+    beta = tl.where(last > 0, _sum(rz, sample, BLOCKS, WIDTH) / last, 0.0)
+    z += sample * rows * pitch
+    scale += sample * n * m
+    p += sample * n * m
+    here = _direction(z, scale, p, beta, i, j, n, m, pitch, SCALED)
+    north, south, west, east = _faces(a + sample * (n + 2) * (m + 2), i, j, n, m, inside, tl.float32, HARMONIC)
+    value = north * (here - _direction(z, scale, p, beta, i - 1, j, n, m, pitch, SCALED))
+    value += south * (here - _direction(z, scale, p, beta, i + 1, j, n, m, pitch, SCALED))
+    value += west * (here - _direction(z, scale, p, beta, i, j - 1, n, m, pitch, SCALED))
+    value += east * (here - _direction(z, scale, p, beta, i, j + 1, n, m, pitch, SCALED))
+    value *= tl.load(inverse_top + sample)
+    tl.store(p_next + sample * n * m + k, here, mask=inside)
+    tl.store(q + sample * n * m + k, value, mask=inside)
+    _store_sum(pq, sample, tl.where(inside, here * value, 0.0))
+
+
+@triton.jit
+def _advance(
+    x, r, p, q, scale, half, rz, pq, rr, rr_next, rz_last, n, m, rows, pitch, gain,
+    BLOCKS: tl.constexpr, WIDTH: tl.constexpr, SCALED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """x ← x + αp, r ← r - αq, the sums of r·r, and r for the preconditioner, relative to its last norm."""
+    sample, i, j, k, inside = _point(n, m, BLOCK)
+    rz_now, curvature = _sum(rz, sample, BLOCKS, WIDTH), _sum(pq, sample, BLOCKS, WIDTH)
+    alpha = tl.where(curvature > 0, rz_now / curvature, 0.0)
+    at = sample * n * m + k
+    tl.store(x + at, tl.load(x + at, mask=inside) + alpha * tl.load(p + at, mask=inside), mask=inside)
+    value = tl.load(r + at, mask=inside, other=0) - alpha * tl.load(q + at, mask=inside, other=0)
+    tl.store(r + at, value, mask=inside)
+    _store_sum(rr_next, sample, value * value)
+    value *= gain * tl.rsqrt(tl.maximum(_sum(rr, sample, BLOCKS, WIDTH), 1e-30))
+    if SCALED:
+        value *= tl.load(scale + at, mask=inside)
+    tl.store(half + sample * rows * pitch + i * pitch + j, value.to(tl.float16), mask=inside)
+    tl.store(rz_last + sample, rz_now, mask=tl.program_id(0) == 0)
+
+
+@triton.jit
+def _stencil(a, u, i, j, n, m, inside, SIGN: tl.constexpr, HARMONIC: tl.constexpr):
+    """Σ face × (u - u_neighbour) = Au, or Σ face × (|u| + |u_neighbour|) = |A||u|, in float64."""
+    north, south, west, east = _faces(a, i, j, n, m, inside, tl.float64, HARMONIC)
+    at = u + (i + 1) * (m + 2) + j + 1
+    c = tl.load(at, mask=inside, other=0)
+    up, down = tl.load(at - (m + 2), mask=inside, other=0), tl.load(at + (m + 2), mask=inside, other=0)
+    left, right = tl.load(at - 1, mask=inside, other=0), tl.load(at + 1, mask=inside, other=0)
+    if SIGN > 0:
+        c, up, down, left, right = tl.abs(c), -tl.abs(up), -tl.abs(down), -tl.abs(left), -tl.abs(right)
+    return north * (c - up) + south * (c - down) + west * (c - left) + east * (c - right)
+
+
+@triton.jit
+def _residual(a, u, f, r, sums, n, m, HARMONIC: tl.constexpr, BLOCK: tl.constexpr):
+    sample, i, j, k, inside = _point(n, m, BLOCK)
+    vertices = sample * (n + 2) * (m + 2)
+    au = _stencil(a + vertices, u + vertices, i, j, n, m, inside, -1, HARMONIC)
+    value = tl.load(f + k, mask=inside, other=0) - au
+    tl.store(r + sample * n * m + k, value.to(tl.float32), mask=inside)
+    _store_sum(sums, sample, value * value)
+
+
+@triton.jit
+def _magnitude(a, u, sums, n, m, HARMONIC: tl.constexpr, BLOCK: tl.constexpr):
+    sample, i, j, _, inside = _point(n, m, BLOCK)
+    vertices = sample * (n + 2) * (m + 2)
+    value = _stencil(a + vertices, u + vertices, i, j, n, m, inside, 1, HARMONIC)
+    _store_sum(sums, sample, value * value)
+
+
+@triton.jit
+def _scaling(a, scale, n, m, HARMONIC: tl.constexpr, BLOCK: tl.constexpr):
+    """(diag L / diag A)^½."""
+    sample, i, j, k, inside = _point(n, m, BLOCK)
+    north, south, west, east = _faces(a + sample * (n + 2) * (m + 2), i, j, n, m, inside, tl.float32, HARMONIC)
+    laplacian = 2 * ((n + 1) * (n + 1) + (m + 1) * (m + 1))
+    tl.store(scale + sample * n * m + k, tl.sqrt(laplacian / (north + south + west + east)), mask=inside)
+
+
+@triton.jit
+def _energy(a, s, sums, n, m, HARMONIC: tl.constexpr, BLOCK: tl.constexpr):
+    """s·As for an interior field s."""
+    sample, i, j, k, inside = _point(n, m, BLOCK)
+    north, south, west, east = _faces(a + sample * (n + 2) * (m + 2), i, j, n, m, inside, tl.float32, HARMONIC)
+    at = s + sample * n * m + k
+    c = tl.load(at, mask=inside, other=0)
+    value = north * (c - tl.load(at - m, mask=inside & (i > 0), other=0))
+    value += south * (c - tl.load(at + m, mask=inside & (i < n - 1), other=0))
+    value += west * (c - tl.load(at - 1, mask=inside & (j > 0), other=0))
+    value += east * (c - tl.load(at + 1, mask=inside & (j < m - 1), other=0))
+    _store_sum(sums, sample, (c * value).to(tl.float64))
