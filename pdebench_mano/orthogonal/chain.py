@@ -8,6 +8,7 @@ undistorted because L L* = I.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from pdebench_mano.orthogonal.layer import OrthogonalLayer
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": F.leaky_relu,
+    "very_leaky_relu": partial(F.leaky_relu, negative_slope=1 / 5.5),
     "gelu": F.gelu,
     "tanh": torch.tanh,
     "identity": lambda z: z,
@@ -33,8 +35,9 @@ class Chain(Operator):
     lift : OrthogonalLayer
     blocks : list of OrthogonalLayer
     head : OrthogonalLayer
-    activation : {"relu", "leaky_relu", "gelu", "tanh", "identity"}
-        φ; GELU by the error function.
+    activation : {"relu", "leaky_relu", "very_leaky_relu", "gelu", "tanh", "identity"}
+        φ; negative slope 0.01 of the leaky and 1/5.5 of the very leaky one (Xu et al. 2015, arXiv:1505.00853);
+        GELU by the error function.
 
     Raises
     ------

@@ -8,6 +8,11 @@ with eᵢ = ∂ℓᵢ/∂yᵢ and the lift called L_0. In FOTON (arXiv:2512.2066
 the activations of all earlier layers, in backpropagation those of all later ones; here it
 passes that of its own layer alone, r_l being the error pulled back through the linear parts.
 Exact for linear chains, as FOTON is.
+
+With mean slopes the later activations count too, as far as one number a channel can say: the
+first pass notes s_l, the mean of φ'(a_l) over batch and grid divided by its mean over channels;
+the error is pulled back through L_l* diag(s_l) instead of L_l*, which r_l = diag(s_l)⁻¹ L_l r_{l-1}
+undoes.
 """
 
 import math
@@ -15,6 +20,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pdebench_mano.orthogonal import Chain
 from pdebench_mano.regimes.base import retract_layers
 from pdebench_mano.regimes.chains import (
     accumulate,
@@ -24,7 +30,6 @@ from pdebench_mano.regimes.chains import (
     forward_only,
     last,
     loss_and_error,
-    pull_back,
 )
 from pdebench_mano.regimes.losses import Inputs, Loss, Targets
 
@@ -37,14 +42,17 @@ class TransportedFoton:
     eta : float, optional
         Step of the difference quotient that stands for φ'(a) r. By default the one that makes the root mean
         square of η r 0.01: small beside the activations, large beside round-off, whatever the unit of the loss.
+    mean_slopes : bool
+        Pull the error back through the mean slopes of the activations, channel by channel. A channel's slope
+        counts as at least a tenth of its layer's mean, so that undoing it does not amplify round-off.
     """
 
     name = "transported-foton"
 
-    def __init__(self, eta: float | None = None) -> None:
+    def __init__(self, eta: float | None = None, mean_slopes: bool = False) -> None:
         if eta is not None and not eta > 0:
             raise ValueError(f"eta must be positive, got {eta}")
-        self.eta = eta
+        self.eta, self.mean_slopes = eta, mean_slopes
 
     def check(self, operator: nn.Module) -> None:
         chain = chain_of(operator, self.name)
@@ -53,14 +61,17 @@ class TransportedFoton:
     @forward_only
     def gradients(self, operator: nn.Module, a: Inputs, u: Targets, loss: Loss) -> Tensor:
         chain = chain_of(operator, self.name)
-        x = encoded(operator, a)
-        value, e = loss_and_error(operator, chain, last(chain.states(x)), x, u, loss)
-        layers = chain.layers
-        z, r = chain.embed(x), pull_back(layers[1:], e)
+        x, layers = encoded(operator, a), chain.layers
+        y, slopes = _noting_slopes(chain, x) if self.mean_slopes else (last(chain.states(x)), [1.0] * len(layers))
+        value, e = loss_and_error(operator, chain, y, x, u, loss)
+        r = chain.head.adj(e)
+        for i in reversed(range(1, len(layers) - 1)):
+            r = layers[i].adj(slopes[i] * r)
         eta = _step(r) if self.eta is None else torch.full((), self.eta, dtype=r.dtype, device=r.device)
-        for layer in layers[:-1]:
-            if layer is not chain.lift:
-                r = layer.lin(r)
+        z = chain.embed(x)
+        for i, layer in enumerate(layers[:-1]):
+            if i > 0:
+                r = layer.lin(r) / slopes[i]
             h = layer(z)
             perturbed = chain.phi(torch.addcmul(h, r, eta, value=-1))
             h = chain.phi(h)
@@ -74,4 +85,17 @@ class TransportedFoton:
 
 
 def _step(r: Tensor) -> Tensor:
-    return 0.01 / torch.linalg.vector_norm(r).clamp_min(torch.finfo(r.dtype).tiny) * math.sqrt(r.numel())
+    """The η for which η r has root mean square 0.01."""
+    return 0.01 * math.sqrt(r.numel()) / torch.linalg.vector_norm(r).clamp_min(torch.finfo(r.dtype).tiny)
+
+
+def _noting_slopes(chain: Chain, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The chain's output, and the relative mean slope of every layer's channels."""
+    z, slopes = chain.embed(x), []
+    for layer in chain.layers[:-1]:
+        activity = layer(z)
+        rise = chain.phi(activity + 0.01) - chain.phi(activity - 0.01)
+        slope = rise.transpose(0, 1).flatten(1).mean(1)
+        slopes.append((slope / slope.mean()).clamp_min(0.1).reshape(-1, *(1,) * (z.ndim - 2)))
+        z = chain.phi(activity)
+    return chain.head(z), slopes
