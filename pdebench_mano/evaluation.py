@@ -186,11 +186,13 @@ def errors(prediction: Fields, truth: Fields, a: Fields, info: DatasetInfo) -> d
 
 def near_jumps(a: Fields) -> Bool[Tensor, "batch channels height width"]:
     """Points of which some neighbour's coefficient, at most `JUMP_WIDTH` away, is `JUMP` times that of another."""
-    reach = [max(1, round(JUMP_WIDTH * n)) for n in a.shape[-2:]]
-    window = [2 * r + 1 for r in reach]
-    largest = max_pool2d(a, window, stride=1, padding=reach)
-    smallest = -max_pool2d(-a, window, stride=1, padding=reach)
-    return largest > JUMP * smallest
+    i, j = (max(1, round(JUMP_WIDTH * n)) for n in a.shape[-2:])
+
+    def largest_nearby(field: Tensor) -> Tensor:
+        along_x = max_pool2d(field, (2 * i + 1, 1), stride=1, padding=(i, 0))
+        return max_pool2d(along_x, (1, 2 * j + 1), stride=1, padding=(0, j))
+
+    return largest_nearby(a) > -JUMP * largest_nearby(-a)
 
 
 def spectrum(field: Fields, truth: Fields) -> Float[Tensor, " half"]:

@@ -89,6 +89,15 @@ def test_parts_of_the_error_add_up(dataset):
         assert min(row.errors["near_jumps"]) > 0
 
 
+def test_points_near_a_jump_are_those_within_a_fortieth_of_it():
+    a = torch.full((1, 1, 121, 81), 3.0)
+    a[..., 60:, :] = 12.0
+    rows = evaluation.near_jumps(a)[0, 0].all(1).nonzero()[:, 0]
+    assert rows.tolist() == list(range(57, 63))
+    smooth = torch.linspace(1, 4, 121)[None, None, :, None].expand(1, 1, 121, 81)
+    assert not evaluation.near_jumps(smooth).any()
+
+
 def test_spectra_hold_the_energy_up_to_the_last_resolved_frequency(dataset):
     (row,) = evaluate(Wrong(), "wrong", dataset, [33])
     assert sum(row.spectra.truth) == pytest.approx(1, abs=1e-4)

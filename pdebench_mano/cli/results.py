@@ -45,7 +45,10 @@ def record(run: Path, data: Path, resolutions: list[int], shown: bool) -> Path:
     command = ["pdebench-mano", "evaluate", str(run), "--data", str(data), "--resolutions", sizes]
     target = run / "records" / f"{read_info(data).digest[:8]}.jsonl"
     commands = [train_command(read_config(run), run), shlex.join(command)]
-    record_run(run, data, resolutions, target, solver=True, commands=commands, shown=shown)
+    made = record_run(run, data, resolutions, target, solver=True, commands=commands, shown=shown)
+    trained_on = made.configuration["data"]["digest"]
+    if made.dataset["digest"] == trained_on and len(made.samples) == made.dataset["samples"]:
+        say(f"note: {data} has no test split; these are the samples that {run} was trained on")
     return target
 
 
@@ -88,6 +91,9 @@ def demo(
 
     The same command again goes on where it stopped, or shows what is there.
     """
+    import torch
+
+    torch.set_num_threads(1)  # a second thread gives little on grids this small, and takes much on a busy machine
     run_and_report(packaged("demo-quick" if quick else "demo"), out, "pdebench-mano demo" + " --quick" * quick, [])
 
 

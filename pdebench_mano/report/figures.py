@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
 from pdebench_mano.evaluation import ranked
 from pdebench_mano.records import Evaluation, Record
@@ -113,13 +113,14 @@ def curves(records: Sequence[Record], styles: Styles) -> Figure:
     figure, ((axis,),) = canvas(4.2)
     named: set[str] = set()
     for record in records:
-        style = styles(record.model) | {"marker": ""}
+        style = styles(record.model) | {"marker": "." if len(record.history) == 1 else ""}
         epochs = [row["epoch"] for row in record.history]
         label = None if record.model in named else record.model
         axis.plot(epochs, [row["validation"] for row in record.history], label=label, **style | {"linewidth": 1.5})
         axis.plot(epochs, [row["loss"] for row in record.history], **style | {"linewidth": 0.6, "alpha": 0.7})
         named.add(record.model)
     axis.set(yscale="log", xlabel="epoch", ylabel="validation error, training loss (thin)")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain_numbers(axis)
     legend(figure)
     return figure
