@@ -7,6 +7,7 @@ seed. What is done is skipped, so the two ways of running a suite go on from eac
 """
 
 import argparse
+import math
 import multiprocessing
 import time
 from collections.abc import Iterable
@@ -28,7 +29,10 @@ def fit(config: RunConfig, run: Path) -> float:
     from pdebench_mano.runs import train
 
     torch.set_num_threads(1)
-    return train(config, run).best_validation
+    try:
+        return train(config, run).best_validation
+    except ValueError:  # diverged
+        return math.inf
 
 
 def fit_all(pool: ProcessPoolExecutor, jobs: Iterable[Job], runs: Path, data: str) -> dict[str, float]:

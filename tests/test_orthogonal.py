@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from pdebench_mano.operator import NormalizedOperator, Normalizer
 from pdebench_mano.orthogonal import (
     GridMLP,
     OrthogonalConv,
@@ -165,3 +166,27 @@ def test_mixed_precision_gives_gradients_near_those_of_full_precision(operator, 
             regime.gradients(chain, a, u, relative_l2)
         gradients.append(torch.cat([p.grad.flatten() for p in chain.parameters()]))
     assert torch.cosine_similarity(*gradients, dim=0) > 0.95
+
+
+@pytest.mark.thirdparty
+@pytest.mark.parametrize("regime", [Foton(), TransportedFoton(mean_slopes=True)])
+def test_darcy_is_learned_without_a_backward_pass(third_party, regime):
+    """Three passes over 500 real samples, at 16²; an operator that has learned nothing errs by .62."""
+    a, u, test_a, test_u = (
+        field.float()[:500, None].contiguous()
+        for name in ("darcy_train_16.pt", "darcy_test_16.pt")
+        for field in torch.load(third_party / name, weights_only=True).values()
+    )
+    torch.manual_seed(0)
+    chain = OrthogonalFNO(1, 1, width=16, depth=2, modes=4, activation="very_leaky_relu")
+    operator = NormalizedOperator(chain, Normalizer.fit([a]), Normalizer.fit([u]), "left")
+    optimizer = torch.optim.Adam(operator.parameters(), lr=1e-2)
+    for _ in range(3):
+        for batch in torch.randperm(500).split(10):
+            optimizer.zero_grad()
+            regime.gradients(operator, a[batch], u[batch], relative_l2)
+            optimizer.step()
+            regime.retract(operator)
+    with torch.no_grad():
+        error = relative_l2(operator(test_a), test_u).item()
+    assert error < 0.3
