@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ from data_gen.storage import DatasetInfo, Header
 
 DEVICE = threading.Lock()
 SPLIT = (0.8, 0.1, 0.1)
-POINTS_PER_SHARD = {"cpu": 2**20, "gpu": 2**24}
+POINTS_PER_SHARD = 2**20
+POINTS_PER_BATCH = 2**24
 Fractions = tuple[float | int, float | int, float | int]
 SourceLike = float | int | str | np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -148,7 +149,13 @@ class Recipe:
 def software() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     packages = ("pdebench-mano", "numpy", "scipy", "h5py")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
 
 
 def splits(samples: int, fractions: Fractions) -> dict[str, np.ndarray]:
@@ -365,8 +372,7 @@ def generate(
         if merge and folder.exists():
             _merge(recipe, out, folder)
         return storage.read_info(out)
-    points = POINTS_PER_SHARD["cpu" if device == "cpu" else "gpu"]
-    size = shard_size or max(1, min(256 if device == "cpu" else 4096, points // (shape[0] * shape[1])))
+    size = shard_size or _shard_size(recipe, 16 if executor else 4 * workers)
     _check_space(recipe, out, merge)
     with _claimed(folder, recipe, size) as size, ExitStack() as stack:
         firsts = range(0, samples, size)
@@ -381,6 +387,14 @@ def generate(
             report(done, samples)
         _finish(recipe, out, folder, merge)
     return storage.read_info(out)
+
+
+def _shard_size(recipe: Recipe, parts: int) -> int:
+    """Samples in a shard: a few seconds of work on a CPU, in enough parts to keep workers busy; a batch on a GPU."""
+    points = recipe.shape[0] * recipe.shape[1]
+    if recipe.device != "cpu":
+        return min(4096, max(1, POINTS_PER_BATCH // points))
+    return min(256, max(1, POINTS_PER_SHARD // points), -(-recipe.samples // parts))
 
 
 def sample_source(source: SourceLike, shape: tuple[int, int]) -> float | Float[np.ndarray, "n m"]:
@@ -428,7 +442,7 @@ def _check_space(recipe: Recipe, out: Path, merge: bool) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"{out.parent}: the folder is not writable")
-    needed = recipe.samples * (8 * recipe.shape[0] * recipe.shape[1] + 256) * (2 if merge else 1)
+    needed = storage.file_size(recipe.samples, recipe.shape) * (2 if merge else 1)
     free = shutil.disk_usage(out.parent).free
     if needed > free:
         raise OSError(f"{out.parent}: {needed / 1e9:.2f} GB are needed while generating, {free / 1e9:.2f} GB are free")
