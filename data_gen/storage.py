@@ -222,6 +222,20 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def file_size(samples: int, shape: tuple[int, int]) -> int:
+    """About the bytes that a file takes, and rather more than less."""
+    return samples * (8 * shape[0] * shape[1] + 256) + 2**18
+
+
+@contextmanager
+def _created(path: Path, size: int) -> Iterator[h5py.File]:
+    """A new file for which there is space: HDF5 itself does not survive a full disk."""
+    with path.open("xb") as stream:
+        os.posix_fallocate(stream.fileno(), 0, size)
+    with h5py.File(path, "w") as file:
+        yield file
+
+
 def write(path: Path, header: Header, blocks: Iterable[Block], scratch: Path | None = None) -> None:
     """Write a plain file, one block after another, so that memory does not grow with the number of samples.
 
@@ -230,8 +244,8 @@ def write(path: Path, header: Header, blocks: Iterable[Block], scratch: Path | N
     ValueError
         If the blocks do not hold `header.samples` samples.
     """
-    with atomic(path, scratch) as temporary, h5py.File(temporary, "w-") as file:
-        shape = (len(header.x), len(header.y))
+    shape = (len(header.x), len(header.y))
+    with atomic(path, scratch) as temporary, _created(temporary, file_size(header.samples, shape)) as file:
         nu = file.create_dataset("nu", (header.samples, *shape), "<f4")
         tensor = file.create_dataset("tensor", (header.samples, 1, *shape), "<f4")
         _write_header(file, header)
@@ -255,7 +269,8 @@ def write_virtual(path: Path, header: Header, shards: Sequence[Path], scratch: P
         "nu": h5py.VirtualLayout((header.samples, *shape), "<f4"),
         "tensor": h5py.VirtualLayout((header.samples, 1, *shape), "<f4"),
     }
-    with atomic(path, scratch) as temporary, h5py.File(temporary, "w-") as file:
+    size = file_size(header.samples, (0, 0)) + 2**12 * len(shards)
+    with atomic(path, scratch) as temporary, _created(temporary, size) as file:
         names = [str(shard.relative_to(path.parent)) for shard in shards]
         starts, end = [], 0
         for shard, name in zip(shards, names, strict=True):

@@ -22,7 +22,6 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
 from data_gen import storage
-from data_gen.coefficients import Stored, build_law
 from data_gen.darcy import Mean, Source, interior_source, magnitude, outflow, residual
 from data_gen.generate import Recipe, coefficient
 from data_gen.solvers import solve
@@ -163,11 +162,9 @@ def richardson(path: str | Path, samples: int = 3) -> Iterator[ErrorEstimate]:
         If the file was not made by a law that can be drawn on a finer grid.
     """
     info, source = storage.read_info(path), storage.read_source(path)
-    if "recipe" not in info.attributes or source is None:
-        raise ValueError(f"{path} has no recipe from which its coefficients could be drawn on a finer grid")
+    if "recipe" not in info.attributes or source is None or info.attributes["law"].endswith(".npy"):
+        raise ValueError(f"{path} has no law by which its coefficients could be drawn on a finer grid")
     recipe = Recipe.from_json(info.attributes["recipe"], source)
-    if isinstance(build_law(recipe.law, recipe.law_args), Stored):
-        raise ValueError(f"{path}: coefficients from a file cannot be drawn on a finer grid")
     n, m = info.shape
     for i in range(min(samples, info.samples)):
         fine, middle = (_solution(recipe, i, shape) for shape in ((2 * n - 1, 2 * m - 1), (n, m)))
