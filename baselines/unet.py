@@ -10,6 +10,7 @@ grid, even or odd.
 """
 
 from itertools import pairwise
+from math import gcd
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ def double_conv(channels: int, width: int) -> nn.Sequential:
     """Twice: 3×3 convolution, group normalisation, GELU."""
     layers: list[nn.Module] = []
     for n in (channels, width):
-        layers += [nn.Conv2d(n, width, 3, padding=1), nn.GroupNorm(min(8, width), width), nn.GELU()]
+        layers += [nn.Conv2d(n, width, 3, padding=1), nn.GroupNorm(gcd(8, width), width), nn.GELU()]
     return nn.Sequential(*layers)
 
 
@@ -33,7 +34,7 @@ class UNet(Operator):
     ----------
     in_channels, out_channels : int
     width : int
-        Channels at the finest level, doubled at each coarser one; a power of two or a multiple of eight.
+        Channels at the finest level, doubled at each coarser one.
     levels : int
         Number of grids in the pyramid.
     spacing : float or None
