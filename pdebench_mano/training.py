@@ -31,7 +31,7 @@ from torch.utils.data import Dataset, default_collate
 from pdebench_mano.graphs import recorded
 from pdebench_mano.metrics import relative_l2
 from pdebench_mano.operator import Fields, Grid, NormalizedOperator, Normalizer
-from pdebench_mano.regimes import LOSSES, TrainingRegime
+from pdebench_mano.regimes import LOSSES, TrainingRegime, alignment
 from pdebench_mano.regimes.sobolev import with_h1_term
 
 Data = Dataset[Any] | Sequence[Dataset[Any]]
@@ -73,6 +73,8 @@ class Training(BaseModel):
         Compile the operator with `torch.compile`.
     cuda_graphs : bool
         On a GPU, record the step once and replay it, see `pdebench_mano.graphs`.
+    alignment : bool
+        Compare the first update of every epoch with backpropagation's, layer by layer.
     checkpoint_seconds : float
         Longest time between checkpoints within an epoch; each epoch ends with one.
     """
@@ -94,6 +96,7 @@ class Training(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     cuda_graphs: bool = False
+    alignment: bool = False
     checkpoint_seconds: float = Field(30.0, ge=0)
 
 
@@ -105,7 +108,8 @@ class History:
     ----------
     epochs : list of dict
         ``epoch``, ``loss`` (training mean), ``validation`` (mean relative L2, where there is a
-        validation set), ``lr``, ``seconds`` of training so far.
+        validation set), ``lr``, ``seconds`` of training so far; with `Training.alignment` also
+        ``cosine LAYER`` and ``ratio LAYER``, see `pdebench_mano.regimes.alignment`.
     best_epoch : int
         Epoch whose weights were kept.
     best_validation : float
@@ -243,6 +247,7 @@ class _Loop:
         self.history = History()
         self.epoch = self.step = 0
         self.elapsed = 0.0
+        self.aligned: dict[str, float] = {}
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.samples = len(datasets[0])  # type: ignore[arg-type]
         self.steps = math.ceil(self.samples / settings.batch_size)
@@ -295,6 +300,10 @@ class _Loop:
             a, u = (each.to(self.device, non_blocking=True) for each in fetch(data, indices[mine].tolist()))
             if settings.symmetries:
                 a, u = transform(a, symmetry[mine]), transform(u, symmetry[mine])
+            if settings.alignment and self.step == 0:
+                layers = alignment(self.operator, self.regime, a, u, self.loss)
+                self.aligned = {f"cosine {name}": cosine for name, (cosine, _) in layers.items()}
+                self.aligned |= {f"ratio {name}": ratio for name, (_, ratio) in layers.items()}
             value = self.gradients(a, u)
             self.loss_sum += value.double() * share * len(indices)
         _add_gradients(self.parameters, share)
@@ -330,6 +339,7 @@ class _Loop:
             "loss": loss,
             "lr": self.optimizer.param_groups[0]["lr"],
             "seconds": self.elapsed,
+            **self.aligned,
         }
         with self._averaged():
             if self.validation is not None:
@@ -368,6 +378,7 @@ class _Loop:
             "step": self.step,
             "elapsed": self.elapsed,
             "loss_sum": self.loss_sum,
+            "aligned": self.aligned,
             "history": asdict(self.history),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -386,7 +397,7 @@ class _Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = state["average"]
         self.epoch, self.step, self.elapsed = state["epoch"], state["step"], state["elapsed"]
-        self.loss_sum = state["loss_sum"]
+        self.loss_sum, self.aligned = state["loss_sum"], state["aligned"]
         self.history = History(**state["history"])
         if self.history.best_epoch:
             self.best = torch.load(self.out / "best.pt", weights_only=True, map_location=self.device)["operator"]

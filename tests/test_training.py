@@ -123,6 +123,16 @@ def test_training_time_can_be_the_budget():
     assert history.epochs[-1]["lr"] < 0.5 * history.epochs[0]["lr"], "the schedule follows the time"
 
 
+def test_alignment_of_backpropagation_with_itself_is_perfect():
+    plain, watched = network(), network()
+    history = fit(watched, Backprop(), pairs(), alignment=True, **OPTIONS)
+    values = {key: value for row in history.epochs for key, value in row.items() if key.startswith(("cosine", "ratio"))}
+    assert set(values) == {f"{kind} {layer}" for kind in ("cosine", "ratio") for layer in "03"}
+    assert list(values.values()) == pytest.approx([1.0] * 4)
+    fit(plain, Backprop(), pairs(), **OPTIONS)
+    assert all(torch.equal(p, q) for p, q in zip(plain.parameters(), watched.parameters(), strict=True))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 def test_recorded_steps_are_the_steps_themselves():
     options = OPTIONS | {"epochs": 6, "clip_norm": 1.0}

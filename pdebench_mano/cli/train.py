@@ -33,6 +33,7 @@ def train(
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     compile: Annotated[bool, typer.Option(help="Compile the operator with torch.compile.")] = False,
     cuda_graphs: Annotated[bool, typer.Option(help="On a GPU, record the step once and replay it.")] = False,
+    alignment: Annotated[bool, typer.Option(help="Compare updates with backpropagation's, epoch by epoch.")] = False,
     validation: Annotated[float, typer.Option(help="Fraction set aside where the file has no val split.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one.")] = None,
@@ -68,6 +69,7 @@ def train(
             "precision": precision,
             "compile": compile,
             "cuda_graphs": cuda_graphs,
+            "alignment": alignment,
             "seed": seed,
         }
     )
