@@ -252,19 +252,34 @@ def solve_sample(recipe: Recipe, a: np.ndarray) -> Solution:
 
 
 def solve_on_device(recipe: Recipe, nu: np.ndarray) -> dict[int, Solution]:
-    """Solve a batch on a GPU; what does not converge there is left out for `solve_sample`."""
+    """Solve on a GPU; what does not converge there is left out for `solve_sample`.
+
+    Always in batches of one size, the last one filled up with ones: matrix products of other
+    sizes may be summed in another order, and a sample must not depend on its company.
+    """
     from data_gen import gpu
 
     for a in nu:
         check_coefficient(a)
-    with DEVICE:
-        batch = gpu.attempt(nu, recipe.source, rtol=recipe.rtol, mean=recipe.mean, device=recipe.device)
-        u = batch.u.cpu().numpy()
-    return {
-        k: Solution(u[k], residual, "cg-gpu", accepted, batch.iterations)
-        for k, (residual, accepted) in enumerate(zip(batch.residual.tolist(), batch.accepted_by, strict=True))
-        if accepted
-    }
+    solutions = {}
+    size = batch_size(recipe)
+    for start in range(0, len(nu), size):
+        a = np.ones((size, *recipe.shape), np.float32)
+        count = len(nu[start : start + size])
+        a[:count] = nu[start : start + size]
+        with DEVICE:
+            batch = gpu.attempt(a, recipe.source, rtol=recipe.rtol, mean=recipe.mean, device=recipe.device)
+            u = batch.u[:count].cpu().numpy()
+        for k in range(count):
+            if batch.accepted_by[k]:
+                found = Solution(u[k], float(batch.residual[k]), "cg-gpu", batch.accepted_by[k], batch.iterations)
+                solutions[start + k] = found
+    return solutions
+
+
+def batch_size(recipe: Recipe) -> int:
+    """Samples that a GPU solves at once."""
+    return max(1, POINTS_PER_BATCH // (recipe.shape[0] * recipe.shape[1]))
 
 
 def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
@@ -393,7 +408,7 @@ def _shard_size(recipe: Recipe, parts: int) -> int:
     """Samples in a shard: a few seconds of work on a CPU, in enough parts to keep workers busy; a batch on a GPU."""
     points = recipe.shape[0] * recipe.shape[1]
     if recipe.device != "cpu":
-        return min(4096, max(1, POINTS_PER_BATCH // points))
+        return batch_size(recipe)
     return min(256, max(1, POINTS_PER_SHARD // points), -(-recipe.samples // parts))
 
 

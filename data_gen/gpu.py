@@ -127,9 +127,11 @@ def attempt(
     for _ in range(SWEEPS):
         size = cg.residual(a, u, rhs)
         previous, relative = relative, size / norm
-        if not bool(((relative > rtol) & (relative < 0.5 * previous)).any()):
+        improving = (relative > rtol) & (relative < 0.5 * previous)
+        if not bool(improving.any()):
             break
-        iterations += cg.iterate((0.5 * rtol / relative).clamp(INNER_RTOL, 0.5), scaled)
+        goal = (0.5 * rtol / relative).clamp(INNER_RTOL, 0.5)
+        iterations += cg.iterate(torch.where(improving, goal, torch.inf), scaled)
         cg.correct(u, size)
 
     allowed = FLOOR * cg.magnitude(a, u) / norm
@@ -215,7 +217,10 @@ class Workspace:
         return self.sums.sum(1).sqrt()
 
     def iterate(self, rtol: Tensor, scaled: bool) -> int:
-        """Conjugate gradients for A x = r until every sample is at its `rtol`; returns the iterations."""
+        """Conjugate gradients for A x = r until every sample is at its `rtol`; returns the iterations.
+
+        A sample that is there moves no more, so that it does not depend on the rest of the batch.
+        """
         self.target.copy_(rtol.square())
         self.x.zero_()
         self.p[0].zero_()
@@ -252,7 +257,7 @@ class Workspace:
                 n, m, rows, pitch, HARMONIC=self.harmonic, **common,
             )  # fmt: skip
             _advance[grid](
-                self.x, self.r, p_next, self.q, self.scale, half, self.rz, self.pq, rr, rr_next, self.rz_last,
+                self.x, self.r, p_next, self.q, self.scale, half, self.rz, self.pq, rr, rr_next, self.rz_last, self.target,
                 n, m, rows, pitch, self.gain, **common,
             )  # fmt: skip
             torch.any(rr_next.sum(1) > self.target, dim=0, out=self.unfinished)
@@ -380,19 +385,21 @@ def _search(
 
 @triton.jit
 def _advance(
-    x, r, p, q, scale, half, rz, pq, rr, rr_next, rz_last, n, m, rows, pitch, gain,
+    x, r, p, q, scale, half, rz, pq, rr, rr_next, rz_last, target, n, m, rows, pitch, gain,
     BLOCKS: tl.constexpr, WIDTH: tl.constexpr, SCALED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """x ← x + αp, r ← r - αq, the sums of r·r, and r for the preconditioner, relative to its last norm."""
     sample, i, j, k, inside = _point(n, m, BLOCK)
     rz_now, curvature = _sum(rz, sample, BLOCKS, WIDTH), _sum(pq, sample, BLOCKS, WIDTH)
-    alpha = tl.where(curvature > 0, rz_now / curvature, 0.0)
+    rr_now = _sum(rr, sample, BLOCKS, WIDTH)
+    unfinished = (curvature > 0) & (rr_now > tl.load(target + sample))
+    alpha = tl.where(unfinished, rz_now / curvature, 0.0)
     at = sample * n * m + k
     tl.store(x + at, tl.load(x + at, mask=inside) + alpha * tl.load(p + at, mask=inside), mask=inside)
     value = tl.load(r + at, mask=inside, other=0) - alpha * tl.load(q + at, mask=inside, other=0)
     tl.store(r + at, value, mask=inside)
     _store_sum(rr_next, sample, value * value)
-    value *= gain * tl.rsqrt(tl.maximum(_sum(rr, sample, BLOCKS, WIDTH), 1e-30))
+    value *= gain * tl.rsqrt(tl.maximum(rr_now, 1e-30))
     if SCALED:
         value *= tl.load(scale + at, mask=inside)
     tl.store(half + sample * rows * pitch + i * pitch + j, value.to(tl.float16), mask=inside)
