@@ -12,9 +12,12 @@ any time and run in pieces::
 import hashlib
 import json
 import math
+import multiprocessing
 import os
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ import pandas as pd
 import torch
 
 from baselines.mean_solution import MeanSolution
-from data_gen.generate import generate
+from data_gen.generate import _end_with_parent, generate
 from data_gen.interop import convert
 from data_gen.storage import DatasetInfo, exact_stride, read_info
 from pdebench_mano.evaluation import evaluate, evaluate_solver, evaluate_upsampled, examples, open_test
@@ -78,6 +81,7 @@ def run_suite(
     *,
     folder: str | Path = ".",
     only: Collection[str] = (),
+    jobs: int = 1,
     command: str = "",
     say: Callable[[str], None] | None = None,
 ) -> list[Record]:
@@ -92,6 +96,9 @@ def run_suite(
         What the suite's paths are relative to.
     only : collection of str
         Names of the models to run now; all of them by default.
+    jobs : int
+        Runs to train at the same time, each in a process of one thread. They share the machine, so a budget of seconds
+        and the times in the records are those of a shared machine.
     command : str
         What was typed, for the records.
     say : callable, optional
@@ -111,34 +118,38 @@ def run_suite(
     for case in cases:
         check(case)
         open_test(test_file, [*case.resolutions, *case.finer])
-    records, failures = [], []
-    for number, case in enumerate(cases, 1):
-        path = out / "records" / f"{case.name}.jsonl"
-        if not path.exists():
-            say(f"[{number}/{len(cases)}] {case.model}, seed {case.config.seed}, {budget(case.config)}")
-            try:
-                run, training = train_case(case, out / "runs", say, shown)
-            except ValueError as error:  # the input is checked, so this training diverged: the others need not wait
-                failures.append(f"{case.model}, seed {case.config.seed}: {error}")
-                say(failures[-1])
-                continue
-            record_run(
-                run,
-                test_file,
-                case.resolutions,
-                path,
-                finer=case.finer,
-                model=case.model,
-                key=case.key,
-                commands=[command, train_command(read_config(run), run)],
-                training=training,
-                shown=shown,
-            )
-        records.append(read_record(path))
+    files = {case.name: out / "records" / f"{case.name}.jsonl" for case in cases}
+    todo = [case for case in cases if not files[case.name].exists()]
+    if jobs > 1:
+        train_side_by_side(todo, out / "runs", jobs, shown)
+    failures = []
+    for number, case in enumerate(todo, 1):
+        say(f"[{number}/{len(todo)}] {case.model}, seed {case.config.seed}, {budget(case.config)}")
+        try:
+            run, training = train_case(case, out / "runs", say, shown)
+        except ValueError as error:  # the input is checked, so this training diverged: the others need not wait
+            failures.append(f"{case.model}, seed {case.config.seed}: {error}")
+            say(failures[-1])
+            continue
+        record_run(
+            run,
+            test_file,
+            case.resolutions,
+            files[case.name],
+            finer=case.finer,
+            model=case.model,
+            key=case.key,
+            commands=[command, train_command(read_config(run), run)],
+            training=training,
+            shown=shown,
+        )
     baselines = record_baselines(suite, cases[0].config, test_file, data, out / "records", command, shown)
     if failures:
         raise ValueError(f"{len(failures)} of {len(cases)} cases failed: {'; '.join(failures)}")
-    return [baselines, *records]
+    records = [baselines, *(read_record(path) for path in files.values())]
+    if older := sum(record.environment["source"] != provenance()["source"] for record in records):
+        say(f"{older} of {len(records)} records were made by another version of the code")
+    return records
 
 
 def prepare(data: Data, out: Path, folder: Path, shown: bool) -> tuple[Path, Path, str]:
@@ -198,32 +209,62 @@ def check(case: Case) -> None:
 
 def train_case(case: Case, runs: Path, say: Callable[[str], None], shown: bool) -> tuple[Path, dict[str, Any]]:
     """Train a case, after its trials; returns the run folder and what is worth knowing of the training."""
-    config, tuning = case.config, []
-    for number, trial in enumerate(case.trials, 1):
-        say(f"    trial {number} of {len(case.trials)}")
-        run = runs / run_name(case.model, trial, case.data)
-        try:
-            tuning.append(train(trial, run, progress=shown).best_validation)
-        except ValueError as error:
-            say(f"    {error}")
-            tuning.append(math.inf)
-    if case.trials:
-        best = case.trials[tuning.index(min(tuning))]
-        config = best.model_copy(update={"seed": case.config.seed})
+    config, trials = choose(case, runs, say, shown)
     run = runs / run_name(case.model, config, case.data)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     fresh = not (run / "summary.json").exists()
     train(config, run, progress=shown)
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = {"trials": trials} if trials else {}
     if torch.cuda.is_available() and fresh:
         training["memory"] = torch.cuda.max_memory_allocated()
-    if case.trials:
-        chosen = [identity(trial, case.data) for trial in case.trials]
-        training["trials"] = [
-            {"configuration": each, "validation": value} for each, value in zip(chosen, tuning, strict=True)
-        ]
     return run, training
+
+
+def choose(
+    case: Case, runs: Path, say: Callable[[str], None] = lambda line: None, shown: bool = False
+) -> tuple[RunConfig, list[dict[str, Any]]]:
+    """The configuration of a case with its best settings, and every trial's validation error."""
+    errors = []
+    for number, trial in enumerate(case.trials, 1):
+        say(f"    trial {number} of {len(case.trials)}")
+        try:
+            errors.append(train(trial, runs / run_name(case.model, trial, case.data), progress=shown).best_validation)
+        except ValueError as error:
+            say(f"    {error}")
+            errors.append(math.inf)
+    if not errors:
+        return case.config, []
+    best = case.trials[errors.index(min(errors))]
+    trials = [
+        {"configuration": identity(trial, case.data), "validation": error}
+        for trial, error in zip(case.trials, errors, strict=True)
+    ]
+    return best.model_copy(update={"seed": case.config.seed}), trials
+
+
+def train_side_by_side(cases: Sequence[Case], runs: Path, jobs: int, shown: bool) -> None:
+    """Train the trials of all cases, then the cases themselves, several at a time."""
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
+        for stage in ("trials", "cases"):
+            configs = {
+                runs / run_name(case.model, config, case.data): config
+                for case in cases
+                for config in (case.trials if stage == "trials" else [choose(case, runs)[0]])
+            }
+            with bars(shown) as progress:
+                task = progress.add_task(stage, total=len(configs))
+                futures = [pool.submit(_train_on_one_thread, config, run) for run, config in configs.items()]
+                for future in as_completed(futures):
+                    future.result()
+                    progress.advance(task)
+
+
+def _train_on_one_thread(config: RunConfig, run: Path) -> None:
+    """A training that diverges is no error here: whoever asks for the run meets it again."""
+    torch.set_num_threads(1)
+    with suppress(ValueError):
+        train(config, run)
 
 
 def record_run(
@@ -381,8 +422,8 @@ def train_command(config: RunConfig, run: Path) -> str:
 
 
 def identity(config: RunConfig, data: str) -> dict[str, Any]:
-    """What determines the outcome of a training: its configuration, and what the data are."""
-    return config.model_dump(exclude={"checkpoint_seconds"}) | {"data": data}
+    """What determines the outcome of a training: its configuration, where it is not the default, and the data."""
+    return config.model_dump(exclude_defaults=True, exclude={"checkpoint_seconds"}) | {"data": data}
 
 
 def run_name(model: str, config: RunConfig, data: str) -> str:

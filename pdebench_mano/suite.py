@@ -151,6 +151,13 @@ class Suite(_Table):
     coarse_solver: list[int] | None = None
     mean_solution: bool = False
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Suite":
+        labels = [model.label for model in self.models]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"models need names of their own; there are several of {', '.join(twice)}")
+        return self
+
 
 def read_suite(path: str | Path) -> Suite:
     """Read and check a suite.

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,10 +58,11 @@ def benchmark(
     suite: Annotated[Path, typer.Argument(help="TOML file, or the name of a suite that comes with the package.")],
     out: Annotated[Path, typer.Option(help="Folder of data, runs, records and report.")],
     only: Annotated[list[str] | None, typer.Option(help="Run this model only; may be repeated.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs to train at the same time, on one thread each.")] = 1,
 ) -> None:
     """Train and evaluate every case of a suite, then write the report; what is done is skipped."""
     path = suite if suite.exists() else packaged(suite.stem)
-    run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [])
+    run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [], jobs)
 
 
 @app.command()
@@ -94,7 +96,7 @@ def demo(
     import torch
 
     torch.set_num_threads(1)  # a second thread gives little on grids this small, and takes much on a busy machine
-    run_and_report(packaged("demo-quick" if quick else "demo"), out, "pdebench-mano demo" + " --quick" * quick, [])
+    run_and_report(packaged("demo-quick" if quick else "demo"), out, "pdebench-mano demo" + " --quick" * quick)
 
 
 def packaged(name: str) -> Path:
@@ -106,7 +108,7 @@ def packaged(name: str) -> Path:
     return known[name]
 
 
-def run_and_report(suite_file: Path, out: Path, command: str, only: list[str]) -> None:
+def run_and_report(suite_file: Path, out: Path, command: str, only: Sequence[str] = (), jobs: int = 1) -> None:
     """Run a suite, then print its tables and write its report."""
     from pdebench_mano.benchmark import run_suite
     from pdebench_mano.records import find_records, read_record
@@ -114,7 +116,7 @@ def run_and_report(suite_file: Path, out: Path, command: str, only: list[str]) -
     from pdebench_mano.suite import read_suite
 
     suite = read_suite(suite_file)
-    records = run_suite(suite, out, folder=suite_file.parent, only=only, command=command, say=say)
+    records = run_suite(suite, out, folder=suite_file.parent, only=only, jobs=jobs, command=command, say=say)
     keys = {record.key for record in records}
     page = write_report([path for path in find_records(out) if read_record(path).key in keys], out, suite.title)
     print_comparison(records)
