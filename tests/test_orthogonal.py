@@ -111,7 +111,7 @@ def test_linear_operators_get_the_exact_gradient(operator, regime):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-@pytest.mark.parametrize("shape", [(4, 9, 9), (6, 9), (9, 6)])
+@pytest.mark.parametrize("shape", [(4, 9, 9), (1, 6, 9), (2, 9, 6)])
 @pytest.mark.parametrize("distance", [1e-6, 0.02, 3.0], ids=["iteration", "further", "fall-back"])
 def test_retraction_is_the_polar_factor(dtype, shape, distance):
     torch.manual_seed(0)
@@ -120,9 +120,22 @@ def test_retraction_is_the_polar_factor(dtype, shape, distance):
     torch.testing.assert_close(retraction(w), polar_factor(w), rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("distance", [0.02, 0.1, 1.0, 10.0])
+def test_fixed_number_of_steps_converges_from_anywhere(distance, monkeypatch):
+    """What a GPU does, here on the CPU: far away, a few retractions in a row do what one does near by."""
+    torch.manual_seed(0)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    w = polar_factor(torch.randn(5, 8, 8, dtype=torch.complex128))
+    w = near = w + distance * torch.randn_like(w)
+    for _ in range(5):
+        w = retraction(w)
+    monkeypatch.undo()
+    torch.testing.assert_close(w, polar_factor(near), rtol=0, atol=1e-9)
+
+
 def test_retraction_leaves_what_is_not_finite():
-    w = torch.eye(3)
-    w[0, 1] = torch.nan
+    w = torch.eye(3)[None]
+    w[0, 0, 1] = torch.nan
     assert torch.equal(retraction(w).isnan(), w.isnan())
 
 
