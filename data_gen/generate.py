@@ -279,7 +279,19 @@ def solve_on_device(recipe: Recipe, nu: np.ndarray) -> dict[int, Solution]:
 
 def batch_size(recipe: Recipe) -> int:
     """Samples that a GPU solves at once."""
-    return max(1, POINTS_PER_BATCH // (recipe.shape[0] * recipe.shape[1]))
+    return min(4096, max(1, POINTS_PER_BATCH // (recipe.shape[0] * recipe.shape[1])))
+
+
+def _check_device(device: str) -> None:
+    try:
+        import torch
+        import triton  # noqa: F401
+
+        usable = torch.device(device).type == "cuda" and torch.cuda.is_available()
+    except (ImportError, RuntimeError):
+        usable = False
+    if not usable:
+        raise ValueError(f"device must be cpu, or cuda where there is a GPU for torch and triton, got {device!r}")
 
 
 def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
@@ -379,6 +391,8 @@ def generate(
         raise ValueError(f"workers must be at least 1, got {workers}")
     if shard_size is not None and shard_size < 1:
         raise ValueError(f"shard_size must be at least 1, got {shard_size}")
+    if device != "cpu":
+        _check_device(device)
     folder = out.with_name(out.name + ".shards")
     report = progress or (lambda done, total: None)
 

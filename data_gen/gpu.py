@@ -257,8 +257,8 @@ class Workspace:
                 n, m, rows, pitch, HARMONIC=self.harmonic, **common,
             )  # fmt: skip
             _advance[grid](
-                self.x, self.r, p_next, self.q, self.scale, half, self.rz, self.pq, rr, rr_next, self.rz_last, self.target,
-                n, m, rows, pitch, self.gain, **common,
+                self.x, self.r, p_next, self.q, self.scale, half, self.rz, self.pq, rr, rr_next,
+                self.rz_last, self.target, n, m, rows, pitch, self.gain, **common,
             )  # fmt: skip
             torch.any(rr_next.sum(1) > self.target, dim=0, out=self.unfinished)
 

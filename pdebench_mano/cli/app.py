@@ -5,13 +5,13 @@ import importlib
 import sys
 from typing import Any
 
-import click
 import typer
 from rich.console import Console
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 console = Console(stderr=True)
 
+UsageError: Any = typer.BadParameter.__base__  # Click's, or that of the copy inside newer Typers
 COMMANDS = ("data", "train", "results", "operators")
 
 
@@ -60,12 +60,12 @@ def main() -> None:
     for name in COMMANDS:
         importlib.import_module(f"pdebench_mano.cli.{name}")
     try:
-        status = app(repeat_options(sys.argv[1:]), standalone_mode=False)
-    except click.ClickException as error:
+        status = app(repeat_options(sys.argv[1:] or ["--help"]), standalone_mode=False)
+    except UsageError as error:
         _fail(error.format_message())
     except (ValueError, TypeError, OSError) as error:
         _fail(str(error))
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         console.print("interrupted; the same command again goes on from here")
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)

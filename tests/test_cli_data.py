@@ -1,0 +1,142 @@
+"""generate, inspect and convert as typed: one line for what is wrong, exit status 2, nothing overwritten."""
+
+import json
+import re
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from data_gen import read_info
+from data_gen.verification import verify as findings
+from pdebench_mano.cli import main
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run ``pdebench-mano …``; gives exit status, stdout and stderr."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["pdebench-mano", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out = capsys.readouterr()
+        return end.value.code or 0, out.out, out.err
+
+    return run
+
+
+def generated(run, out, *words):
+    """Generate three samples at 17²."""
+    return run("generate", "--samples", 3, "--resolution", 17, "--out", out, *words)
+
+
+def test_generate_inspect_verify(run, tmp_path):
+    out = tmp_path / "d.hdf5"
+    options = [
+        "--seed",
+        4,
+        "--law",
+        "lognormal",
+        "--law-args",
+        "sigma=1.5",
+        "tau=3",
+        "--mean",
+        "harmonic",
+        "--source",
+        2,
+    ]
+    status, text, _ = generated(run, out, *options)
+    assert (status, text) == (0, f"{out} written: 3 samples of 17×17 vertices\n")
+    assert generated(run, out, *options)[:2] == (0, f"{out} is already complete: 3 samples of 17×17 vertices\n")
+    status, text, error = generated(run, out, *options, "--rtol", 1e-9)
+    assert status == 2
+    assert "rtol is 1e-10 there, 1e-09 here" in error
+    status, text, _ = run("inspect", out, "--verify", "--richardson", "--json")
+    summary, *estimates = map(json.loads, text.splitlines())
+    assert (status, summary["verified"], summary["beta"], len(estimates)) == (0, True, 2.0, 3)
+    assert json.loads(summary["law_parameters"]) == {"sigma": 1.5, "alpha": 2.0, "tau": 3}
+    assert all(0 < estimate["relative_l2"] < 1 for estimate in estimates)
+
+
+def test_verify_lists_offending_samples_and_exits_1(run, tmp_path):
+    out = tmp_path / "d.hdf5"
+    generated(run, out)
+    with h5py.File(out, "r+") as file:
+        file["tensor"][1, 0, 8, 8] = np.nan
+        file["nu"][2, 8, 8] += 1
+    status, text, _ = run("inspect", out, "--verify")
+    assert status == 1
+    assert re.findall(r"^sample (\d+): ", text, re.MULTILINE)[0] == "1"
+    assert {finding.sample for finding in findings(out)} == {1, 2}
+    status, text, _ = run("inspect", out, "--verify", "--json")
+    assert {json.loads(line)["sample"] for line in text.splitlines()} == {1, 2}
+
+
+def test_own_source_and_law(run, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def law(shape, rng, k=3):\n    return k + rng.random(shape)\n"
+        "def source(x, y):\n    return 1 + x * y\n"
+    )
+    np.save(tmp_path / "f.npy", np.ones((17, 17)))
+    for k, source in enumerate((f"{tmp_path}/mine.py:source", f"{tmp_path}/f.npy")):
+        out = tmp_path / f"{k}.hdf5"
+        words = ["--law", f"{tmp_path}/mine.py:law", "--law-args", "k=2", "--source", source]
+        assert generated(run, out, *words)[0] == 0
+        info = read_info(out)
+        assert json.loads(info.attributes["law_parameters"]) == {"k": 2}
+        assert (info.source, info.attributes["source"]) == (None, "array")
+        assert list(findings(out)) == []
+
+
+def test_convert_there_and_back(run, tmp_path):
+    generated(run, tmp_path / "d.hdf5")
+    assert run("convert", tmp_path / "d.hdf5", tmp_path / "d.pt")[0] == 0
+    assert run("convert", tmp_path / "d.pt", tmp_path / "e.hdf5", "--source", 1, "--boundary", "u = 0")[0] == 0
+    assert list(findings(tmp_path / "e.hdf5")) == []
+    assert read_info(tmp_path / "e.hdf5").equation == read_info(tmp_path / "d.hdf5").equation
+
+
+def test_bad_input_is_one_line_and_exit_2(run, tmp_path):
+    out = tmp_path / "d.hdf5"
+    generated(run, out)
+    before = out.read_bytes()
+    text = tmp_path / "text.hdf5"
+    text.write_text("mine")
+    cut = tmp_path / "cut.hdf5"
+    cut.write_bytes(before[:5000])
+    base = ["generate", "--samples", 3, "--resolution", 17]
+    for words, message in (
+        (["inspect", tmp_path / "none.hdf5"], "no such file"),
+        (["inspect", text], "not an HDF5 file"),
+        (["inspect", cut], "truncated HDF5 file"),
+        (["inspect", cut, "--verify"], "truncated HDF5 file"),
+        (["convert", tmp_path / "none.pt", tmp_path / "x.hdf5"], "no such file"),
+        (["convert", out, text], "left as it is"),
+        (["convert", out, tmp_path / "x.pt", "--resolution", 7], "possible are 2, 3, 5, 9, 17"),
+        ([*base, "--out", text], "left as it is"),
+        ([*base, "--out", tmp_path], "left as it is"),
+        ([*base, "--out", out, "--seed", 1], "seed is 0 there, 1 here"),
+        ([*base, "--out", tmp_path / "x", "--law", "magic"], "piecewise"),
+        ([*base, "--out", tmp_path / "x", "--law-args", "low=0"], "low must be positive"),
+        ([*base, "--out", tmp_path / "x", "--law-args", "colour=3"], "high, low, alpha, tau"),
+        ([*base, "--out", tmp_path / "x", "--law-args", "low"], "key=value"),
+        ([*base, "--out", tmp_path / "x", "--split", "1,2"], "split"),
+        ([*base, "--out", tmp_path / "x", "--split", "a,b,c"], "split"),
+        ([*base, "--out", tmp_path / "x", "--source", "nan"], "source f"),
+        ([*base, "--out", tmp_path / "x", "--mean", "geometric"], "--mean"),
+        ([*base, "--out", tmp_path / "x", "--workers", 0], "workers"),
+        ([*base, "--out", tmp_path / "x", "--device", "cpu:x"], "device"),
+        (["generate", "--samples", "many", "--resolution", 17, "--out", tmp_path / "x"], "--samples"),
+        (["generate", "--samples", 3], "Missing option"),
+    ):
+        status, _, error = run(*words)
+        lines = [line for line in error.splitlines() if line.strip()]
+        assert status == 2, words
+        assert len(lines) == 1, lines
+        assert message in lines[0]
+    assert out.read_bytes() == before
+    assert text.read_text() == "mine"
+    assert not (tmp_path / "x").exists()
