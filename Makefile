@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test lint bench docs clean
 
 install: .venv/installed
 
@@ -24,6 +24,9 @@ test: lint
 
 bench: install
 	$(BIN)/python benchmarks/solvers.py
+
+docs: install
+	$(BIN)/mkdocs build --strict --quiet --config-file docs/mkdocs.yml
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -77,7 +77,7 @@ def measure(regime: Backprop, depth: int, device: str, repeats: int) -> dict[str
         if device == "cuda":
             torch.cuda.synchronize()
 
-    regime.gradients(OrthogonalMLP([WIDTH] * 4).to(device), a, u, half_squared_error)  # libraries take their own first
+    regime.gradients(OrthogonalMLP([WIDTH] * 5).to(device), a, u, half_squared_error)  # libraries take their own first
     memory = peak(step, device)
     seconds = []
     for _ in range(repeats):
