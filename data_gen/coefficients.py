@@ -40,6 +40,11 @@ class Piecewise:
         Values of the coefficient.
     alpha, tau : float
         Smoothness and inverse length scale of the field, covariance (-Δ + τ² I)^(-α).
+
+    Raises
+    ------
+    ValueError
+        If a value is not positive and finite.
     """
 
     high: float | int = 12.0
@@ -68,6 +73,11 @@ class LogNormal:
         Root mean square of log a over the domain and over samples.
     alpha, tau : float
         Smoothness and inverse length scale of the field, covariance ∝ (-Δ + τ² I)^(-α).
+
+    Raises
+    ------
+    ValueError
+        If `sigma` is not positive and finite.
     """
 
     sigma: float | int = 1.0
@@ -98,6 +108,11 @@ class Inclusions:
         Number of discs; they may overlap. Centres are uniform in the square.
     smallest, largest : float
         Bounds of the uniformly distributed radius, in units of the side.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not positive and finite, or `largest` is below `smallest`.
     """
 
     contrast: float | int = 1000.0
@@ -136,6 +151,11 @@ class Channels:
         Width, in units of the side.
     swing : float
         Largest amplitude s of the meanders.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not positive and finite, or `swing` is negative.
     """
 
     contrast: float | int = 1000.0
@@ -173,7 +193,13 @@ LAWS: dict[str, Callable[..., Law]] = {
 
 
 class Stored:
-    """Coefficients from a ``.npy`` file: sample i is ``values[i]``."""
+    """Coefficients from a ``.npy`` file: sample i is ``values[i]``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it holds anything but an array (samples, n, m) of numbers.
+    """
 
     def __init__(self, path: str) -> None:
         self.values = read_array(path, "law")

@@ -66,6 +66,11 @@ class Recipe:
         Of train, val and test, in the order of the samples.
     device : str
         "cpu", or the torch device that solves.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, or names what there is not.
     """
 
     samples: int
@@ -247,12 +252,12 @@ def _named(sample: int) -> Iterator[None]:
 
 
 def solve_sample(recipe: Recipe, a: np.ndarray) -> Solution:
-    """Solve for one coefficient on the CPU."""
+    """Solve for one coefficient (n, m) on the CPU."""
     return solve_verified(a, recipe.source, method=recipe.method, rtol=recipe.rtol, mean=recipe.mean)
 
 
 def solve_on_device(recipe: Recipe, nu: np.ndarray) -> dict[int, Solution]:
-    """Solve on a GPU; what does not converge there is left out for `solve_sample`.
+    """Solve for coefficients (samples, n, m) on a GPU; what does not converge there is left out for `solve_sample`.
 
     Always in batches of one size, the last one filled up with ones: matrix products of other
     sizes may be summed in another order, and a sample must not depend on its company.
@@ -401,7 +406,7 @@ def generate(
         if merge and folder.exists():
             _merge(recipe, out, folder)
         return storage.read_info(out)
-    size = shard_size or _shard_size(recipe, 16 if executor else 4 * workers)
+    size = shard_size or _shard_size(recipe, 64 if executor else 16 * workers)
     _check_space(recipe, out, merge)
     with _claimed(folder, recipe, size) as size, ExitStack() as stack:
         firsts = range(0, samples, size)

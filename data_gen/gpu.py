@@ -100,7 +100,13 @@ def attempt(
     mean: Mean = "arithmetic",
     device: str | torch.device = "cuda",
 ) -> BatchSolution:
-    """As `solve_batch`, but a sample that fails is only marked."""
+    """As `solve_batch`, but a sample that fails is only marked.
+
+    Raises
+    ------
+    ValueError
+        If `a` is not positive and finite, or another argument is out of range.
+    """
     if mean not in MEANS:
         raise ValueError(f"mean must be one of {', '.join(MEANS)}, got {mean!r}")
     if not 0 < rtol < 1:

@@ -274,6 +274,11 @@ class Selection:
         Name of a split; all samples by default.
     resolution : int, optional
         Points along x, an exact stride of those there are.
+
+    Raises
+    ------
+    ValueError
+        If there is no such split, or the resolution is no exact stride.
     """
 
     def __init__(self, path: Path, split: str | None, resolution: int | None) -> None:

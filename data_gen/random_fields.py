@@ -38,6 +38,11 @@ class GaussianRandomField:
     modes : int
         Cosines in each direction. Structure finer than 1/modes is left out.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
     Examples
     --------
     >>> field = GaussianRandomField(alpha=2.0, tau=3.0)

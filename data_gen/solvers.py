@@ -104,7 +104,13 @@ def solve(
 def solve_verified(
     a: Vertices, f: Source = 1.0, *, method: str = "auto", rtol: float = 1e-10, mean: Mean = "arithmetic"
 ) -> Solution:
-    """As `solve`, with the residual and how it was reached."""
+    """As `solve`, with the residual and how it was reached.
+
+    Raises
+    ------
+    ValueError, NotConverged
+        As `solve`.
+    """
     a = np.asarray(a, dtype=np.float64)
     check_coefficient(a)
     if not 0 < rtol < 1:
@@ -140,7 +146,7 @@ def accept(a: Vertices, u: Vertices, f: Source, rtol: float, mean: Mean, method:
     )
 
 
-def direct(a: Vertices, f: np.ndarray, rtol: float, mean: Mean) -> tuple[np.ndarray, int]:
+def direct(a: Vertices, f: Float[np.ndarray, "n-2 m-2"], rtol: float, mean: Mean) -> tuple[np.ndarray, int]:
     """Sparse LU with minimum degree on A + Aᵀ, and up to three steps of refinement.
 
     Returns
@@ -171,7 +177,7 @@ def inverse_symbol(n: int, m: int) -> Float[np.ndarray, "{n}-2 {m}-2"]:
     return 1 / (lx[:, None] + ly)
 
 
-def cg(a: Vertices, f: np.ndarray, rtol: float, mean: Mean) -> tuple[np.ndarray, int]:
+def cg(a: Vertices, f: Float[np.ndarray, "n-2 m-2"], rtol: float, mean: Mean) -> tuple[np.ndarray, int]:
     """Conjugate gradients preconditioned by the constant-coefficient Laplacian, scaled where that helps.
 
     The preconditioner is applied in float32, at half the cost; residuals and search directions are

@@ -142,7 +142,7 @@ class Block:
 
 
 def checksum(nu: np.ndarray, tensor: np.ndarray) -> bytes:
-    """SHA-256 of the little-endian float32 bytes of one sample's coefficient and solution."""
+    """SHA-256 of the little-endian float32 bytes of one sample's coefficient (n, m) and solution (1, n, m)."""
     parts = (np.ascontiguousarray(v, dtype="<f4").tobytes() for v in (nu, tensor))
     return hashlib.sha256(b"".join(parts)).hexdigest().encode()
 
@@ -198,6 +198,11 @@ def atomic(path: Path, scratch: Path | None = None) -> Iterator[Path]:
         Where the complete file shall be.
     scratch : Path, optional
         Folder of the temporary file, on the same file system; that of `path` by default.
+
+    Raises
+    ------
+    OSError
+        If the disk is full; nothing is left half-written.
     """
     temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
     try:
@@ -341,7 +346,7 @@ def _seal(file: h5py.File, header: Header) -> None:
 
 
 def digest(grid: str, splits: Mapping[str, np.ndarray], checksums: np.ndarray) -> str:
-    """SHA-256 of the kind of grid, the splits and the checksums of all samples."""
+    """SHA-256 of the kind of grid, the splits and the checksums (samples,) of all samples."""
     parts = {name: [int(i) for i in indices] for name, indices in sorted(splits.items())}
     value = hashlib.sha256(json.dumps([grid, parts]).encode())
     value.update(checksums.astype("S64").tobytes())
@@ -430,7 +435,13 @@ def is_virtual(path: Path) -> bool:
 
 
 def describe(path: Path, file: h5py.File) -> DatasetInfo:
-    """As `read_info`, for an open file, and without a look at its shards."""
+    """As `read_info`, for an open file, and without a look at its shards.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another schema or version, or its datasets do not fit one another.
+    """
     if file.attrs.get("schema") != SCHEMA:
         raise ValueError(f"{path} is an HDF5 file of another kind (no attribute schema = {SCHEMA!r}); see convert")
     version = int(file.attrs.get("schema_version", 0))
