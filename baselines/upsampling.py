@@ -27,7 +27,13 @@ def points(n: int, grid: Grid) -> Float[np.ndarray, " n"]:
 
 @lru_cache(maxsize=64)
 def spline_matrix(coarse: int, fine: int, grid: Grid) -> Float[Tensor, "fine coarse"]:
-    """Values at `coarse` points ↦ values of their natural cubic spline at `fine` points (float64)."""
+    """Values at `coarse` points ↦ values of their natural cubic spline at `fine` points (float64).
+
+    Raises
+    ------
+    ValueError
+        For fewer than two points.
+    """
     if coarse < 2:
         raise ValueError(f"an interpolating spline needs at least 2 points a side, got {coarse}")
     spline = make_interp_spline(points(coarse, grid), np.eye(coarse), k=3, bc_type="natural")

@@ -43,7 +43,7 @@ def from_patches(
 
 
 class Block(nn.Module):
-    """x += attention(norm(x)); x += mlp(norm(x))."""
+    """x += attention(norm(x)); x += mlp(norm(x)); `cos` and `sin`, (tokens, channels / 2), are `rotate`'s."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Block(nn.Module):
 
 
 def rotate(x: Float[Tensor, "batch heads tokens channels"], cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the channels in pairs."""
+    """Rotate the channels in pairs by the angles whose `cos` and `sin`, (tokens, channels / 2), are given."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
 

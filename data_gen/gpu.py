@@ -100,7 +100,7 @@ def attempt(
     mean: Mean = "arithmetic",
     device: str | torch.device = "cuda",
 ) -> BatchSolution:
-    """As `solve_batch`, but a sample that fails is only marked.
+    """As `solve_batch` for coefficients (batch, n, m), but a sample that fails is only marked.
 
     Raises
     ------

@@ -188,5 +188,5 @@ def smooth_coefficient(points: int, grid: Grid) -> Fields:
 
 
 def relative(difference: Tensor, reference: Tensor) -> float:
-    """‖difference‖ / ‖reference‖ over everything."""
+    """‖difference‖ / ‖reference‖ over everything, of two (batch, channels, height, width) tensors."""
     return (difference.norm() / reference.norm().clamp(min=torch.finfo(reference.dtype).tiny)).item()

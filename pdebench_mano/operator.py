@@ -108,6 +108,11 @@ class Normalizer(nn.Module):
 
         Batches are merged by the pairwise update of Chan, Golub & LeVeque (1983), which does not
         cancel where the mean is large beside the spread.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch.
         """
         count, mean, squares = 0, torch.zeros(()), torch.zeros(())
         for batch in batches:

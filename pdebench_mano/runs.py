@@ -141,7 +141,13 @@ def read_config(run: str | Path) -> RunConfig:
 
 
 def parse_config(fields: dict[str, Any]) -> RunConfig:
-    """Validate a configuration; the first problem becomes one line."""
+    """Validate a configuration; the first problem becomes one line.
+
+    Raises
+    ------
+    ValueError
+        If a field is unknown or out of range.
+    """
     try:
         return RunConfig(**fields)
     except ValidationError as error:
@@ -156,7 +162,13 @@ def training_resolution(run: str | Path) -> int:
 
 
 def training_data(config: RunConfig) -> tuple[list[DarcyDataset], DarcyDataset]:
-    """Training sets, one per resolution, and the validation set."""
+    """Training sets, one per resolution, and the validation set.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such dataset, or it leaves no sample to train on.
+    """
     resolutions = config.resolution if isinstance(config.resolution, list) else [config.resolution]
     whole = DarcyDataset(config.data)
     split = "train" if "train" in whole.info.splits else None

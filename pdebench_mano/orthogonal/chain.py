@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Chain(Operator):
-    """Orthogonal layers with one activation between them.
+    """Orthogonal layers with one activation between them: (batch, *inputs) ↦ (batch, *outputs).
 
     Parameters
     ----------
@@ -66,15 +66,15 @@ class Chain(Operator):
         return list(zip(names, self.layers, strict=True))
 
     def embed(self, a: Tensor) -> Tensor:
-        """What the lift sees of the input."""
+        """What the lift sees of the input (batch, *inputs): (batch, channels, *grid)."""
         return a
 
     def unembed(self, y: Tensor, a: Tensor) -> Tensor:
-        """The head's output in the shape the operator returns for the input `a`."""
+        """The head's output (batch, channels, *grid) in the shape the operator returns for the input `a`."""
         return y
 
     def states(self, a: Tensor) -> Iterator[Tensor]:
-        """The input, then the output of every layer after its activation, each computed when asked for."""
+        """The input, then the output of every layer after its activation, (batch, channels, *grid), when asked for."""
         z = self.embed(a)
         yield z
         for layer in self.layers[:-1]:

@@ -28,6 +28,11 @@ class OrthogonalLayer(nn.Module):
         Whether a constant is added to each output channel.
     constrained : bool
         Whether `retract` brings the parameters back; if not, L starts orthogonal and is free to leave.
+
+    Raises
+    ------
+    ValueError
+        For fewer than one channel in or out.
     """
 
     bias: Tensor | None

@@ -67,7 +67,7 @@ def check_isometric(chain: Chain, regime: str, carrying: Iterable[tuple[str, Ort
 def loss_and_error(
     operator: nn.Module, chain: Chain, y: Tensor, a: Inputs, u: Targets, loss: Loss
 ) -> tuple[Tensor, Tensor]:
-    """The loss, and each sample's error ∂ℓᵢ/∂yᵢ at the head's output `y`.
+    """The loss, and each sample's error ∂ℓᵢ/∂yᵢ at the head's output `y` (batch, channels, *grid).
 
     Where outputs are normalised, physical values are decoded as std·y + mean: the error at y is std times
     the physical one.
@@ -93,14 +93,17 @@ def last(states: Iterable[Tensor]) -> Tensor:
 
 
 def pull_back(layers: Sequence[OrthogonalLayer], error: Tensor) -> Tensor:
-    """L₁* ⋯ L_n* e: the error carried back through the linear parts of `layers`."""
+    """L₁* ⋯ L_n* e: the error (batch, channels, *grid) carried back through the linear parts of `layers`."""
     for layer in reversed(layers):
         error = layer.adj(error)
     return error
 
 
 def accumulate(layer: OrthogonalLayer, delta: Tensor, z: Tensor) -> None:
-    """Add the update of `layer` for the errors `delta` at its output, input `z`, averaged over the batch."""
+    """Add the update of `layer` for errors `delta` at its output and inputs `z`, averaged over the batch.
+
+    Both are (batch, channels, *grid).
+    """
     for name, gradient in layer.param_grad(delta, z).items():
         parameter = getattr(layer, name)
         mean = gradient.to(parameter.dtype).div_(len(delta))

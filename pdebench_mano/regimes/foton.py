@@ -39,6 +39,11 @@ class Foton:
     lockstep : bool
         Recompute the clean states beside the perturbed ones instead of storing them: the same
         numbers to the last bit, one more forward pass, and memory that does not grow with depth.
+
+    Raises
+    ------
+    ValueError
+        For another place to inject, or an `eta` that is not positive.
     """
 
     name = "foton"

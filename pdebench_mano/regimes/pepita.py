@@ -27,6 +27,11 @@ class Pepita:
         Standard deviation of the entries of F, in units of 1/√(features of the lift's input).
     seed : int
         Of F, which is a function of it and of the chain's widths alone.
+
+    Raises
+    ------
+    ValueError
+        For a `scale` that is not positive.
     """
 
     name = "pepita"

@@ -45,6 +45,11 @@ class TransportedFoton:
     mean_slopes : bool
         Pull the error back through the mean slopes of the activations, channel by channel. A channel's slope
         counts as at least a tenth of its layer's mean, so that undoing it does not amplify round-off.
+
+    Raises
+    ------
+    ValueError
+        For an `eta` that is not positive.
     """
 
     name = "transported-foton"

@@ -91,7 +91,13 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
 
 
 def claim(out: Path) -> None:
-    """Refuse a folder that holds neither an earlier report nor a benchmark."""
+    """Refuse a folder that holds neither an earlier report nor a benchmark.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
     if out.exists() and not out.is_dir():
         raise ValueError(f"out={out} is a file; choose a folder")
     ours = not out.exists() or not any(out.iterdir()) or any((out / name).exists() for name in (PAGE, "records"))
