@@ -92,7 +92,7 @@ def test_layers_refuse_grids_that_do_not_carry_them():
         GridMLP(1, 1)(torch.randn(1, 1, 16, 17))
 
 
-@pytest.mark.parametrize("regime", [Foton(), TransportedFoton()])
+@pytest.mark.parametrize("regime", [Foton(), *(TransportedFoton(slopes=s) for s in ("none", "channel", "point"))])
 @pytest.mark.parametrize("operator", [OrthogonalFNO, OrthogonalConv])
 def test_linear_operators_get_the_exact_gradient(operator, regime):
     torch.manual_seed(1)
@@ -182,7 +182,7 @@ def test_mixed_precision_gives_gradients_near_those_of_full_precision(operator, 
 
 
 @pytest.mark.thirdparty
-@pytest.mark.parametrize("regime", [Foton(), TransportedFoton(mean_slopes=True)])
+@pytest.mark.parametrize("regime", [Foton(), TransportedFoton(slopes="point")])
 def test_darcy_is_learned_without_a_backward_pass(third_party, regime):
     """Three passes over 500 real samples, at 16²; an operator that has learned nothing errs by .62."""
     a, u, test_a, test_u = (

@@ -74,7 +74,7 @@ def test_foton_gives_the_published_updates(golden, case, lockstep):
         Foton(),
         Foton(eta=0.1),
         TransportedFoton(),
-        TransportedFoton(mean_slopes=True),
+        TransportedFoton(slopes="point"),
     ],
 )
 @pytest.mark.parametrize("depth", [2, 10, 50])
@@ -194,10 +194,18 @@ def test_regimes_refuse_what_they_cannot_train():
     Backprop().check(transformer)
 
 
-@pytest.mark.parametrize("arguments", [{"eta": 0.0}, {"inject": "middle"}])
-def test_foton_names_a_bad_argument(arguments):
+@pytest.mark.parametrize(
+    ("regime", "arguments"),
+    [
+        (Foton, {"eta": 0.0}),
+        (Foton, {"inject": "middle"}),
+        (TransportedFoton, {"slopes": "mean"}),
+        (Pepita, {"scale": 0.0}),
+    ],
+)
+def test_regimes_name_a_bad_argument(regime, arguments):
     with pytest.raises(Exception, match=next(iter(arguments))):
-        Foton(**arguments)
+        regime(**arguments)
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=list(LOSSES))
@@ -224,7 +232,7 @@ def test_transport_aligns_deep_chains_better_than_a_second_pass():
     regimes = {
         "foton": Foton(),
         "transported": TransportedFoton(),
-        "transported, mean slopes": TransportedFoton(mean_slopes=True),
+        "transported, slopes": TransportedFoton(slopes="point"),
     }
     torch.manual_seed(5)
     for activation in ("relu", "gelu", "tanh"):
@@ -234,7 +242,7 @@ def test_transport_aligns_deep_chains_better_than_a_second_pass():
         for name, regime in regimes.items():
             cosines = [cosine for cosine, _ in alignment(mlp, regime, a, u, half_squared_error).values()]
             mean[name] = sum(cosines) / len(cosines)
-        assert mean["transported, mean slopes"] >= mean["transported"] > mean["foton"], mean
+        assert mean["transported, slopes"] >= mean["transported"] > mean["foton"], mean
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -9,13 +9,14 @@ the activations of all earlier layers, in backpropagation those of all later one
 passes that of its own layer alone, r_l being the error pulled back through the linear parts.
 Exact for linear chains, as FOTON is.
 
-With mean slopes the later activations count too, as far as one number a channel can say: the
-first pass notes s_l, the mean of φ'(a_l) over batch and grid divided by its mean over channels;
-the error is pulled back through L_l* diag(s_l) instead of L_l*, which r_l = diag(s_l)⁻¹ L_l r_{l-1}
-undoes.
+With slopes the later activations count too, on average: the first pass notes s_l, the mean of
+φ'(a_l) over the batch (at each grid point, or over the grid as well) relative to the layer's own
+mean; the error is pulled back through L_l* diag(s_l) instead of L_l*, which
+r_l = diag(s_l)⁻¹ L_l r_{l-1} undoes.
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,9 +43,11 @@ class TransportedFoton:
     eta : float, optional
         Step of the difference quotient that stands for φ'(a) r. By default the one that makes the root mean
         square of η r 0.01: small beside the activations, large beside round-off, whatever the unit of the loss.
-    mean_slopes : bool
-        Pull the error back through the mean slopes of the activations, channel by channel. A channel's slope
-        counts as at least a tenth of its layer's mean, so that undoing it does not amplify round-off.
+    slopes : {"none", "channel", "point"}
+        Which mean slopes of the activations the error is pulled back through: none; one a channel; or one a
+        channel and grid point, which is the more faithful, and for which each layer keeps as much as one
+        sample's activations. A slope counts as at least a tenth of its layer's mean, so that undoing it
+        does not amplify round-off.
 
     Raises
     ------
@@ -54,10 +57,12 @@ class TransportedFoton:
 
     name = "transported-foton"
 
-    def __init__(self, eta: float | None = None, mean_slopes: bool = False) -> None:
+    def __init__(self, eta: float | None = None, slopes: Literal["none", "channel", "point"] = "none") -> None:
         if eta is not None and not eta > 0:
             raise ValueError(f"eta must be positive, got {eta}")
-        self.eta, self.mean_slopes = eta, mean_slopes
+        if slopes not in ("none", "channel", "point"):
+            raise ValueError(f"slopes must be 'none', 'channel' or 'point', got {slopes!r}")
+        self.eta, self.slopes = eta, slopes
 
     def check(self, operator: nn.Module) -> None:
         chain = chain_of(operator, self.name)
@@ -67,7 +72,10 @@ class TransportedFoton:
     def gradients(self, operator: nn.Module, a: Inputs, u: Targets, loss: Loss) -> Tensor:
         chain = chain_of(operator, self.name)
         x, layers = encoded(operator, a), chain.layers
-        y, slopes = _noting_slopes(chain, x) if self.mean_slopes else (last(chain.states(x)), [1.0] * len(layers))
+        if self.slopes == "none":
+            y, slopes = last(chain.states(x)), [torch.ones((), dtype=x.dtype, device=x.device)] * len(layers)
+        else:
+            y, slopes = _noting_slopes(chain, x, over_grid=self.slopes == "channel")
         value, e = loss_and_error(operator, chain, y, x, u, loss)
         r = chain.head.adj(e)
         for i in reversed(range(1, len(layers) - 1)):
@@ -94,13 +102,13 @@ def _step(r: Tensor) -> Tensor:
     return 0.01 * math.sqrt(r.numel()) / torch.linalg.vector_norm(r).clamp_min(torch.finfo(r.dtype).tiny)
 
 
-def _noting_slopes(chain: Chain, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The chain's output, and the relative mean slope of every layer's channels."""
+def _noting_slopes(chain: Chain, x: Tensor, over_grid: bool) -> tuple[Tensor, list[Tensor]]:
+    """The chain's output, and the relative mean slopes of every layer's activation."""
     z, slopes = chain.embed(x), []
     for layer in chain.layers[:-1]:
         activity = layer(z)
         rise = chain.phi(activity + 0.01) - chain.phi(activity - 0.01)
-        slope = rise.transpose(0, 1).flatten(1).mean(1)
-        slopes.append((slope / slope.mean()).clamp_min(0.1).reshape(-1, *(1,) * (z.ndim - 2)))
+        slope = rise.mean([0, *range(2, z.ndim)] if over_grid else 0, keepdim=True)
+        slopes.append((slope / slope.mean()).clamp_min(0.1))
         z = chain.phi(activity)
     return chain.head(z), slopes
