@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from pdebench_mano.presets import PRESETS, preset
 from pdebench_mano.regimes import TrainingRegime
 
 OPERATORS = {
@@ -76,7 +77,17 @@ def _call(factory: Any, what: str, name: str, arguments: Mapping[str, Any]) -> A
 
 
 def build_operator(name: str, in_channels: int, out_channels: int, **arguments: Any) -> nn.Module:
-    """Construct an operator by name, called as ``Class(in_channels=…, out_channels=…, **arguments)``."""
+    """Construct an operator by name, called as ``Class(in_channels=…, out_channels=…, **arguments)``.
+
+    A registered operator takes ``preset``, too, see `pdebench_mano.presets`; other arguments override it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such operator, it does not take the arguments, or what it builds is no module.
+    """
+    if name in PRESETS and "preset" in arguments:
+        arguments = preset(name, arguments.pop("preset")) | arguments
     factory = resolve(name, OPERATORS, "operator")
     channels = {"in_channels": in_channels, "out_channels": out_channels}
     operator = _call(factory, "operator", name, channels | arguments)

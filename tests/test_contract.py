@@ -11,6 +11,7 @@ from torch import nn
 from pdebench_mano.catalogue import flops_per_point, parameter_count
 from pdebench_mano.contract import contract
 from pdebench_mano.operator import NormalizedOperator, Normalizer
+from pdebench_mano.presets import PRESETS
 from pdebench_mano.registry import OPERATORS, build_operator
 
 BOUND_TO_ONE_GRID = {"orthogonal-mlp"}
@@ -34,6 +35,18 @@ def test_second_order_under_refinement(name):
     detail = list(contract(build_operator(name, 1, 1)))[-1].detail
     rates = [float(word) for word in detail.rpartition("rates ")[2].split(", ")]
     assert rates == pytest.approx([2, 2], abs=0.1)
+
+
+@pytest.mark.parametrize(("size", "millions"), [("small", 0.25), ("base", 2.4)])
+def test_presets_of_one_size_hold_equally_many_parameters(size, millions):
+    counts = {name: parameter_count(build_operator(name, 1, 1, preset=size)) for name in PRESETS}
+    assert all(count == pytest.approx(millions * 1e6, rel=1 / 8) for count in counts.values()), counts
+
+
+def test_arguments_override_a_preset_and_an_unknown_one_is_named():
+    assert len(build_operator("unet", 1, 1, preset="small", levels=2).down) == 1
+    with pytest.raises(ValueError, match="'unet' has no preset 'huge'; it has small, base"):
+        build_operator("unet", 1, 1, preset="huge")
 
 
 class Cropping(nn.Conv2d):
