@@ -11,7 +11,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from pydantic import Field, ValidationError
 from pdebench_mano.data import DarcyDataset
 from pdebench_mano.operator import Grid, NormalizedOperator, Normalizer
 from pdebench_mano.registry import build_operator, build_regime
+from pdebench_mano.tracking import tracker
 from pdebench_mano.training import History, Training, fit, normalized
 
 VALIDATION_SEED = 0
@@ -62,8 +63,27 @@ class RunConfig(Training):
         return self.model_dump(include=set(Training.model_fields))
 
 
-def train(config: RunConfig, out: str | Path, *, device: str | None = None, progress: bool = False) -> History:
+def train(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    device: str | None = None,
+    progress: bool = False,
+    track: str | None = None,
+) -> History:
     """Train as `config` says into the folder `out`; go on if it is unfinished, return at once if it is complete.
+
+    Parameters
+    ----------
+    config : RunConfig
+    out : path
+        The run folder.
+    device : str, optional
+        CUDA where there is one, else the CPU.
+    progress : bool
+        Show a progress bar on stderr.
+    track : {"tensorboard", "wandb"}, optional
+        Where else to send the history, epoch by epoch.
 
     Raises
     ------
@@ -82,6 +102,7 @@ def train(config: RunConfig, out: str | Path, *, device: str | None = None, prog
         },
         "environment": environment(),
     }
+    tracked = tracker(track, out, description)
     _claim(out, description)
     if (out / "summary.json").exists():
         return _read_history(out)
@@ -96,16 +117,18 @@ def train(config: RunConfig, out: str | Path, *, device: str | None = None, prog
             if not (out / "config.json").exists():
                 _write(out / "config.json", json.dumps(description, indent=2))
         device = f"cuda:{os.environ['LOCAL_RANK']}" if dist.is_initialized() and torch.cuda.is_available() else device
-        history = fit(
-            operator,
-            regime,
-            datasets,
-            validation=validation,
-            out=out,
-            device=device,
-            progress=progress,
-            **config.training,
-        )
+        with tracked if rank == 0 else nullcontext() as watch:
+            history = fit(
+                operator,
+                regime,
+                datasets,
+                validation=validation,
+                out=out,
+                device=device,
+                progress=progress,
+                watch=watch,
+                **config.training,
+            )
         if rank == 0:
             _write(out / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
             _write(out / "summary.json", json.dumps(_summary(operator, history), indent=2))

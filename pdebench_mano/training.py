@@ -12,7 +12,7 @@ added up, which serves every regime, also those that never call autograd.
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -134,6 +134,7 @@ def fit(
     out: str | Path | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
+    watch: Callable[[dict[str, int | float]], None] | None = None,
     **options: Any,
 ) -> History:
     """Train `operator` in place and leave it with the weights of its best epoch.
@@ -154,6 +155,8 @@ def fit(
         CUDA where there is one, else the CPU.
     progress : bool
         Show a progress bar on stderr.
+    watch : callable, optional
+        Told each row of the history, once its epoch is saved.
     **options
         Fields of `Training`: ``epochs``, ``batch_size``, ``lr``, ``seed``, …
 
@@ -173,6 +176,7 @@ def fit(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         loop = _Loop(operator.to(device), regime, datasets, validation, settings, device, Path(out) if out else None)
+        loop.watch = watch
         loop.run(progress)
     return loop.history
 
@@ -245,6 +249,7 @@ class _Loop:
         self.average = [p.detach().clone() for p in self.parameters] if settings.ema else None
         self.best: dict[str, Tensor] | None = None
         self.history = History()
+        self.watch: Callable[[dict[str, int | float]], None] | None = None
         self.epoch = self.step = 0
         self.elapsed = 0.0
         self.aligned: dict[str, float] = {}
@@ -352,6 +357,8 @@ class _Loop:
                     save_atomically({"operator": self.best}, self.out / "best.pt")
         self.history.epochs.append(row)
         self._save()
+        if self.watch is not None and _rank() == 0:
+            self.watch(dict(row))
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

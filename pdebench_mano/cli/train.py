@@ -37,6 +37,7 @@ def train(
     validation: Annotated[float, typer.Option(help="Fraction set aside where the file has no val split.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one.")] = None,
+    track: Annotated[str | None, typer.Option(help="Send the history to tensorboard or wandb, too.")] = None,
 ) -> None:
     """Train an operator on the training split of a dataset; the same command again resumes.
 
@@ -74,7 +75,7 @@ def train(
         }
     )
     complete = (out / "summary.json").exists()
-    history = runs.train(config, out, device=device, progress=True)
+    history = runs.train(config, out, device=device, progress=True, track=track)
     console.print(
         f"{out}: {'was complete already' if complete else 'trained'}, best epoch {history.best_epoch} of "
         f"{len(history.epochs)}, validation error {history.best_validation:.4f}, {history.seconds:.0f} s of training",
