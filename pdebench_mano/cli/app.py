@@ -2,16 +2,37 @@
 
 import ast
 import importlib
+import shlex
 import sys
 from typing import Any
 
 import typer
 from rich.console import Console
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+FIRST_STEPS = """Neural operators on Darcy flow: generate data, train, evaluate, compare.
+
+The whole way in minutes, to a report for the browser:
+
+\b
+    pdebench-mano demo
+
+The same, step by step:
+
+\b
+    pdebench-mano generate --samples 300 --resolution 129 --out darcy.hdf5
+    pdebench-mano train --operator mano --data darcy.hdf5 \\
+        --resolution 33 --out runs/mano
+    pdebench-mano evaluate runs/mano --data darcy.hdf5 --resolutions 33,65,129
+    pdebench-mano report runs/mano --out report
+
+The same command again goes on where it was interrupted. `pdebench-mano COMMAND --help` tells the rest.
+"""
+
+app = typer.Typer(help=FIRST_STEPS, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 console = Console(stderr=True)
 
 UsageError: Any = typer.BadParameter.__base__  # Click's, or that of the copy inside newer Typers
+INTERRUPTED = 130
 COMMANDS = ("data", "train", "results", "operators")
 
 
@@ -66,8 +87,10 @@ def main() -> None:
     except (ValueError, TypeError, OSError) as error:
         _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
-        console.print("interrupted; the same command again goes on from here")
-        sys.exit(130)
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # which Typer, too, makes of Ctrl-C
+        command = shlex.join(["pdebench-mano", *sys.argv[1:]])
+        console.print(f"\ninterrupted; to go on from here: {command}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(status if isinstance(status, int) else 0)
 
 

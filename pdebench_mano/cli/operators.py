@@ -20,7 +20,7 @@ def operators(
     with default arguments.
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.padding import Padding
 
     from pdebench_mano.catalogue import catalogue
 
@@ -28,14 +28,19 @@ def operators(
         for entry in catalogue():
             print(json.dumps(asdict(entry)))
         return
-    table = Table("name", "what it is", "parameters", "FLOPs/point", "receptive field", "regimes", "paper", box=None)
+    console = Console(highlight=False)
     for entry in catalogue():
-        flops = "" if entry.flops_per_point is None else f"{entry.flops_per_point:,.0f}"
-        regimes = ", ".join(entry.regimes)
-        table.add_row(
-            entry.name, entry.what, f"{entry.parameters:,}", flops, entry.receptive_field, regimes, entry.paper
+        flops = "" if entry.flops_per_point is None else f", {entry.flops_per_point:,.0f} FLOPs/point"
+        lines = (
+            entry.what,
+            f"{entry.parameters:,} parameters{flops}",
+            f"receptive field: {entry.receptive_field}",
+            f"regimes: {', '.join(entry.regimes)}",
+            entry.paper,
         )
-    Console().print(table)
+        console.print(entry.name, style="bold")
+        for line in lines:
+            console.print(Padding(line, (0, 0, 0, 4)), markup=False)
 
 
 @app.command()

@@ -1,0 +1,75 @@
+"""The command line as a person meets it."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from data_gen import generate
+
+PROGRAM = [
+    sys.executable,
+    "-c",
+    "import sys; sys.argv[0] = 'pdebench-mano'; from pdebench_mano.cli import main; main()",
+]
+
+
+def command(*words, **environment):
+    variables = os.environ | {"COLUMNS": "80", "OMP_NUM_THREADS": "1"} | environment
+    return subprocess.run([*PROGRAM, *map(str, words)], env=variables, capture_output=True, text=True, check=False)
+
+
+def test_alone_it_shows_what_to_do_first():
+    result = command()
+    assert result.returncode == 0
+    first = next(line for line in result.stdout.splitlines() if line.startswith("      "))
+    assert first.split() == ["pdebench-mano", "demo"]
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_the_list_of_operators_fits_80_columns_and_cuts_nothing():
+    lines = command("operators").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+
+
+def test_commands_are_completed():
+    result = command(_PDEBENCH_MANO_COMPLETE="complete_bash", COMP_WORDS="pdebench-mano ge", COMP_CWORD="1")
+    assert result.stdout.split() == ["generate"]
+
+
+INTERRUPTED = """
+import os, signal
+from torch import nn
+
+class Interrupted(nn.Conv2d):
+    \"\"\"A layer that gets Ctrl-C in its fifth call, once.\"\"\"
+
+    calls = 0
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, a):
+        self.calls += 1
+        if self.calls == 5 and not os.path.exists("interrupted"):
+            open("interrupted", "w").close()
+            signal.raise_signal(signal.SIGINT)
+        return super().forward(a)
+"""
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("layer.py").write_text(INTERRUPTED)
+    generate("darcy.hdf5", samples=10, resolution=9, seed=0)
+    options = shlex.split("--operator layer.py:Interrupted --data darcy.hdf5 --batch-size 4 --epochs 4 --out run")
+    result = command("train", *options)
+    assert result.returncode == 130
+    said = shlex.split(result.stderr.rpartition("to go on from here:")[2])
+    assert said == ["pdebench-mano", "train", *options]
+    assert Path("run/checkpoint.pt").exists()
+    assert not Path("run/summary.json").exists()
+    assert command(*said[1:]).returncode == 0
+    assert len(Path("run/history.csv").read_text().splitlines()) == 1 + 4
