@@ -79,12 +79,12 @@ class TransportedFoton:
         value, e = loss_and_error(operator, chain, y, x, u, loss)
         r = chain.head.adj(e)
         for i in reversed(range(1, len(layers) - 1)):
-            r = layers[i].adj(slopes[i] * r)
+            r = layers[i].adj(r.mul_(slopes[i]))
         eta = _step(r) if self.eta is None else torch.full((), self.eta, dtype=r.dtype, device=r.device)
         z = chain.embed(x)
         for i, layer in enumerate(layers[:-1]):
             if i > 0:
-                r = layer.lin(r) / slopes[i]
+                r = layer.lin(r).div_(slopes[i])
             h = layer(z)
             perturbed = chain.phi(torch.addcmul(h, r, eta, value=-1))
             h = chain.phi(h)
