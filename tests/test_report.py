@@ -16,6 +16,7 @@ import pytest
 from pdebench_mano.cli import main
 from pdebench_mano.records import find_records, read_record
 from pdebench_mano.report import tables, write_report
+from pdebench_mano.report.figures import alignment
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -123,6 +124,22 @@ def test_the_paired_interval_covers_a_known_difference_that_the_spread_of_sample
     table = tables.paired([dataclasses.replace(record, evaluations=rows)], ["a", "b"], rows[0].resolution)
     low, high = map(float, table.loc["b", "95 % interval"].split(" … "))
     assert 0.009 < low <= 0.01 <= high < 0.011
+
+
+def test_alignment_that_was_logged_is_drawn_by_layer(demo, tmp_path):
+    (data,) = (demo / "data").glob("*.hdf5")
+    words = (
+        "--operator orthogonal-fno --operator-args width=4 modes=2 --regime transported-foton --epochs 2 --alignment"
+    )
+    assert command("train", *words.split(), "--data", data, "--resolution", 9, "--out", tmp_path / "run") == 0
+    assert command("report", tmp_path / "run", "--out", tmp_path / "report") == 0
+    assert (tmp_path / "report" / "figures" / "alignment-orthogonal-fno.svg").exists()
+    (path,) = find_records(tmp_path / "run")
+    record = read_record(path)
+    upper, lower = alignment(record).axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in upper.lines}
+    assert drawn == {layer: [row[f"cosine {layer}"] for row in record.history] for layer in drawn}
+    assert len(drawn) == len(lower.lines) > 2
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(demo, tmp_path, capsys):

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
@@ -54,7 +56,7 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tu
 
 def error_against_resolution(table: pd.DataFrame, styles: Styles) -> Figure:
     """Mean relative L2 error of every row against the resolution; bars are the range over seeds."""
-    figure, ((axis,),) = canvas(4.4)
+    figure, ((axis,),) = canvas(3.8)
     for model in order(table):
         cells = table[table.model == model].groupby("resolution").relative_l2.agg(["mean", "min", "max"])
         reach = [cells["mean"] - cells["min"], cells["max"] - cells["mean"]]
@@ -63,14 +65,15 @@ def error_against_resolution(table: pd.DataFrame, styles: Styles) -> Figure:
     axis.xaxis.set_major_locator(FixedLocator(sorted(table.resolution.unique())))
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_formatter(NullFormatter())
-    plain_numbers(axis)
-    legend(figure)
+    plain_numbers(axis.yaxis)
+    gridded(axis)
+    legend(figure, axis)
     return figure
 
 
 def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) -> Figure:
     """Mean relative L2 error against the time of one prediction, both at one resolution: solvers and networks."""
-    figure, ((axis,),) = canvas(4.4)
+    figure, ((axis,),) = canvas(3.8)
     here = table[table.resolution == resolution].groupby("model")[["seconds", "relative_l2"]].mean()
     for model in order(table):
         if model in here.index and model != "mean solution":
@@ -81,14 +84,16 @@ def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) 
     axis.set(
         xscale="log", yscale="log", xlabel=f"time of one prediction at {resolution}² [ms]", ylabel="relative L2 error"
     )
-    plain_numbers(axis)
-    legend(figure)
+    plain_numbers(axis.xaxis)
+    plain_numbers(axis.yaxis)
+    gridded(axis)
+    legend(figure, axis)
     return figure
 
 
 def spectra(rows: Sequence[Evaluation], styles: Styles) -> Figure:
     """Energy of truth, predictions and errors by frequency, at the resolution of the rows."""
-    figure, ((upper,), (lower,)) = canvas(6.0, rows=2, sharex=True)
+    figure, ((upper,), (lower,)) = canvas(5.4, rows=2, sharex=True)
     frequency = np.arange(len(rows[0].spectra.truth)) + 0.5
     for axis in (upper, lower):
         axis.plot(frequency, rows[0].spectra.truth, color="black", linewidth=2.2, alpha=0.35, label="truth")
@@ -100,17 +105,18 @@ def spectra(rows: Sequence[Evaluation], styles: Styles) -> Figure:
     upper.set_ylabel("energy of predictions")
     lower.set_ylabel("energy of errors")
     lower.set_xlabel("frequency [cycles per unit length]")
+    plain_numbers(lower.xaxis)
+    gridded(upper, lower)
     floor = 0.1 * min(value for value in rows[0].spectra.truth if value > 0)
     lower.set_ylim(bottom=floor)
     upper.set_ylim(bottom=floor)
-    handles, labels = upper.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    legend(figure, upper)
     return figure
 
 
 def curves(records: Sequence[Record], styles: Styles) -> Figure:
     """Training loss (thin) and validation error (thick) against the epoch; one line a seed."""
-    figure, ((axis,),) = canvas(4.2)
+    figure, ((axis,),) = canvas(3.8)
     named: set[str] = set()
     for record in records:
         style = styles(record.model) | {"marker": "." if len(record.history) == 1 else ""}
@@ -121,8 +127,26 @@ def curves(records: Sequence[Record], styles: Styles) -> Figure:
         named.add(record.model)
     axis.set(yscale="log", xlabel="epoch", ylabel="validation error, training loss (thin)")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    plain_numbers(axis)
-    legend(figure)
+    plain_numbers(axis.yaxis)
+    gridded(axis)
+    legend(figure, axis)
+    return figure
+
+
+def alignment(record: Record) -> Figure:
+    """Cosine and norm ratio of the regime's updates to backpropagation's against the epoch, one line a layer."""
+    layers = [name.removeprefix("cosine ") for name in record.history[0] if name.startswith("cosine ")]
+    figure, ((upper,), (lower,)) = canvas(4.6, rows=2, sharex=True)
+    epochs = [row["epoch"] for row in record.history]
+    for place, layer in enumerate(layers):
+        line = {"color": colormaps["cividis"](place / max(1, len(layers) - 1)), "linewidth": 1.3, "label": layer}
+        upper.plot(epochs, [row[f"cosine {layer}"] for row in record.history], **line)
+        lower.plot(epochs, [row[f"ratio {layer}"] for row in record.history], **line)
+    upper.set(ylabel="cosine", ylim=(-1.05, 1.05))
+    lower.set(yscale="log", ylabel="ratio of norms", xlabel="epoch")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    gridded(upper, lower)
+    legend(figure, upper, fontsize=7)
     return figure
 
 
@@ -155,19 +179,26 @@ def gallery(fields: dict[str, np.ndarray], row: Evaluation) -> Figure:
     return figure
 
 
-def plain_numbers(axis: Axes) -> None:
-    """Numbers as 0.02 instead of 2·10⁻² on a logarithmic axis, with a light grid."""
-    axis.grid(which="both", color="#dddddd", linewidth=0.5)
-    axis.set_axisbelow(True)
-    low, high = axis.get_ylim()
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    few = high / low < 100
-    axis.yaxis.set_minor_formatter(
-        FuncFormatter(lambda value, _: f"{value:g}" if few and f"{value:e}"[0] in "25" else "")
-    )
-    axis.tick_params(which="minor", labelsize=8)
+def plain_numbers(axis: Axis) -> None:
+    """Numbers as 0.02 instead of 2·10⁻² on a logarithmic axis, the more of them the fewer decades there are."""
+    low, high = axis.get_view_interval()
+    digits = "123456789" if high < 5 * low else "125" if high < 100 * low else "1"
+    numbers = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in digits else "")
+    axis.set_major_formatter(numbers)
+    axis.set_minor_formatter(numbers)
+    axis.set_tick_params(which="minor", labelsize=8)
 
 
-def legend(figure: Figure) -> None:
-    """The legend below the axes, where it covers nothing."""
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+def gridded(*axes: Axes) -> None:
+    """A light grid behind the data."""
+    for axis in axes:
+        axis.grid(which="both", color="#dddddd", linewidth=0.5)
+        axis.set_axisbelow(True)
+
+
+def legend(figure: Figure, axis: Axes, fontsize: int = 8) -> None:
+    """The legend below the axes, where it covers nothing; the figure grows by its lines."""
+    handles, labels = axis.get_legend_handles_labels()
+    columns = 2 if max(map(len, labels)) < 28 else 1
+    figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(labels) // columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=fontsize, frameon=False)

@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
+from pdebench_mano.benchmark import slug
 from pdebench_mano.records import Evaluation, Record, read_examples, read_record
 from pdebench_mano.report import figures, tables
 
@@ -52,7 +53,7 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
     groups = [tuple(group) for group in table[["dataset", "budget"]].drop_duplicates().to_numpy() if group[1]]
     comparisons = []
     for dataset, budget in groups:
-        prefix = f"{dataset[:8]}-{budget.replace(' ', '-')}-" if len(groups) > 1 else ""
+        prefix = f"{dataset[:8]}-{slug(budget)}-" if len(groups) > 1 else ""
         here = [
             (path, record)
             for path, record in zip(paths, records, strict=True)
@@ -209,15 +210,7 @@ def _comparison(
             for n in dict.fromkeys([coarsest, finest])
         ],
         "galleries": _galleries(trained, keep),
-        "curves": [
-            keep.figure(
-                "training",
-                figures.curves([record for _, record in trained], styles),
-                "Validation error (thick) and training loss (thin) by epoch.",
-            )
-        ]
-        if any(record.history for _, record in trained)
-        else [],
+        "curves": _curves([record for _, record in trained if record.history], styles, keep),
     }
 
 
@@ -239,12 +232,30 @@ def _galleries(trained: list[tuple[Path, Record]], keep: _Keeper) -> list[dict[s
         if fields and record.model not in shown:
             row = max((row for row in record.evaluations if row.model == record.model), key=lambda row: row.resolution)
             shown[record.model] = keep.figure(
-                "samples-" + "-".join(record.model.split()),
+                f"samples-{slug(record.model)}",
                 figures.gallery(fields, row),
                 f"{record.model} at {row.resolution}²: the samples with the smallest, the median and the largest "
                 "relative L2 error, which stands at the left. Each column has one colour scale, truth and prediction "
                 "the same.",
                 embed="png",
+            )
+    return list(shown.values())
+
+
+def _curves(records: Sequence[Record], styles: figures.Styles, keep: _Keeper) -> list[dict[str, str]]:
+    """Loss by epoch for all models, and alignment for those that logged it, of their first seed."""
+    if not records:
+        return []
+    caption = "Validation error (thick) and training loss (thin) by epoch."
+    shown = {"": keep.figure("training", figures.curves(records, styles), caption)}
+    for record in records:
+        logged = any(name.startswith("cosine ") for name in record.history[0])
+        if logged and record.model not in shown:
+            shown[record.model] = keep.figure(
+                f"alignment-{slug(record.model)}",
+                figures.alignment(record),
+                f"{record.model}: updates against those of backpropagation at the same weights, one line a layer, from "
+                "the input (dark) to the output (light).",
             )
     return list(shown.values())
 
