@@ -343,6 +343,21 @@ def _write_header(file: h5py.File, header: Header) -> None:
 def _seal(file: h5py.File, header: Header) -> None:
     """Add the digest, once all samples are there."""
     file.attrs["digest"] = digest(header.grid, header.splits, file["quality/sha256"][:])
+    file.attrs["seal"] = seal(file)
+
+
+def seal(file: h5py.File) -> str:
+    """SHA-256 of all attributes and all datasets but the samples themselves."""
+    value = hashlib.sha256()
+    for name in sorted(file.attrs.keys() - {"seal"}):
+        value.update(f"{name}={_plain(file.attrs[name])!r}\n".encode())
+
+    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and name not in ("nu", "tensor"):
+            value.update(name.encode() + np.ascontiguousarray(item[()]).tobytes())
+
+    file.visititems(add)
+    return value.hexdigest()
 
 
 def digest(grid: str, splits: Mapping[str, np.ndarray], checksums: np.ndarray) -> str:
@@ -379,7 +394,12 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
         kind = "truncated" if "truncated" in str(error) else "damaged"
         raise ValueError(f"{path} is a {kind} HDF5 file") from error
     with file:
-        yield file
+        try:
+            yield file
+        except (RuntimeError, KeyError, OSError) as error:
+            if isinstance(error, OSError) and not str(error).startswith(("Can't", "Unable")):
+                raise
+            raise ValueError(f"{path} is damaged, or not a complete dataset: {error.args[0]}") from error
 
 
 def read_info(path: str | Path) -> DatasetInfo:
@@ -447,25 +467,21 @@ def describe(path: Path, file: h5py.File) -> DatasetInfo:
     version = int(file.attrs.get("schema_version", 0))
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path} is of schema version {version}, and this program reads version {SCHEMA_VERSION}")
-    try:
-        attributes = {name: _plain(value) for name, value in file.attrs.items()}
-        samples, n, m = file["nu"].shape
-        if file["tensor"].shape != (samples, 1, n, m):
-            raise ValueError(f"{path}: tensor has shape {file['tensor'].shape}, not {(samples, 1, n, m)}")
-        splits = {name: dataset[:] for name, dataset in file["splits"].items()}
-        return DatasetInfo(
-            path=path,
-            samples=samples,
-            shape=(n, m),
-            grid=attributes["grid"],
-            source=attributes.get("beta"),
-            equation=attributes["equation"],
-            splits=splits,
-            digest=attributes["digest"],
-            attributes=attributes,
-        )
-    except KeyError as error:
-        raise ValueError(f"{path} is not a complete dataset: {error.args[0]}") from error
+    attributes = {name: _plain(value) for name, value in file.attrs.items()}
+    samples, n, m = file["nu"].shape
+    if file["tensor"].shape != (samples, 1, n, m):
+        raise ValueError(f"{path}: tensor has shape {file['tensor'].shape}, not {(samples, 1, n, m)}")
+    return DatasetInfo(
+        path=path,
+        samples=samples,
+        shape=(n, m),
+        grid=attributes["grid"],
+        source=attributes.get("beta"),
+        equation=attributes["equation"],
+        splits={name: dataset[:] for name, dataset in file["splits"].items()},
+        digest=attributes["digest"],
+        attributes=attributes,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -65,6 +65,8 @@ def verify(path: str | Path, progress: Callable[[int, int], None] | None = None)
         yield from (Finding(i, message) for i, message in sorted(broken.items()))
         if storage.digest(info.grid, info.splits, file["quality/sha256"][:]) != info.digest:
             yield Finding(None, "the digest differs from the checksums, the grid or the splits")
+        if storage.seal(file) != info.attributes.get("seal"):
+            yield Finding(None, "an attribute, coordinate, split or record of quality is not as it was written")
         for i in range(info.samples):
             if i not in broken:
                 yield from (Finding(i, message) for message in _check_sample(file, info, source, i))

@@ -45,6 +45,7 @@ def rewrite(path, sample, change):
         file["quality/sha256"][sample] = storage.checksum(a, u)
         info = storage.describe(path, file)
         file.attrs["digest"] = storage.digest(info.grid, info.splits, file["quality/sha256"][:])
+        file.attrs["seal"] = storage.seal(file)
 
 
 @pytest.mark.parametrize(
@@ -91,10 +92,19 @@ def test_a_flipped_byte_is_found(dataset):
     assert list(verify(dataset)) == [Finding(6, "the checksum differs")]
 
 
-def test_changed_splits_are_found(dataset):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file["splits/test"].__setitem__(0, 0),
+        lambda file: file["x-coordinate"].__setitem__(3, 0.3),
+        lambda file: file["quality/relative_residual"].__setitem__(3, 1e-12),
+        lambda file: file.attrs.__setitem__("rtol", 1e-3),
+    ],
+)
+def test_changed_descriptions_are_found(dataset, change):
     with h5py.File(dataset, "r+") as file:
-        file["splits/test"][0] = 0
-    assert [finding.sample for finding in verify(dataset)] == [None]
+        change(file)
+    assert {finding.sample for finding in verify(dataset)} == {None}
 
 
 def test_broken_shards_are_found(tmp_path):
