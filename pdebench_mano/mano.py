@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from pdebench_mano.kernels import fused_mlp
 from pdebench_mano.multipole import Field, MultipoleAttention
 from pdebench_mano.operator import Fields, Operator
 
@@ -25,8 +26,12 @@ class MLP(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.fc1, self.fc2 = nn.Linear(channels, width), nn.Linear(width, channels)
 
-    def forward(self, x: Field) -> Field:
-        return self.fc2(gelu(self.fc1(self.norm(x))))
+    def forward(self, x: Field, residual: bool = False) -> Field:
+        fused = fused_mlp(self.norm, self.fc1, self.fc2, x, residual=residual)
+        if fused is not None:
+            return fused
+        y = self.fc2(gelu(self.fc1(self.norm(x))))
+        return x + y if residual else y
 
 
 class Block(nn.Module):
@@ -37,8 +42,7 @@ class Block(nn.Module):
         self.attention, self.mlp = attention, mlp
 
     def forward(self, x: Field) -> Field:
-        x = x + self.attention(x)
-        return x + self.mlp(x)
+        return self.mlp(self.attention(x, residual=True), residual=True)
 
 
 class Projection(nn.Module):
@@ -111,4 +115,6 @@ class MANO(Operator):
         x = self.dropout(self.lift(a.permute(0, 2, 3, 1)))
         for block in self.blocks:
             x = block(x)
-        return self.projection(self.norm(x)).permute(0, 3, 1, 2)
+        fc1, fc2 = self.projection.fc1, self.projection.fc2
+        u = fused_mlp(self.norm, fc1, fc2, x, activation="tanh")
+        return (self.projection(self.norm(x)) if u is None else u).permute(0, 3, 1, 2)

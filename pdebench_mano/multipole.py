@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from pdebench_mano.kernels import window_attention
+from pdebench_mano.kernels import fused_attention, window_attention
 
 Field = Float[Tensor, "batch height width channels"]
 
@@ -107,7 +107,16 @@ class MultipoleAttention(nn.Module):
         qkv = self.qkv(self.norm(self.window_norm(x)))
         return self.out(window_attention(qkv, self.heads, self.window, self.stride))
 
-    def forward(self, x: Field) -> Field:
+    def forward(self, x: Field, residual: bool = False) -> Field:
+        """z₀, or x + z₀ if `residual`, which GPU kernels compute in one go."""
+        fused = fused_attention(self, x, residual)
+        if fused is not None:
+            return fused
+        z = self.multipoles(x)
+        return x + z if residual else z
+
+    def multipoles(self, x: Field) -> Field:
+        """z₀, module by module."""
         pyramid = [x]
         for _ in range(self.depth(*x.shape[1:3]) - 1):
             pyramid.append(self.restrict(pyramid[-1]))

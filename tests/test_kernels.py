@@ -5,12 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdebench_mano.kernels import form, window_attention
+from pdebench_mano.kernels import window_attention
 
 
-def gradient(using, qkv, g, *geometry):
+def gradient(form, qkv, g, *geometry):
     x = qkv.clone().requires_grad_()
-    y = window_attention(x, *geometry, using=using)
+    y = window_attention(x, *geometry, form=form)
     return y.detach(), torch.autograd.grad(y, x, g)[0]
 
 
@@ -23,31 +23,27 @@ def test_fast_forms_equal_the_definition(data, m, heads, batch):
     qkv = torch.randn(batch, height, width, 3 * heads * 4, dtype=torch.float64)
     g = torch.randn(batch, height, width, heads * 4, dtype=torch.float64)
     reference = gradient("windows", qkv, g, heads, window, stride)
-    for using in ["blocks"] + ["shifts"] * (stride == 1):
-        torch.testing.assert_close(gradient(using, qkv, g, heads, window, stride), reference, rtol=1e-10, atol=1e-12)
+    for form in ["blocks"] + ["shifts"] * (stride == 1):
+        torch.testing.assert_close(gradient(form, qkv, g, heads, window, stride), reference, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("using", "window", "stride"), [("windows", 3, 2), ("windows", 8, 8), ("shifts", 2, 1), ("blocks", 4, 2)]
+    ("form", "window", "stride"), [("windows", 3, 2), ("windows", 8, 8), ("shifts", 2, 1), ("blocks", 4, 2)]
 )
-def test_gradients_are_those_of_finite_differences(using, window, stride):
+def test_gradients_are_those_of_finite_differences(form, window, stride):
     qkv = torch.randn(1, 5, 6, 12, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: window_attention(x, 2, window, stride, using=using), qkv)
+    assert torch.autograd.gradcheck(lambda x: window_attention(x, 2, window, stride, form=form), qkv)
 
 
-@pytest.mark.parametrize("using", ["windows", "shifts", "blocks"])
-def test_large_scores_stay_finite(using):
+@pytest.mark.parametrize("form", ["windows", "shifts", "blocks"])
+def test_large_scores_stay_finite(form):
     """Scores of ±10⁴ apart: each softmax is an exact choice, in every window of its own."""
     qkv = torch.randn(1, 6, 6, 6) * torch.tensor([100.0, 100.0, 1.0]).repeat_interleave(2)
-    exact = window_attention(qkv.double(), 1, 2, 1, using="windows")
-    torch.testing.assert_close(window_attention(qkv, 1, 2, 1, using=using).double(), exact, rtol=1e-3, atol=1e-3)
+    exact = window_attention(qkv.double(), 1, 2, 1, form="windows")
+    torch.testing.assert_close(window_attention(qkv, 1, 2, 1, form=form).double(), exact, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(("using", "window", "stride"), [("shifts", 4, 2), ("blocks", 4, 3), ("blocks", 8, 4)])
-def test_a_form_refuses_what_it_cannot_serve(using, window, stride):
+@pytest.mark.parametrize(("form", "window", "stride"), [("shifts", 4, 2), ("blocks", 4, 3), ("blocks", 8, 4)])
+def test_a_form_refuses_what_it_cannot_serve(form, window, stride):
     with pytest.raises(ValueError, match=f"{stride}"):
-        window_attention(torch.randn(1, 6, 6, 6), 1, window, stride, using=using)
-
-
-def test_no_form_but_the_definition_serves_a_grid_below_the_window():
-    assert form(3, 9, window=4, stride=2) == "windows"
+        window_attention(torch.randn(1, 6, 6, 6), 1, window, stride, form=form)

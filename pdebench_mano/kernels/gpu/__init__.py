@@ -1,0 +1,1 @@
+"""Triton kernels: window attention, and the layers fused around it."""

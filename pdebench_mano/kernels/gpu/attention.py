@@ -1,0 +1,152 @@
+"""Launches the attention kernels over all levels of a pyramid at once, and makes them differentiable.
+
+Levels are stacked as rows: each is batch × height × width points, one after the other.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import triton
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pdebench_mano.kernels.gpu import bands, blocks, windows
+
+Rows = Float[Tensor, "_ _"]
+
+
+class Level(NamedTuple):
+    """One grid of a pyramid, and where its rows begin."""
+
+    first: int
+    batch: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> int:
+        return self.batch * self.height * self.width
+
+
+def stack(batch: int, shapes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
+    """The levels of these heights and widths, one after the other."""
+    levels: list[Level] = []
+    for height, width in shapes:
+        levels.append(Level(levels[-1].first + levels[-1].rows if levels else 0, batch, height, width))
+    return tuple(levels)
+
+
+@lru_cache(maxsize=64)
+def _tiles(levels: tuple[Level, ...], tile: tuple[int, int], device: torch.device) -> Tensor:
+    """[first row of the image, height, width, first row and column of the tile] of every tile."""
+    parts = []
+    for first, batch, height, width in levels:
+        image, i, j = np.mgrid[0:batch, 0 : height : tile[0], 0 : width : tile[1]].reshape(3, -1)
+        shape = np.broadcast_to([[height], [width]], (2, image.size))
+        parts.append(np.vstack([first + image * height * width, shape, i, j]).T)
+    return torch.from_numpy(np.vstack(parts).astype(np.int32, order="C")).to(device)
+
+
+class Geometry(NamedTuple):
+    """How windows lie on a stack of levels. No side is shorter than the window."""
+
+    levels: tuple[Level, ...]
+    heads: int
+    window: int
+    stride: int
+
+    @property
+    def rows(self) -> int:
+        return self.levels[-1].first + self.levels[-1].rows
+
+
+class _Setting(NamedTuple):
+    """Which kernels serve a geometry, the points of a tile, constants, and warps forward and backward."""
+
+    kernels: Any
+    tile: tuple[int, int]
+    constants: dict[str, int]
+    warps: tuple[int, int]
+
+
+def _setting(geometry: Geometry, inner: int) -> _Setting:
+    _, _, window, stride = geometry
+    d = inner // geometry.heads
+    constants = {"INNER": inner, "D": d, "BLOCK_D": max(16, triton.next_power_of_2(d))}
+    if (window, stride) == (2, 1):
+        return _Setting(bands, (4, bands.COLUMNS.value - 2), constants | {"ROWS": 4}, (4, 4))
+    aligned = all((n - window) % stride == 0 for level in geometry.levels for n in (level.height, level.width))
+    if aligned and (window, stride) == (8, 4):
+        constants |= {"STRIDE": stride, "M": window // stride, "HIGH": 2, "WIDE": 2}
+        return _Setting(blocks, (2 * stride, 2 * stride), constants, (4, 4))
+    members = max(16, triton.next_power_of_2(window**2))
+    side = 4 if stride <= 4 else 8
+    constants |= {"WINDOW": window, "STRIDE": stride, "MEMBERS": members, "TILE": side}
+    warps = max(1, min(8, side * side * members // 1024))
+    return _Setting(windows, (side, side), constants, (warps, warps))
+
+
+def attend(qkv: Rows, geometry: Geometry) -> Rows:
+    """Window attention of (rows, 3 · heads · d) queries, keys and values, on every level."""
+    inner = qkv.shape[1] // 3
+    kernels, tile, constants, (warps, _) = _setting(geometry, inner)
+    tiles = _tiles(geometry.levels, tile, qkv.device)
+    out = qkv.new_empty(qkv.shape[0], inner)
+    scale = (inner // geometry.heads) ** -0.5
+    kernels.forward[(len(tiles) * geometry.heads,)](qkv, out, tiles, scale, **constants, num_warps=warps, num_stages=2)
+    return out
+
+
+def attend_backward(qkv: Rows, g: Rows, geometry: Geometry) -> tuple[Rows, Rows]:
+    """The gradient by qkv, and the attention's result, which is cheaper to compute again than to keep."""
+    inner, rows = qkv.shape[1] // 3, qkv.shape[0]
+    kernels, tile, constants, (_, warps) = _setting(geometry, inner)
+    tiles = _tiles(geometry.levels, tile, qkv.device)
+    out, dqkv = torch.empty_like(g), torch.empty_like(qkv)
+    if kernels is bands:
+        between = qkv.new_empty(2 * 9 * geometry.heads, rows)
+    elif kernels is blocks:
+        between = qkv.new_empty(2 * (2 * constants["M"] - 1) ** 2 * geometry.heads, rows, dtype=torch.float32)
+    else:
+        slots = max(_most_windows(n, geometry) for level in geometry.levels for n in (level.height, level.width))
+        constants |= {"SLOTS": slots}
+        between = qkv.new_empty(2 * slots**2 * geometry.heads, rows, dtype=torch.float32)
+    arguments = (between, tiles, rows, (inner // geometry.heads) ** -0.5)
+    options = constants | {"num_warps": warps, "num_stages": 2}
+    grid = (len(tiles) * geometry.heads,)
+    kernels.backward_queries[grid](qkv, g, dqkv, out, *arguments, **options)
+    kernels.backward_keys[grid](qkv, g, dqkv, *arguments, **options)
+    return dqkv, out
+
+
+def _most_windows(n: int, geometry: Geometry) -> int:
+    """How many windows of an axis of n points can hold one point."""
+    regular = -(-geometry.window // geometry.stride)
+    return regular + ((n - geometry.window) % geometry.stride > 0)
+
+
+class _WindowAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, geometry: Geometry) -> Tensor:
+        ctx.save_for_backward(qkv)
+        ctx.geometry = geometry
+        return attend(qkv, geometry)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        (qkv,) = ctx.saved_tensors
+        return attend_backward(qkv, g.contiguous(), ctx.geometry)[0], None
+
+
+def triton_attention(
+    qkv: Float[Tensor, "batch height width qkv"], heads: int, window: int, stride: int
+) -> Float[Tensor, "batch height width inner"]:
+    """Window attention on one grid; neither side is shorter than the window."""
+    b, h, w, channels = qkv.shape
+    geometry = Geometry(stack(b, [(h, w)]), heads, window, stride)
+    return _WindowAttention.apply(qkv.reshape(-1, channels).contiguous(), geometry).reshape(b, h, w, -1)
