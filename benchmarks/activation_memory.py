@@ -3,22 +3,23 @@
     python benchmarks/activation_memory.py --depths 10 50 200 [--device cuda] [--json]
 
 A square orthogonal MLP (ReLU) of width 64 on 4096 rows: one activation is 1 MiB, one weight 16 KiB. Weights, gradients
-and the batch are there before the step and not counted. On a GPU the peak is the allocator's, on the CPU (Linux) that
-of the resident set, for which the allocator must return what is freed: MALLOC_MMAP_THRESHOLD_=65536.
-"Checkpointing" is backpropagation with activations kept at √depth places and recomputed between them
-(Chen et al. 2016, arXiv:1604.06174).
+and the batch are there before the step and not counted. On a GPU the peak is the allocator's, on the CPU that of the
+tensors that operations have made and nobody has freed. "Checkpointing" is backpropagation with activations kept at
+√depth places and recomputed between them (Chen et al. 2016, arXiv:1604.06174).
 """
 
 import argparse
-import gc
 import json
 import math
 import time
-from collections.abc import Callable
-from pathlib import Path
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint_sequential
 
 from pdebench_mano.orthogonal import OrthogonalMLP
@@ -45,24 +46,40 @@ def name(regime: object) -> str:
     return f"{regime.name}{'' if getattr(regime, 'lockstep', True) else ', stored'}"
 
 
-def peak(step: Callable[[], object], device: str) -> int:
+class Live(TorchDispatchMode):
+    """Counts the bytes of tensors made within and not yet freed."""
+
+    def __init__(self, there: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.bytes = self.peak = 0
+        self.known = {each.untyped_storage()._cdata for each in there}
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        for each in tree_leaves(result):
+            if isinstance(each, Tensor) and (storage := each.untyped_storage())._cdata not in self.known:
+                self.known.add(storage._cdata)
+                self.bytes += storage.nbytes()
+                self.peak = max(self.peak, self.bytes)
+                weakref.finalize(storage, self.free, storage._cdata, storage.nbytes())
+        return result
+
+    def free(self, storage: int, size: int) -> None:
+        self.known.discard(storage)
+        self.bytes -= size
+
+
+def peak(step: Callable[[], object], there: Sequence[Tensor], device: str) -> int:
     """Bytes that `step` needs at its peak beyond what is there before."""
-    gc.collect()
     if device == "cuda":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         step()
         return torch.cuda.max_memory_allocated() - before
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
-    before = _resident("VmRSS")
-    step()
-    return _resident("VmHWM") - before
-
-
-def _resident(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+    with Live(there) as live:
+        step()
+    return live.peak
 
 
 def measure(regime: Backprop, depth: int, device: str, repeats: int) -> dict[str, object]:
@@ -78,7 +95,8 @@ def measure(regime: Backprop, depth: int, device: str, repeats: int) -> dict[str
             torch.cuda.synchronize()
 
     regime.gradients(OrthogonalMLP([WIDTH] * 5).to(device), a, u, half_squared_error)  # libraries take their own first
-    memory = peak(step, device)
+    there = [a, u, *mlp.parameters(), *(p.grad for p in mlp.parameters() if p.grad is not None)]
+    memory = peak(step, there, device)
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()

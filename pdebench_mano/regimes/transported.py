@@ -77,6 +77,7 @@ class TransportedFoton:
         else:
             y, slopes = _noting_slopes(chain, x, over_grid=self.slopes == "channel")
         value, e = loss_and_error(operator, chain, y, x, u, loss)
+        del y
         r = chain.head.adj(e)
         for i in reversed(range(1, len(layers) - 1)):
             r = layers[i].adj(r.mul_(slopes[i]))
