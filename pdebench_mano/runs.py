@@ -10,8 +10,7 @@ summary.json     written last: a run that has it is complete
 import json
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import torch.distributed as dist
 from pydantic import Field, ValidationError
 
 from pdebench_mano.data import DarcyDataset
 from pdebench_mano.operator import Grid, NormalizedOperator, Normalizer
+from pdebench_mano.parallel import processes, world
 from pdebench_mano.registry import build_operator, build_regime
 from pdebench_mano.tracking import tracker
 from pdebench_mano.training import History, Training, fit, normalized
@@ -106,7 +105,7 @@ def train(
     _claim(out, description)
     if (out / "summary.json").exists():
         return _read_history(out)
-    with _processes() as rank, torch.random.fork_rng():
+    with processes() as rank, torch.random.fork_rng():
         torch.manual_seed(config.seed)
         inner = build_operator(config.operator, 1, 1, **config.operator_args)
         regime = build_regime(config.regime, **config.regime_args)
@@ -116,7 +115,7 @@ def train(
             out.mkdir(parents=True, exist_ok=True)
             if not (out / "config.json").exists():
                 _write(out / "config.json", json.dumps(description, indent=2))
-        device = f"cuda:{os.environ['LOCAL_RANK']}" if dist.is_initialized() and torch.cuda.is_available() else device
+        device = f"cuda:{os.environ['LOCAL_RANK']}" if world() > 1 and torch.cuda.is_available() else device
         with tracked if rank == 0 else nullcontext() as watch:
             history = fit(
                 operator,
@@ -267,18 +266,3 @@ def _write(path: Path, text: str) -> None:
     temporary = path.with_suffix(".partial")
     temporary.write_text(text)
     temporary.replace(path)
-
-
-@contextmanager
-def _processes() -> Iterator[int]:
-    """This process's rank; under ``torchrun``, within a process group."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
-        yield dist.get_rank() if dist.is_initialized() else 0
-        return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield dist.get_rank()
-    finally:
-        dist.destroy_process_group()

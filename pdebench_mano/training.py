@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -28,9 +27,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import Dataset, default_collate
 
+from pdebench_mano import symmetries
 from pdebench_mano.graphs import recorded
 from pdebench_mano.metrics import relative_l2
 from pdebench_mano.operator import Fields, Grid, NormalizedOperator, Normalizer
+from pdebench_mano.parallel import add, agree, average_gradients, rank, world
 from pdebench_mano.regimes import LOSSES, TrainingRegime, alignment
 from pdebench_mano.regimes.sobolev import with_h1_term
 
@@ -203,26 +204,13 @@ def validate(operator: nn.Module, data: Dataset[Any], device: torch.device, batc
     total = torch.zeros(2, dtype=torch.float64, device=device)
     mode = operator.training
     operator.eval()
-    for start in range(_rank() * batch_size, len(data), _world() * batch_size):  # type: ignore[arg-type]
+    for start in range(rank() * batch_size, len(data), world() * batch_size):  # type: ignore[arg-type]
         a, u = fetch(data, range(start, min(start + batch_size, len(data))))  # type: ignore[arg-type]
         errors = relative_l2(operator(a.to(device)), u.to(device))
         total += torch.stack([errors.double().sum(), torch.tensor(len(errors), device=device)])
     operator.train(mode)
-    _sum(total)
+    add(total)
     return (total[0] / total[1]).item()
-
-
-def transform(fields: Fields, symmetry: Int[Tensor, " batch"]) -> Fields:
-    """Apply one of the eight symmetries of the square to each sample.
-
-    Bit 0 of `symmetry` transposes, then bits 1 and 2 reverse the first and second axis.
-    """
-    result = fields
-    for bit, change in enumerate((lambda x: x.mT, lambda x: x.flip(-2), lambda x: x.flip(-1))):
-        chosen = (symmetry >> bit & 1).bool()
-        if chosen.any():
-            result = torch.where(chosen[:, None, None, None].to(fields.device), change(result), result)
-    return result
 
 
 class _Loop:
@@ -262,7 +250,7 @@ class _Loop:
         if self.settings.compile:
             self.operator.compile()
         self.operator.train()
-        with _bar(progress and _rank() == 0) as show:
+        with _bar(progress and rank() == 0) as show:
             while self._fraction() < 1:
                 self._run_epoch(show)
         self._load_best()
@@ -271,10 +259,7 @@ class _Loop:
         """How much of the training is done, the same in every process."""
         if self.settings.seconds is None:
             return (self.epoch * self.steps + self.step) / (self.settings.epochs * self.steps)
-        fraction = torch.tensor(self.elapsed / self.settings.seconds, dtype=torch.float64, device=self.device)
-        if dist.is_initialized():
-            dist.broadcast(fraction, 0)
-        return fraction.item() if dist.is_initialized() else self.elapsed / self.settings.seconds
+        return agree(self.elapsed / self.settings.seconds, self.device)
 
     def _run_epoch(self, show: "_Show") -> None:
         order = torch.randperm(self.samples, generator=_generator(self.settings.seed, self.epoch))
@@ -295,23 +280,22 @@ class _Loop:
         settings = self.settings
         draw = _generator(settings.seed, self.epoch, self.step)
         data = self.datasets[int(torch.randint(len(self.datasets), (), generator=draw))]
-        symmetry = torch.randint(
-            8 if getattr(data, "grid", "vertices") == "vertices" else 2, indices.shape, generator=draw
-        )
-        mine = slice(_rank(), None, _world())
+        grid: Grid = getattr(data, "grid", "vertices")
+        symmetry = torch.randint(symmetries.COUNT[grid], indices.shape, generator=draw)
+        mine = slice(rank(), None, world())
         share = len(indices[mine]) / len(indices)
         self.optimizer.zero_grad(set_to_none=True)
         if share:
             a, u = (each.to(self.device, non_blocking=True) for each in fetch(data, indices[mine].tolist()))
             if settings.symmetries:
-                a, u = transform(a, symmetry[mine]), transform(u, symmetry[mine])
+                a, u = symmetries.transform(a, symmetry[mine]), symmetries.transform(u, symmetry[mine])
             if settings.alignment and self.step == 0:
                 layers = alignment(self.operator, self.regime, a, u, self.loss)
                 self.aligned = {f"cosine {name}": cosine for name, (cosine, _) in layers.items()}
                 self.aligned |= {f"ratio {name}": ratio for name, (_, ratio) in layers.items()}
             value = self.gradients(a, u)
             self.loss_sum += value.double() * share * len(indices)
-        _add_gradients(self.parameters, share)
+        average_gradients(self.parameters, share)
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
         for group in self.optimizer.param_groups:
@@ -330,7 +314,7 @@ class _Loop:
     def _finish_epoch(self) -> None:
         start = time.perf_counter()
         done = self.step * self.settings.batch_size if self.step < self.steps else self.samples
-        loss = _sum(self.loss_sum.clone()).item() / done
+        loss = add(self.loss_sum.clone()).item() / done
         self.elapsed += time.perf_counter() - start  # the queued kernels of an accelerator are waited for here
         if not math.isfinite(loss):
             raise ValueError(
@@ -353,11 +337,11 @@ class _Loop:
                 self.history.best_epoch = self.epoch
                 self.history.best_validation = row.get("validation", math.inf)
                 self.best = {name: value.clone() for name, value in _tensors(self.operator).items()}
-                if self.out is not None and _rank() == 0:
+                if self.out is not None and rank() == 0:
                     save_atomically({"operator": self.best}, self.out / "best.pt")
         self.history.epochs.append(row)
         self._save()
-        if self.watch is not None and _rank() == 0:
+        if self.watch is not None and rank() == 0:
             self.watch(dict(row))
 
     @contextmanager
@@ -374,7 +358,7 @@ class _Loop:
             _assign(self.parameters, kept)
 
     def _save(self) -> None:
-        if self.out is None or _rank() != 0:
+        if self.out is None or rank() != 0:
             return
         state = {
             "settings": self.settings.model_dump(),
@@ -459,35 +443,6 @@ def _difference(old: dict[str, Any], new: Training) -> str:
         f"{key} {old.get(key)!r}, not {value!r}" for key, value in new.model_dump().items() if old.get(key) != value
     ]
     return "; ".join(changed)
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def _world() -> int:
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def _sum(tensor: Tensor) -> Tensor:
-    if dist.is_initialized():
-        dist.all_reduce(tensor)
-    return tensor
-
-
-def _add_gradients(parameters: list[nn.Parameter], share: float) -> None:
-    """Replace each gradient, a mean over this process's samples, by the mean over the whole batch."""
-    if not dist.is_initialized():
-        return
-    for p in parameters:
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
-        p.grad.mul_(share)
-    parts = [torch.view_as_real(p.grad) if p.is_complex() else p.grad for p in parameters if p.grad is not None]
-    flat: Float[Tensor, " total"] = torch.cat([part.flatten() for part in parts])
-    dist.all_reduce(flat)
-    for part, piece in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
-        part.copy_(piece.view_as(part))
 
 
 class _Show:

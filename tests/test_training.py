@@ -14,7 +14,8 @@ from torch.utils.data import Dataset, TensorDataset
 from data_gen import GaussianRandomField, solve
 from pdebench_mano.operator import NormalizedOperator
 from pdebench_mano.regimes import Backprop
-from pdebench_mano.training import fit, normalized, transform, validate
+from pdebench_mano.symmetries import transform
+from pdebench_mano.training import fit, normalized, validate
 
 
 def pairs(samples=10, n=6, seed=0):
