@@ -39,7 +39,7 @@ def evaluate(
 def record(run: Path, data: Path, resolutions: list[int], shown: bool) -> Path:
     """Evaluate a run and keep the record in its folder, one for each dataset; returns the record's file."""
     from data_gen.storage import read_info
-    from pdebench_mano.benchmark import record_run, train_command
+    from pdebench_mano.recording import record_run, train_command
     from pdebench_mano.runs import read_config
 
     sizes = ",".join(map(str, resolutions))

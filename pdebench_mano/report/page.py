@@ -14,7 +14,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from pdebench_mano.benchmark import slug
+from pdebench_mano.recording import slug
 from pdebench_mano.records import Evaluation, Record, read_examples, read_record
 from pdebench_mano.report import figures, tables
 
