@@ -35,7 +35,7 @@ class OrthogonalMLP(Chain):
         For fewer than three widths or an unknown activation.
     """
 
-    paper = "arXiv:2512.20668"
+    paper = "FOTON, arXiv 2512.20668"
     receptive_field = "global"
 
     def __init__(
@@ -60,7 +60,7 @@ class OrthogonalMLP(Chain):
 
 
 class GridMLP(OrthogonalMLP):
-    """`OrthogonalMLP` on the values at all points of one square grid: the one operator bound to a grid size.
+    """Orthogonal perceptron on all points of one square grid: the one operator bound to a grid size.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ class OrthogonalFNO(_FieldChain):
         For a depth below 1, modes below 1 or an unknown activation; on calling, for too small a grid.
     """
 
-    paper = "arXiv:2512.20668, arXiv:2010.08895"
+    paper = "FOTON, arXiv 2512.20668, on Li et al. 2021, arXiv 2010.08895"
     receptive_field = "global"
 
     def __init__(
@@ -88,8 +88,8 @@ class OrthogonalConv(_FieldChain):
         For a depth below 1, an even kernel or an unknown activation; on calling, for a grid smaller than the kernel.
     """
 
-    paper = "arXiv:2512.20668, arXiv:2104.07167"
-    receptive_field = "global; kernels of a fixed number of points, made unitary at every frequency"
+    paper = "FOTON, arXiv 2512.20668, on Trockman & Kolter 2021, arXiv 2104.07167"
+    receptive_field = "global, decaying with the distance in grid points"
 
     def __init__(
         self,
