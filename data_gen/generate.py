@@ -15,8 +15,8 @@ import platform
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -408,14 +408,12 @@ def generate(
         return storage.read_info(out)
     size = shard_size or _shard_size(recipe, 64 if executor else 16 * workers)
     _check_space(recipe, out, merge)
-    with _claimed(folder, recipe, size) as size, ExitStack() as stack:
+    with _claimed(folder, recipe, size) as size:
         firsts = range(0, samples, size)
         missing = [first for first in firsts if not shard_path(folder, first).exists()]
         done = samples - sum(min(size, samples - first) for first in missing)
         report(done, samples)
         tasks = [(first, min(size, samples - first)) for first in missing]
-        if executor is None and device != "cpu":
-            executor = stack.enter_context(ThreadPoolExecutor(workers))
         for count in _run(partial(make_shard, recipe, folder.absolute()), tasks, workers, executor):
             done += count
             report(done, samples)

@@ -336,7 +336,7 @@ def _store_sum(blocks, sample, values):
 def _multiply(half, symbol, size, BLOCK: tl.constexpr):
     k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     at = half + tl.program_id(1).to(tl.int64) * size + k
-    value = tl.load(at, mask=k < size).to(tl.float32) * tl.load(symbol + k, mask=k < size)
+    value = tl.load(at, mask=k < size, other=0).to(tl.float32) * tl.load(symbol + k, mask=k < size, other=0)
     tl.store(at, value.to(tl.float16), mask=k < size)
 
 
@@ -401,13 +401,13 @@ def _advance(
     unfinished = (curvature > 0) & (rr_now > tl.load(target + sample))
     alpha = tl.where(unfinished, rz_now / curvature, 0.0)
     at = sample * n * m + k
-    tl.store(x + at, tl.load(x + at, mask=inside) + alpha * tl.load(p + at, mask=inside), mask=inside)
+    tl.store(x + at, tl.load(x + at, mask=inside, other=0) + alpha * tl.load(p + at, mask=inside, other=0), mask=inside)
     value = tl.load(r + at, mask=inside, other=0) - alpha * tl.load(q + at, mask=inside, other=0)
     tl.store(r + at, value, mask=inside)
     _store_sum(rr_next, sample, value * value)
     value *= gain * tl.rsqrt(tl.maximum(rr_now, 1e-30))
     if SCALED:
-        value *= tl.load(scale + at, mask=inside)
+        value *= tl.load(scale + at, mask=inside, other=0)
     tl.store(half + sample * rows * pitch + i * pitch + j, value.to(tl.float16), mask=inside)
     tl.store(rz_last + sample, rz_now, mask=tl.program_id(0) == 0)
 

@@ -120,9 +120,11 @@ def cosine_series(modes: Float[np.ndarray, "k l"], shape: tuple[int, int]) -> Fi
 def _fold(modes: np.ndarray, n: int) -> np.ndarray:
     """Alias the modes along the first axis onto 0 … n-1, and weight them as DCT-I wants them."""
     period = 2 * (n - 1)
-    periods = -(-len(modes) // period)
-    padded = np.zeros((periods * period, *modes.shape[1:]))
-    padded[: len(modes)] = modes
-    modes = padded.reshape(periods, period, *modes.shape[1:]).sum(0)
-    modes[1 : n - 1] = (modes[1 : n - 1] + modes[: n - 1 : -1]) / 2
-    return modes[:n]
+    folded = np.zeros((period, *modes.shape[1:]))
+    for start in range(0, len(modes), period):
+        part = modes[start : start + period]
+        folded[: len(part)] += part
+    if len(modes) > n:
+        folded[1 : n - 1] += folded[: n - 1 : -1]
+    folded[1 : n - 1] /= 2
+    return folded[:n]

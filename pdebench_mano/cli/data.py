@@ -31,7 +31,7 @@ def generate(
     method: Annotated[Literal["auto", "cg", "direct"], typer.Option(help="Solver.")] = "auto",
     rtol: Annotated[float, typer.Option(help="Bound on the relative residual of each sample.")] = 1e-10,
     split: Annotated[str, typer.Option(help="Fractions of train,val,test, in the order of samples.")] = "0.8,0.1,0.1",
-    workers: Annotated[int, typer.Option(help="Processes; with a GPU, threads.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     shard_size: Annotated[int | None, typer.Option(help="Samples in a shard, the most a kill loses a worker.")] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda to solve in batches on a GPU.")] = "cpu",
     scheduler: Annotated[
