@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import shlex
 import sys
 from typing import Any
@@ -78,6 +79,8 @@ def repeat_options(words: list[str]) -> list[str]:
 
 def main() -> None:
     """Entry point of ``pdebench-mano``."""
+    # threads that wait without spinning: on a machine with other work, spinning ones are slower tenfold
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for name in COMMANDS:
         importlib.import_module(f"pdebench_mano.cli.{name}")
     try:
