@@ -115,16 +115,21 @@ def solve_verified(
     check_coefficient(a)
     if not 0 < rtol < 1:
         raise ValueError(f"rtol must lie between 0 and 1, got {rtol}")
-    if method == "auto":
-        if estimated_iterations(a, matrix(a, mean), rtol)[0] <= CG_ESTIMATE:
-            with suppress(NotConverged):
-                return solve_verified(a, f, method="cg", rtol=rtol, mean=mean)
-        method = "direct"
-    if method not in METHODS:
+    if method not in ("auto", *METHODS):
         raise ValueError(f"method must be one of auto, {', '.join(METHODS)}, got {method!r}")
-    u = np.zeros(a.shape)
-    u[1:-1, 1:-1], iterations = METHODS[method](a, interior_source(f, a.shape), rtol, mean)
-    return accept(a, u, f, rtol, mean, method, iterations)
+    A, rhs = matrix(a, mean), interior_source(f, a.shape)
+
+    def attempt(method: str) -> Solution:
+        u = np.zeros(a.shape)
+        u[1:-1, 1:-1], iterations = METHODS[method](a, A, rhs, rtol, mean)
+        return accept(a, u, f, rtol, mean, method, iterations)
+
+    if method != "auto":
+        return attempt(method)
+    if estimated_iterations(a, A, rtol)[0] <= CG_ESTIMATE:
+        with suppress(NotConverged):
+            return attempt("cg")
+    return attempt("direct")
 
 
 def accept(a: Vertices, u: Vertices, f: Source, rtol: float, mean: Mean, method: str, iterations: int) -> Solution:
@@ -146,7 +151,9 @@ def accept(a: Vertices, u: Vertices, f: Source, rtol: float, mean: Mean, method:
     )
 
 
-def direct(a: Vertices, f: Float[np.ndarray, "n-2 m-2"], rtol: float, mean: Mean) -> tuple[np.ndarray, int]:
+def direct(
+    a: Vertices, A: sp.dia_array, f: Float[np.ndarray, "n-2 m-2"], rtol: float, mean: Mean
+) -> tuple[np.ndarray, int]:
     """Sparse LU with minimum degree on A + Aᵀ, and up to three steps of refinement.
 
     Returns
@@ -154,8 +161,7 @@ def direct(a: Vertices, f: Float[np.ndarray, "n-2 m-2"], rtol: float, mean: Mean
     (n-2, m-2) array, int
         Solution at the interior vertices, and steps of refinement.
     """
-    system = matrix(a, mean).tocsc()
-    lu = spla.splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    lu = spla.splu(A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     rhs = f.ravel()
     u = lu.solve(rhs)
     for step in range(3):
@@ -177,7 +183,9 @@ def inverse_symbol(n: int, m: int) -> Float[np.ndarray, "{n}-2 {m}-2"]:
     return 1 / (lx[:, None] + ly)
 
 
-def cg(a: Vertices, f: Float[np.ndarray, "n-2 m-2"], rtol: float, mean: Mean) -> tuple[np.ndarray, int]:
+def cg(
+    a: Vertices, A: sp.dia_array, f: Float[np.ndarray, "n-2 m-2"], rtol: float, mean: Mean
+) -> tuple[np.ndarray, int]:
     """Conjugate gradients preconditioned by the constant-coefficient Laplacian, scaled where that helps.
 
     The preconditioner is applied in float32, at half the cost; residuals and search directions are
@@ -190,7 +198,7 @@ def cg(a: Vertices, f: Float[np.ndarray, "n-2 m-2"], rtol: float, mean: Mean) ->
         Solution at the interior vertices, and iterations.
     """
     n, m = a.shape
-    A, b = matrix(a, mean), f.ravel()
+    b = f.ravel()
     scale = scaling(A) if estimated_iterations(a, A, rtol)[1] else np.ones(1)
     inverse = (inverse_symbol(n, m) / (4 * (n - 1) * (m - 1))).astype(np.float32)
     modes = np.empty(f.shape, np.float32)
@@ -251,7 +259,7 @@ def dot(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
     return float(np.einsum("i,i->", x, y))
 
 
-METHODS: dict[str, Callable[[np.ndarray, np.ndarray, float, Mean], tuple[np.ndarray, int]]] = {
+METHODS: dict[str, Callable[[np.ndarray, sp.dia_array, np.ndarray, float, Mean], tuple[np.ndarray, int]]] = {
     "direct": direct,
     "cg": cg,
 }
