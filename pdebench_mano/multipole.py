@@ -25,6 +25,31 @@ from pdebench_mano.kernels import fused_attention, window_attention
 Field = Float[Tensor, "batch height width channels"]
 
 
+class Restriction(nn.Conv2d):
+    """Convolution whose kernel is its stride, as the one matrix product it is; exact in float32 on GPUs too."""
+
+    def __init__(self, channels: int, rate: int) -> None:
+        super().__init__(channels, channels, rate, stride=rate, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        r = self.stride[0]
+        patches = x.permute(0, 2, 3, 1).unflatten(2, (-1, r)).unflatten(1, (-1, r)).transpose(2, 3).flatten(3)
+        return (patches @ self.weight.permute(2, 3, 1, 0).flatten(0, 2)).permute(0, 3, 1, 2)
+
+
+class Prolongation(nn.ConvTranspose2d):
+    """Transposed convolution whose kernel is its stride, as one matrix product."""
+
+    def __init__(self, channels: int, rate: int) -> None:
+        super().__init__(channels, channels, rate, stride=rate, bias=False)
+
+    def forward(self, z: Tensor, output_size: list[int] | None = None) -> Tensor:
+        r = self.stride[0]
+        patches = z.permute(0, 2, 3, 1) @ self.weight.permute(0, 2, 3, 1).flatten(1)
+        x = patches.unflatten(3, (r, r, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        return x.permute(0, 3, 1, 2)
+
+
 class MultipoleAttention(nn.Module):
     """x ↦ z₀ on (batch, height, width, channels), for any grid.
 
@@ -78,8 +103,7 @@ class MultipoleAttention(nn.Module):
         self.down: nn.Module
         self.up: nn.Module
         if sampling == "conv":
-            self.down = nn.Conv2d(channels, channels, rate, stride=rate, bias=False)
-            self.up = nn.ConvTranspose2d(channels, channels, rate, stride=rate, bias=False)
+            self.down, self.up = Restriction(channels, rate), Prolongation(channels, rate)
         else:
             self.down, self.up = nn.AvgPool2d(rate), nn.Upsample(scale_factor=rate, mode="nearest")
 

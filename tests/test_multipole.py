@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published_mano import multipole_attention
 
+from baselines.unfolded_mano import UnfoldedAttention
 from pdebench_mano import MANO, MultipoleAttention
 
 
@@ -20,6 +20,14 @@ def cases(path):
             tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
             state = {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")}
             yield config, state, tensors["input"], tensors["output"]
+
+
+def published(module, arguments):
+    """The same layer in the published formulation, sharing its parameters."""
+    other = UnfoldedAttention(*arguments).double()
+    for name in ("window_norm", "norm", "qkv", "out", "down", "up"):
+        setattr(other, name, getattr(module, name))
+    return other
 
 
 def relative(value, reference):
@@ -52,20 +60,22 @@ def test_model_reproduces_the_reference(golden):
 def test_equals_the_published_formulation(window, data, rate, sampling):
     stride = data.draw(st.integers(1, window))
     height, width = (window + stride * data.draw(st.integers(0, 4)) for _ in "hw")
-    module = MultipoleAttention(6, 2, 3, window, stride, rate, levels=1, sampling=sampling).double()
+    arguments = (6, 2, 3, window, stride, rate, 1, sampling)
+    module = MultipoleAttention(*arguments).double()
     x = torch.randn(2, height, width, 6, dtype=torch.float64)
-    assert relative(module(x), multipole_attention(module, x)) < 1e-12
+    assert relative(module(x), published(module, arguments)(x)) < 1e-12
 
 
 @pytest.mark.parametrize(("window", "stride", "sampling"), [(2, 1, "conv"), (4, 2, "avg_pool"), (4, 4, "conv")])
 def test_gradients_equal_the_published_formulation(window, stride, sampling):
-    module = MultipoleAttention(8, 2, 4, window, stride, 2, sampling=sampling).double()
+    arguments = (8, 2, 4, window, stride, 2, None, sampling)
+    module = MultipoleAttention(*arguments).double()
     x = torch.randn(2, 16, 32, 8, dtype=torch.float64, requires_grad=True)
     variables = [x, *module.parameters()]
     g = torch.randn_like(x)
     ours = torch.autograd.grad(module(x), variables, g)
-    published = torch.autograd.grad(multipole_attention(module, x), variables, g)
-    for a, b in zip(ours, published, strict=True):
+    theirs = torch.autograd.grad(published(module, arguments)(x), variables, g)
+    for a, b in zip(ours, theirs, strict=True):
         assert relative(a, b) < 1e-12
 
 

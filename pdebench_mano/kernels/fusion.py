@@ -46,14 +46,15 @@ def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str
     """Why a `MultipoleAttention` is not fused on a grid, or None."""
     if min(height, width) < layer.window or layer.window > 16:
         return f"the grid is smaller than the window, {layer.window}, or that is larger than 16"
-    conv = isinstance(layer.down, nn.Conv2d)
-    down, up = (nn.Conv2d, nn.ConvTranspose2d) if conv else (nn.AvgPool2d, nn.Upsample)
+    sampling = (nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.Upsample)
+    if not (isinstance(layer.down, sampling) and isinstance(layer.up, sampling)):
+        return "down or up is another module"
     plain: list[tuple[str, Any, type[nn.Module]]] = [
         ("window_norm", layer.window_norm, nn.LayerNorm),
         ("norm", layer.norm, nn.LayerNorm),
     ]
     plain += [("qkv", layer.qkv, nn.Linear), ("out", layer.out, nn.Linear)]
-    plain += [("down", layer.down, down), ("up", layer.up, up)]
+    plain += [("down", layer.down, type(layer.down)), ("up", layer.up, type(layer.up))]
     widths = {"channels": layer.out.out_features, "heads · head_dim": layer.out.in_features}
     return _obstacle(place, widths, plain)
 
