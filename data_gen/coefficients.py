@@ -11,7 +11,7 @@ import inspect
 import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -254,10 +254,15 @@ def _signature(name: str) -> inspect.Signature:
 def law_parameters(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """All parameters of a law, defaults included; the SHA-256 of a file of coefficients."""
     if name.endswith(".npy"):
-        with Path(name).open("rb") as stream:
-            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        return {"sha256": _checksum(name, Path(name).stat().st_mtime_ns)}
     parameters = _signature(name).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty} | arguments
+
+
+@lru_cache(maxsize=8)
+def _checksum(path: str, modified: int) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def law_description(name: str) -> str:

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import platform
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -137,7 +138,7 @@ class Recipe:
             "rtol": self.rtol,
             "face_mean": self.mean,
             "recipe": json.dumps(recipe),
-            "software": json.dumps(software()),
+            "software": json.dumps(software(self.device)),
         }
         n, m = self.shape
         return Header(
@@ -151,16 +152,17 @@ class Recipe:
         )
 
 
-def software() -> dict[str, str]:
+def software(device: str) -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    packages = ("pdebench-mano", "numpy", "scipy", "h5py")
-    found = {"python": platform.python_version()}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed as a package"
-    return found
+    packages = ["pdebench-mano", "numpy", "scipy", "h5py"] + (["torch", "triton"] if device != "cpu" else [])
+    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return storage.UNKNOWN
 
 
 def splits(samples: int, fractions: Fractions) -> dict[str, np.ndarray]:
@@ -534,7 +536,8 @@ def _gather(
 
 
 def _end_with_parent() -> None:
-    """Let a worker process end when its parent is killed; else it would wait for work for ever."""
+    """Let a worker process end when its parent is killed, else it would wait for work for ever; leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
