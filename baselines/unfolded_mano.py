@@ -18,7 +18,13 @@ from pdebench_mano.operator import Fields
 
 
 class UnfoldedAttention(MultipoleAttention):
-    """Multipole attention, window by window, with the convolutions left to the library."""
+    """Multipole attention on (batch, height, width, channels), window by window, convolutions left to the library.
+
+    Raises
+    ------
+    ValueError
+        On calling, if the windows do not reach the edges of a grid.
+    """
 
     def __init__(self, channels: int, *arguments: Any, **named: Any) -> None:
         super().__init__(channels, *arguments, **named)

@@ -26,7 +26,10 @@ Field = Float[Tensor, "batch height width channels"]
 
 
 class Restriction(nn.Conv2d):
-    """Convolution whose kernel is its stride, as the one matrix product it is; exact in float32 on GPUs too."""
+    """Convolution of (batch, channels, height, width) whose kernel is its stride, as the one matrix product it is.
+
+    Exact in float32 on GPUs, too.
+    """
 
     def __init__(self, channels: int, rate: int) -> None:
         super().__init__(channels, channels, rate, stride=rate, bias=False)
@@ -38,7 +41,7 @@ class Restriction(nn.Conv2d):
 
 
 class Prolongation(nn.ConvTranspose2d):
-    """Transposed convolution whose kernel is its stride, as one matrix product."""
+    """Transposed convolution of (batch, channels, height, width) whose kernel is its stride, as one matrix product."""
 
     def __init__(self, channels: int, rate: int) -> None:
         super().__init__(channels, channels, rate, stride=rate, bias=False)

@@ -39,7 +39,7 @@ def world() -> int:
 
 
 def add(tensor: Tensor) -> Tensor:
-    """The sum of `tensor` over all processes, in place."""
+    """The sum of `tensor`, of any shape, over all processes, in place."""
     if dist.is_initialized():
         dist.all_reduce(tensor)
     return tensor
