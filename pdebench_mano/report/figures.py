@@ -19,7 +19,7 @@ from pdebench_mano.records import Evaluation, Record
 from pdebench_mano.report.tables import order
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vPX"
+MARKERS = "osD^vPX*"  # one more than colours, so that pairs repeat late
 GREYS = ("#777777", "#999999", "#555555", "#AAAAAA")
 WIDTH = 4.8
 
