@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from baselines.unfolded_mano import UnfoldedMANO
+from pdebench_mano.unfolded import UnfoldedMANO
 from pdebench_mano import MANO, MultipoleAttention
 from pdebench_mano.kernels import recorded, using, window_attention
 

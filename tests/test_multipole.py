@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baselines.unfolded_mano import UnfoldedAttention
+from pdebench_mano.unfolded import UnfoldedAttention
 from pdebench_mano import MANO, MultipoleAttention
 
 
