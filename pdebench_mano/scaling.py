@@ -47,6 +47,11 @@ class Settings:
         Samples of a batch; calls of which the median is taken.
     cuda_graphs : bool
         Replay the recorded gradients of a step, as ``train --cuda-graphs`` does.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, or there is no such device.
     """
 
     device: str = "cpu"
