@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdebench_mano.unfolded import UnfoldedMANO
 from pdebench_mano import MANO, MultipoleAttention
 from pdebench_mano.kernels import recorded, using, window_attention
+from pdebench_mano.unfolded import UnfoldedMANO
 
 SETTINGS = {
     "2/1": {"window": 2, "stride": 1, "levels": 9},

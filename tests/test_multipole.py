@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdebench_mano.unfolded import UnfoldedAttention
 from pdebench_mano import MANO, MultipoleAttention
+from pdebench_mano.unfolded import UnfoldedAttention
 
 
 def cases(path):
