@@ -165,7 +165,7 @@ class Workspace:
         interior = (batch, *self.shape)
         blocks = triton.cdiv(self.shape[0] * self.shape[1], BLOCK)
         self.grid = (blocks, batch)
-        self.width = triton.next_power_of_2(blocks)
+        self.width = max(16, triton.next_power_of_2(blocks))
         self.harmonic = mean == "harmonic"
 
         self.a, self.inverse_top, self.scale = buffer(batch, n, m), buffer(batch), buffer(*interior)
@@ -235,6 +235,7 @@ class Workspace:
         self.rr[0][:, 0] = 1
         n, m = self.shape
         scale = self.scale if scaled else torch.ones((), device=self.r.device)
+        self.half.zero_()
         self.half[:, :n, :m] = self.gain * self.r * scale
         for iteration in range(INNER_ITERATIONS):
             self.steps[scaled][iteration % 2]()
