@@ -95,5 +95,5 @@ def resample(field: Fields, shape: tuple[int, int], grid: Grid) -> Resampled:
     if new_width != width:
         field = field @ resampling(width, new_width, grid, field.device, field.dtype).T
     if new_height != height:
-        field = resampling(height, new_height, grid, field.device, field.dtype) @ field
+        field = (field.mT @ resampling(height, new_height, grid, field.device, field.dtype).T).mT
     return field
