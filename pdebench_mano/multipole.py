@@ -16,9 +16,9 @@ cropped after U.
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from pdebench_mano.kernels import fused_attention, window_attention
 
@@ -119,11 +119,11 @@ class MultipoleAttention(nn.Module):
 
     def restrict(self, x: Field) -> Float[Tensor, "batch coarse_height coarse_width channels"]:
         """D: onto the next coarser grid."""
-        h, w = x.shape[1:3]
-        x = x.permute(0, 3, 1, 2)
-        if h % self.rate or w % self.rate:
-            x = pad(x, (0, -w % self.rate, 0, -h % self.rate), mode="replicate")
-        return self.down(x).permute(0, 2, 3, 1)
+        for axis in (1, 2):
+            if missing := -x.shape[axis] % self.rate:
+                edge = x.narrow(axis, x.shape[axis] - 1, 1)
+                x = torch.cat([x, *missing * [edge]], axis)
+        return self.down(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
     def prolong(self, z: Field, shape: tuple[int, int]) -> Float[Tensor, "batch {shape[0]} {shape[1]} channels"]:
         """U: onto the next finer grid, of `shape`."""

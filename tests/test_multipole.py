@@ -1,6 +1,8 @@
 """Multipole attention and MANO against reference values and against the published formulation."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -147,3 +149,20 @@ def test_impossible_geometry_is_refused_by_name(argument):
     (name, value), arguments = *argument.items(), {"window": 4, "stride": 2, "rate": 2, "heads": 1}
     with pytest.raises((ValueError, TypeError), match=f"{name}.*{value}|Literal"):
         MultipoleAttention(channels=8, head_dim=4, **(arguments | argument))
+
+
+COMPILED = """
+import torch
+from pdebench_mano import MANO
+model = MANO(1, 1, width=8, depth=1, heads=2, head_dim=4, mlp_width=8, window=4, stride=2)
+a, parameters = torch.randn(2, 1, 9, 11), list(model.parameters())
+expected = torch.autograd.grad(model(a).square().mean(), parameters)
+compiled = torch.compile(model, backend="aot_eager")
+torch.testing.assert_close(torch.autograd.grad(compiled(a).square().mean(), parameters), expected)
+"""
+
+
+def test_compiled_training_is_the_same_on_odd_grids():
+    """In a process of its own: shapes are not executed while compiling."""
+    run = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -1,7 +1,8 @@
 """Where a whole layer is one function of Triton kernels, and why not elsewhere.
 
 The kernels read a layer's parameters, so its modules must be the plain ones they were made as:
-with another module in their place, or a hook on one, the layer runs module by module.
+with another module in their place, or a hook on one, the layer runs module by module. `torch.compile`
+leaves these functions as they are.
 """
 
 from typing import Any, Literal
@@ -46,9 +47,11 @@ def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str
     """Why a `MultipoleAttention` is not fused on a grid, or None."""
     if min(height, width) < layer.window or layer.window > 16:
         return f"the grid is smaller than the window, {layer.window}, or that is larger than 16"
-    sampling = (nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.Upsample)
-    if not (isinstance(layer.down, sampling) and isinstance(layer.up, sampling)):
-        return "down or up is another module"
+    for name, module in (("down", layer.down), ("up", layer.up)):
+        learned = isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        square = learned and module.kernel_size == module.stride == (layer.rate, layer.rate) and module.bias is None
+        if not (square or isinstance(module, nn.AvgPool2d | nn.Upsample)):
+            return f"{name} is another module"
     plain: list[tuple[str, Any, type[nn.Module]]] = [
         ("window_norm", layer.window_norm, nn.LayerNorm),
         ("norm", layer.norm, nn.LayerNorm),
@@ -59,6 +62,7 @@ def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str
     return _obstacle(place, widths, plain)
 
 
+@torch.compiler.disable
 def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
     """z₀, or x + z₀, of a `MultipoleAttention`, or None where it is not fused."""
     place, (height, width) = Place.of(x), x.shape[1:3]
@@ -105,6 +109,7 @@ def mlp_obstacle(norm: Any, fc1: Any, fc2: Any, place: Place) -> str | None:
     return None
 
 
+@torch.compiler.disable
 def fused_mlp(
     norm: Any, fc1: Any, fc2: Any, x: Tensor, *, activation: Literal["gelu", "tanh"] = "gelu", residual: bool = False
 ) -> Tensor | None:

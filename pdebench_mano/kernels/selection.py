@@ -82,6 +82,7 @@ def form_of(place: Place, height: int, width: int, window: int, stride: int) -> 
     return "blocks" if window % stride == 0 and 4 <= stride < window else "windows"
 
 
+@torch.compiler.disable
 def window_attention(qkv: Projections, heads: int, window: int, stride: int, form: Form | None = None) -> Attended:
     """softmax(q kᵀ/√d) v inside every window, averaged over the windows that hold a point.
 

@@ -14,7 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pdebench_mano.kernels.gpu import bands, blocks, windows
+from pdebench_mano.kernels.gpu import bands, windows
+
+STAGES = 3  # of the loop over windows: the loads of the next are under way
 
 Rows = Float[Tensor, "_ _"]
 
@@ -65,12 +67,12 @@ class Geometry(NamedTuple):
 
 
 class _Setting(NamedTuple):
-    """Which kernels serve a geometry, the points of a tile, constants, and warps forward and backward."""
+    """Which kernels serve a geometry, the points of a tile, constants, and warps of a program."""
 
     kernels: Any
     tile: tuple[int, int]
     constants: dict[str, int]
-    warps: tuple[int, int]
+    warps: int
 
 
 def _setting(geometry: Geometry, inner: int) -> _Setting:
@@ -78,45 +80,40 @@ def _setting(geometry: Geometry, inner: int) -> _Setting:
     d = inner // geometry.heads
     constants = {"INNER": inner, "D": d, "BLOCK_D": max(16, triton.next_power_of_2(d))}
     if (window, stride) == (2, 1):
-        return _Setting(bands, (4, bands.COLUMNS.value - 2), constants | {"ROWS": 4}, (4, 4))
-    aligned = all((n - window) % stride == 0 for level in geometry.levels for n in (level.height, level.width))
-    if aligned and (window, stride) == (8, 4):
-        constants |= {"STRIDE": stride, "M": window // stride, "HIGH": 2, "WIDE": 2}
-        return _Setting(blocks, (2 * stride, 2 * stride), constants, (4, 4))
+        return _Setting(bands, (1, bands.COLUMNS.value - 2), constants | {"ROWS": 1}, 1)
     members = max(16, triton.next_power_of_2(window**2))
     side = 4 if stride <= 4 else 8
-    constants |= {"WINDOW": window, "STRIDE": stride, "MEMBERS": members, "TILE": side}
-    warps = max(1, min(8, side * side * members // 1024))
-    return _Setting(windows, (side, side), constants, (warps, warps))
+    constants |= {"WINDOW": window, "STRIDE": stride, "MEMBERS": members, "HIGH": side, "WIDE": side}
+    return _Setting(windows, (side, side), constants, max(1, min(8, side * side * members // 1024)))
 
 
 def attend(qkv: Rows, geometry: Geometry) -> Rows:
     """Window attention of (rows, 3 · heads · d) queries, keys and values, on every level."""
     inner = qkv.shape[1] // 3
-    kernels, tile, constants, (warps, _) = _setting(geometry, inner)
+    kernels, tile, constants, warps = _setting(geometry, inner)
     tiles = _tiles(geometry.levels, tile, qkv.device)
     out = qkv.new_empty(qkv.shape[0], inner)
     scale = (inner // geometry.heads) ** -0.5
-    kernels.forward[(len(tiles) * geometry.heads,)](qkv, out, tiles, scale, **constants, num_warps=warps, num_stages=2)
+    kernels.forward[(len(tiles) * geometry.heads,)](
+        qkv, out, tiles, scale, **constants, num_warps=warps, num_stages=STAGES
+    )
     return out
 
 
 def attend_backward(qkv: Rows, g: Rows, geometry: Geometry) -> tuple[Rows, Rows]:
     """The gradient by qkv, and the attention's result, which is cheaper to compute again than to keep."""
     inner, rows = qkv.shape[1] // 3, qkv.shape[0]
-    kernels, tile, constants, (_, warps) = _setting(geometry, inner)
+    kernels, tile, constants, warps = _setting(geometry, inner)
     tiles = _tiles(geometry.levels, tile, qkv.device)
     out, dqkv = torch.empty_like(g), torch.empty_like(qkv)
     if kernels is bands:
         between = qkv.new_empty(2 * 9 * geometry.heads, rows)
-    elif kernels is blocks:
-        between = qkv.new_empty(2 * (2 * constants["M"] - 1) ** 2 * geometry.heads, rows, dtype=torch.float32)
     else:
         slots = max(_most_windows(n, geometry) for level in geometry.levels for n in (level.height, level.width))
         constants |= {"SLOTS": slots}
         between = qkv.new_empty(2 * slots**2 * geometry.heads, rows, dtype=torch.float32)
     arguments = (between, tiles, rows, (inner // geometry.heads) ** -0.5)
-    options = constants | {"num_warps": warps, "num_stages": 2}
+    options = constants | {"num_warps": warps, "num_stages": STAGES}
     grid = (len(tiles) * geometry.heads,)
     kernels.backward_queries[grid](qkv, g, dqkv, out, *arguments, **options)
     kernels.backward_keys[grid](qkv, g, dqkv, *arguments, **options)

@@ -21,6 +21,7 @@ from pdebench_mano.kernels.gpu import layers
 from pdebench_mano.kernels.gpu.attention import Geometry, Level, Rows, attend, attend_backward, stack
 
 ROWS = 64  # of a program
+NORM_ROWS, NORM_WARPS = 64, 4  # of the LayerNorms' gradient
 REGISTERS = {} if os.environ.get("TRITON_INTERPRET") == "1" else {"maxnreg": 168}  # so that three programs share an SM
 SPLITS = 132  # programs among which the rows of a sum over all of them are shared out
 
@@ -34,8 +35,8 @@ class Norms(NamedTuple):
     bias2: Tensor
 
 
-def _blocks(rows: int) -> int:
-    return -(-rows // ROWS)
+def _blocks(rows: int, size: int | None = None) -> int:
+    return -(-rows // (size or ROWS))
 
 
 def _grids(fine: Level, coarse: Level) -> tuple[int, ...]:
@@ -85,7 +86,7 @@ def _patch_table(levels: tuple[Level, ...], rate: int, device: torch.device) -> 
     tables: tuple[list, list] = ([], [])
     for number, (fine, coarse) in enumerate(pairwise(levels)):
         first = fine.first - levels[1].first if number else 0
-        programs = min(max(1, 2 * SPLITS // rate**2), _blocks(coarse.rows))
+        programs = min(max(1, SPLITS // rate**2), _blocks(coarse.rows))
         for program in range(programs):
             place = (program, programs, len(levels) - 1 - number)
             tables[number > 0].append((coarse.first - levels[1].first, first, *_grids(fine, coarse), *place))
@@ -188,7 +189,7 @@ class _MultipoleAttention(torch.autograd.Function):
 
         coarse_dx, dx = torch.empty_like(coarse_x), torch.empty_like(x)
         xs, dxs = (x, *coarse_x.split(sizes[1:])), (dx, *coarse_dx.split(sizes[1:]))
-        programs = [rate**2 * _blocks(coarse.rows) for _, coarse in pairs] + [_blocks(sizes[-1])]
+        programs = [rate**2 * _blocks(coarse.rows, NORM_ROWS) for _, coarse in pairs] + [_blocks(sizes[-1], NORM_ROWS)]
         partial = x.new_empty(sum(programs), 4, c, dtype=torch.float32)
         parts = partial.split(programs)
         d_normals = d_normal.split(sizes)
@@ -196,8 +197,8 @@ class _MultipoleAttention(torch.autograd.Function):
             above = min(i + 1, deepest)
             layers.normalise_backward[(programs[i],)](
                 d_normals[i], xs[i], *norms, dxs[above], down, g, dxs[i], parts[i], *_grids(levels[i], levels[above]),
-                C=c, RATE=rate if i < deepest else 1, ROWS=ROWS, COARSE=i < deepest,
-                RESIDUAL=ctx.residual and i == 0, num_warps=4, num_stages=1,
+                C=c, RATE=rate if i < deepest else 1, ROWS=NORM_ROWS, COARSE=i < deepest,
+                RESIDUAL=ctx.residual and i == 0, num_warps=NORM_WARPS, num_stages=1,
             )  # fmt: skip
         d_down = _patch_products(x, coarse_dx, coarse_x, levels, rate, adjoint=False)
         d_down, d_up = (d.reshape(rate, rate, c, c) for d in (d_down, d_up))

@@ -11,24 +11,24 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from pdebench_mano.kernels.gpu.tiles import LOG2E, count, dot, entry, exp2, load, store
+from pdebench_mano.kernels.gpu.tiles import LOG2E, count, dot, entry, exp2, load, reciprocal, store
 
 
 @triton.jit
 @no_type_check
-def _range(first, points, TILE: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr):
+def _range(first, points, SIDE: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr):
     """First and past-the-last window, along one axis, that meet the tile starting at `first`."""
     start, _ = count(first, points, WINDOW, STRIDE)
-    last, number = count(tl.minimum(first + TILE, points) - 1, points, WINDOW, STRIDE)
+    last, number = count(tl.minimum(first + SIDE, points) - 1, points, WINDOW, STRIDE)
     return start, last + number
 
 
 @triton.jit
 @no_type_check
-def _points(tiles, TILE: tl.constexpr, HEADS: tl.constexpr):
+def _points(tiles, HIGH: tl.constexpr, WIDE: tl.constexpr, HEADS: tl.constexpr):
     base, height, width, top, left = entry(tiles, HEADS)
-    point = tl.arange(0, TILE * TILE)
-    i, j = top + point // TILE, left + point % TILE
+    point = tl.arange(0, HIGH * WIDE)
+    i, j = top + point // WIDE, left + point % WIDE
     return i, j, height, width, base, base + i * width + j, top, left
 
 
@@ -43,10 +43,10 @@ def _inside(i, j, top, left, WINDOW: tl.constexpr):
 def forward(
     qkv, out, tiles, scale,
     INNER: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
-    WINDOW: tl.constexpr, STRIDE: tl.constexpr, MEMBERS: tl.constexpr, TILE: tl.constexpr,
+    WINDOW: tl.constexpr, STRIDE: tl.constexpr, MEMBERS: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     HEADS: tl.constexpr = INNER // D
-    i, j, height, width, base, row, tile_top, tile_left = _points(tiles, TILE, HEADS)
+    i, j, height, width, base, row, tile_top, tile_left = _points(tiles, HIGH, WIDE, HEADS)
     here = (i < height) & (j < width)
     head = qkv + (tl.program_id(0) % HEADS) * D
     q = load(head, row, here, 3 * INNER, D, BLOCK_D)
@@ -55,20 +55,21 @@ def forward(
     share = 1.0 / (row_count * column_count).to(tl.float32)
     member = tl.arange(0, MEMBERS)
     exists = member < WINDOW * WINDOW
-    first_row, last_row = _range(tile_top, height, TILE, WINDOW, STRIDE)
-    first_column, last_column = _range(tile_left, width, TILE, WINDOW, STRIDE)
-    y = tl.zeros((TILE * TILE, BLOCK_D), tl.float32)
-    for window_row in range(first_row, last_row):
+    first_row, last_row = _range(tile_top, height, HIGH, WINDOW, STRIDE)
+    first_column, last_column = _range(tile_left, width, WIDE, WINDOW, STRIDE)
+    y = tl.zeros((HIGH * WIDE, BLOCK_D), tl.float32)
+    columns = last_column - first_column
+    for window in range((last_row - first_row) * columns):
+        window_row, window_column = first_row + window // columns, first_column + window % columns
         top = tl.minimum(window_row * STRIDE, height - WINDOW)
-        for window_column in range(first_column, last_column):
-            left = tl.minimum(window_column * STRIDE, width - WINDOW)
-            other = base + (top + member // WINDOW) * width + left + member % WINDOW
-            k = load(head + INNER, other, exists, 3 * INNER, D, BLOCK_D)
-            v = load(head + 2 * INNER, other, exists, 3 * INNER, D, BLOCK_D)
-            s = tl.where(exists[None, :], dot(q, tl.trans(k)) * (scale * LOG2E), float("-inf"))
-            p = exp2(s - tl.max(s, 1)[:, None])
-            weight = tl.where(_inside(i, j, top, left, WINDOW), share / tl.sum(p, 1), 0.0)
-            y += dot((p * weight[:, None]).to(v.dtype), v)
+        left = tl.minimum(window_column * STRIDE, width - WINDOW)
+        other = base + (top + member // WINDOW) * width + left + member % WINDOW
+        k = load(head + INNER, other, exists, 3 * INNER, D, BLOCK_D)
+        v = load(head + 2 * INNER, other, exists, 3 * INNER, D, BLOCK_D)
+        s = tl.where(exists[None, :], dot(q, tl.trans(k)) * (scale * LOG2E), float("-inf"))
+        p = exp2(s - tl.max(s, 1)[:, None])
+        weight = tl.where(_inside(i, j, top, left, WINDOW), share * reciprocal(tl.sum(p, 1)), 0.0)
+        y += dot(p.to(v.dtype), v) * weight[:, None]
     store(out + (tl.program_id(0) % HEADS) * D, row, here, INNER, y, D, BLOCK_D)
 
 
@@ -77,10 +78,11 @@ def forward(
 def backward_queries(
     qkv, g, dqkv, out, stats, tiles, rows, scale,
     INNER: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
-    WINDOW: tl.constexpr, STRIDE: tl.constexpr, MEMBERS: tl.constexpr, TILE: tl.constexpr, SLOTS: tl.constexpr,
+    WINDOW: tl.constexpr, STRIDE: tl.constexpr, MEMBERS: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constexpr,
+    SLOTS: tl.constexpr,
 ):  # fmt: skip
     HEADS: tl.constexpr = INNER // D
-    i, j, height, width, base, row, tile_top, tile_left = _points(tiles, TILE, HEADS)
+    i, j, height, width, base, row, tile_top, tile_left = _points(tiles, HIGH, WIDE, HEADS)
     here = (i < height) & (j < width)
     head = qkv + (tl.program_id(0) % HEADS) * D
     q = load(head, row, here, 3 * INNER, D, BLOCK_D)
@@ -90,32 +92,33 @@ def backward_queries(
     share = 1.0 / (row_count * column_count).to(tl.float32)
     member = tl.arange(0, MEMBERS)
     exists = member < WINDOW * WINDOW
-    first_row, last_row = _range(tile_top, height, TILE, WINDOW, STRIDE)
-    first_column, last_column = _range(tile_left, width, TILE, WINDOW, STRIDE)
-    y = tl.zeros((TILE * TILE, BLOCK_D), tl.float32)
-    dq = tl.zeros((TILE * TILE, BLOCK_D), tl.float32)
-    for window_row in range(first_row, last_row):
+    first_row, last_row = _range(tile_top, height, HIGH, WINDOW, STRIDE)
+    first_column, last_column = _range(tile_left, width, WIDE, WINDOW, STRIDE)
+    y = tl.zeros((HIGH * WIDE, BLOCK_D), tl.float32)
+    dq = tl.zeros((HIGH * WIDE, BLOCK_D), tl.float32)
+    columns = last_column - first_column
+    for window in range((last_row - first_row) * columns):
+        window_row, window_column = first_row + window // columns, first_column + window % columns
         top = tl.minimum(window_row * STRIDE, height - WINDOW)
-        for window_column in range(first_column, last_column):
-            left = tl.minimum(window_column * STRIDE, width - WINDOW)
-            other = base + (top + member // WINDOW) * width + left + member % WINDOW
-            k = load(head + INNER, other, exists, 3 * INNER, D, BLOCK_D)
-            v = load(head + 2 * INNER, other, exists, 3 * INNER, D, BLOCK_D)
-            s = tl.where(exists[None, :], dot(q, tl.trans(k)) * (scale * LOG2E), float("-inf"))
-            highest = tl.max(s, 1)
-            p = exp2(s - highest[:, None])
-            total = tl.sum(p, 1)
-            inside = here & _inside(i, j, top, left, WINDOW)
-            weight = tl.where(inside, share / total, 0.0)
-            slope = dot(dy, tl.trans(v))
-            mean = tl.sum(p * slope, 1) / total
-            p = p * weight[:, None]
-            y += dot(p.to(v.dtype), v)
-            dq += dot((p * (slope - mean[:, None])).to(k.dtype), k)
-            slot = (window_row - own_row) * SLOTS + window_column - own_column
-            stat = stats + (slot * 2 * HEADS + (tl.program_id(0) % HEADS)).to(tl.int64) * rows + row
-            tl.store(stat, highest + tl.log2(total / share), mask=inside)
-            tl.store(stat + HEADS * rows, mean, mask=inside)
+        left = tl.minimum(window_column * STRIDE, width - WINDOW)
+        other = base + (top + member // WINDOW) * width + left + member % WINDOW
+        k = load(head + INNER, other, exists, 3 * INNER, D, BLOCK_D)
+        v = load(head + 2 * INNER, other, exists, 3 * INNER, D, BLOCK_D)
+        s = tl.where(exists[None, :], dot(q, tl.trans(k)) * (scale * LOG2E), float("-inf"))
+        highest = tl.max(s, 1)
+        p = exp2(s - highest[:, None])
+        total = tl.sum(p, 1)
+        inside = here & _inside(i, j, top, left, WINDOW)
+        inverse = reciprocal(total)
+        weight = tl.where(inside, share * inverse, 0.0)
+        slope = dot(dy, tl.trans(v))
+        mean = tl.sum(p * slope, 1) * inverse
+        y += dot(p.to(v.dtype), v) * weight[:, None]
+        dq += dot((p * (slope - mean[:, None])).to(k.dtype), k) * weight[:, None]
+        slot = (window_row - own_row) * SLOTS + window_column - own_column
+        stat = stats + (slot * 2 * HEADS + (tl.program_id(0) % HEADS)).to(tl.int64) * rows + row
+        tl.store(stat, highest + tl.log2(total / share), mask=inside)
+        tl.store(stat + HEADS * rows, mean, mask=inside)
     store(dqkv + (tl.program_id(0) % HEADS) * D, row, here, 3 * INNER, dq * scale, D, BLOCK_D)
     store(out + (tl.program_id(0) % HEADS) * D, row, here, INNER, y, D, BLOCK_D)
 
@@ -125,36 +128,38 @@ def backward_queries(
 def backward_keys(
     qkv, g, dqkv, stats, tiles, rows, scale,
     INNER: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr,
-    WINDOW: tl.constexpr, STRIDE: tl.constexpr, MEMBERS: tl.constexpr, TILE: tl.constexpr, SLOTS: tl.constexpr,
+    WINDOW: tl.constexpr, STRIDE: tl.constexpr, MEMBERS: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constexpr,
+    SLOTS: tl.constexpr,
 ):  # fmt: skip
     HEADS: tl.constexpr = INNER // D
-    i, j, height, width, base, row, tile_top, tile_left = _points(tiles, TILE, HEADS)
+    i, j, height, width, base, row, tile_top, tile_left = _points(tiles, HIGH, WIDE, HEADS)
     here = (i < height) & (j < width)
     head = qkv + (tl.program_id(0) % HEADS) * D
     k = load(head + INNER, row, here, 3 * INNER, D, BLOCK_D)
     v = load(head + 2 * INNER, row, here, 3 * INNER, D, BLOCK_D)
     member = tl.arange(0, MEMBERS)
     exists = member < WINDOW * WINDOW
-    first_row, last_row = _range(tile_top, height, TILE, WINDOW, STRIDE)
-    first_column, last_column = _range(tile_left, width, TILE, WINDOW, STRIDE)
-    dk = tl.zeros((TILE * TILE, BLOCK_D), tl.float32)
-    dv = tl.zeros((TILE * TILE, BLOCK_D), tl.float32)
-    for window_row in range(first_row, last_row):
+    first_row, last_row = _range(tile_top, height, HIGH, WINDOW, STRIDE)
+    first_column, last_column = _range(tile_left, width, WIDE, WINDOW, STRIDE)
+    dk = tl.zeros((HIGH * WIDE, BLOCK_D), tl.float32)
+    dv = tl.zeros((HIGH * WIDE, BLOCK_D), tl.float32)
+    columns = last_column - first_column
+    for window in range((last_row - first_row) * columns):
+        window_row, window_column = first_row + window // columns, first_column + window % columns
         top = tl.minimum(window_row * STRIDE, height - WINDOW)
         query_row, _ = count(top + member // WINDOW, height, WINDOW, STRIDE)
-        for window_column in range(first_column, last_column):
-            left = tl.minimum(window_column * STRIDE, width - WINDOW)
-            query_column, _ = count(left + member % WINDOW, width, WINDOW, STRIDE)
-            query = base + (top + member // WINDOW) * width + left + member % WINDOW
-            q = load(head, query, exists, 3 * INNER, D, BLOCK_D)
-            dy = load(g + (tl.program_id(0) % HEADS) * D, query, exists, INNER, D, BLOCK_D)
-            slot = (window_row - query_row) * SLOTS + window_column - query_column
-            stat = stats + (slot * 2 * HEADS + (tl.program_id(0) % HEADS)).to(tl.int64) * rows + query
-            lse = tl.load(stat, mask=exists, other=float("inf"))
-            mean = tl.load(stat + HEADS * rows, mask=exists, other=0.0)
-            p = exp2(dot(k, tl.trans(q)) * (scale * LOG2E) - lse[None, :])
-            p = tl.where(_inside(i, j, top, left, WINDOW)[:, None], p, 0.0)
-            dv += dot(p.to(dy.dtype), dy)
-            dk += dot((p * (dot(v, tl.trans(dy)) - mean[None, :])).to(q.dtype), q)
+        left = tl.minimum(window_column * STRIDE, width - WINDOW)
+        query_column, _ = count(left + member % WINDOW, width, WINDOW, STRIDE)
+        query = base + (top + member // WINDOW) * width + left + member % WINDOW
+        q = load(head, query, exists, 3 * INNER, D, BLOCK_D)
+        dy = load(g + (tl.program_id(0) % HEADS) * D, query, exists, INNER, D, BLOCK_D)
+        slot = (window_row - query_row) * SLOTS + window_column - query_column
+        stat = stats + (slot * 2 * HEADS + (tl.program_id(0) % HEADS)).to(tl.int64) * rows + query
+        lse = tl.load(stat, mask=exists, other=float("inf"))
+        mean = tl.load(stat + HEADS * rows, mask=exists, other=0.0)
+        p = exp2(dot(k, tl.trans(q)) * (scale * LOG2E) - lse[None, :])
+        p = tl.where(_inside(i, j, top, left, WINDOW)[:, None], p, 0.0)
+        dv += dot(p.to(dy.dtype), dy)
+        dk += dot((p * (dot(v, tl.trans(dy)) - mean[None, :])).to(q.dtype), q)
     store(dqkv + INNER + (tl.program_id(0) % HEADS) * D, row, here, 3 * INNER, dk * scale, D, BLOCK_D)
     store(dqkv + 2 * INNER + (tl.program_id(0) % HEADS) * D, row, here, 3 * INNER, dv, D, BLOCK_D)
