@@ -6,6 +6,7 @@ batch and optimizer state. Slopes are those of least squares in log-log axes: 1 
 """
 
 import json
+import math
 import statistics
 import time
 import weakref
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -25,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 from pdebench_mano.graphs import recorded
 from pdebench_mano.regimes import relative_l2
 from pdebench_mano.registry import OPERATORS, build_operator
-from pdebench_mano.report.figures import MARKERS, PALETTE, canvas
+from pdebench_mano.report.figures import MARKERS, PALETTE
 from pdebench_mano.runs import environment
 
 PUBLISHED = {"mano-unfolded": "pdebench_mano.unfolded:UnfoldedMANO"}
@@ -253,19 +255,24 @@ def slopes(table: pd.DataFrame) -> pd.DataFrame:
 
 def figure(table: pd.DataFrame, description: dict[str, Any]) -> Figure:
     """Every quantity against the number of grid points, log-log, with slopes in the legends."""
-    drawing, axes = canvas(9.6, rows=len(QUANTITIES))
+    drawing = Figure(figsize=(6.4, 9.6), layout="constrained")
     slope = slopes(table)
-    for axis, (quantity, label) in zip(axes.flat, QUANTITIES.items(), strict=True):
+    points = sorted(table.points.unique())
+    for axis, (quantity, label) in zip(drawing.subplots(len(QUANTITIES)), QUANTITIES.items(), strict=True):
         for i, (name, rows) in enumerate(table.groupby("operator", sort=False)):
             drawn = rows[rows[quantity] > 0].sort_values("points")
-            text = f"{name} ({slope[quantity][str(name)]:.2f})" if len(drawn) > 1 else str(name)
+            text = f"{name}, {slope[quantity][str(name)]:.2f}" if len(drawn) > 1 else str(name)
             style = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
             axis.loglog(drawn.points, drawn[quantity], label=text, **style)
+        axis.set_xticks(points, [f"{math.isqrt(n)}²" for n in points])
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_ylabel(label)
-        axis.legend(fontsize=6, title="operator (slope)", title_fontsize=6, loc="upper left")
+        axis.legend(fontsize=8, title="operator, slope", title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         axis.grid(alpha=0.3)
     settings = description["settings"]
     graphs = ", CUDA graphs" if settings["cuda_graphs"] else ""
     where = f"{description['environment']['device']}, {settings['precision']}, batch {settings['batch_size']}{graphs}"
-    axes.flat[-1].set_xlabel(f"grid points\n{where}")
+    axis.set_xlabel(f"grid points\n{where}")
     return drawing
