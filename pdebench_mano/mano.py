@@ -139,7 +139,7 @@ class MANO(Operator):
     def forward(self, a: Fields) -> Fields:
         if self.coordinates:
             a = self.with_coordinates(a)
-        x = self.dropout(self.lift(a.permute(0, 2, 3, 1)))
+        x = self.dropout(self.lift(a.permute(0, 2, 3, 1).contiguous()))
         lattice = lattice_shape((a.shape[-2], a.shape[-1]), self.spacing, self.grid)
         for block in self.blocks:
             x = block(x, lattice, self.grid)
