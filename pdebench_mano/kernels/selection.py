@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -41,6 +42,11 @@ def forced() -> Form | None:
     return _forced.get()
 
 
+@cache
+def _triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
 class Place(NamedTuple):
     """Where a computation runs, and in which type."""
 
@@ -55,7 +61,7 @@ class Place(NamedTuple):
 
     def obstacle(self) -> str | None:
         """Why Triton kernels cannot run here, or None."""
-        if importlib.util.find_spec("triton") is None:
+        if not _triton():
             return "Triton is not installed"
         if self.device.type != "cuda":
             interpreted = self.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"

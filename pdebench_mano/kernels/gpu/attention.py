@@ -146,4 +146,6 @@ def triton_attention(
     """Window attention on one grid; neither side is shorter than the window."""
     b, h, w, channels = qkv.shape
     geometry = Geometry(stack(b, [(h, w)]), heads, window, stride)
-    return _WindowAttention.apply(qkv.reshape(-1, channels).contiguous(), geometry).reshape(b, h, w, -1)
+    with torch.cuda.device_of(qkv):
+        y = _WindowAttention.apply(qkv.reshape(-1, channels).contiguous(), geometry)
+    return y.reshape(b, h, w, -1)

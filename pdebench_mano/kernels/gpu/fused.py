@@ -231,9 +231,9 @@ def multipole_attention(
         shapes.append((-(-shapes[-1][0] // rate), -(-shapes[-1][1] // rate)))
     geometry = Geometry(stack(b, shapes), heads, window, stride)
     rows = x.reshape(-1, c).contiguous()
-    return _MultipoleAttention.apply(rows, *norms, qkv, out, out_bias, down, up, geometry, rate, residual).reshape(
-        x.shape
-    )
+    with torch.cuda.device_of(x):
+        z = _MultipoleAttention.apply(rows, *norms, qkv, out, out_bias, down, up, geometry, rate, residual)
+    return z.reshape(x.shape)
 
 
 Activation = Literal["gelu", "tanh"]
@@ -293,4 +293,6 @@ def mlp(
 ) -> Float[Tensor, "*batch out"]:
     """linear2(activation(linear1(LayerNorm(x)))), plus x if `residual`; each layer given by weight and bias."""
     rows = x.reshape(-1, x.shape[-1]).contiguous()
-    return _MLP.apply(rows, *norm, *linear1, *linear2, activation, residual).reshape(*x.shape[:-1], -1)
+    with torch.cuda.device_of(x):
+        y = _MLP.apply(rows, *norm, *linear1, *linear2, activation, residual)
+    return y.reshape(*x.shape[:-1], -1)
