@@ -1,4 +1,4 @@
-"""Data-parallel training: what the processes started by ``torchrun`` tell each other.
+"""Data-parallel training: what the processes started by ``torchrun`` tell each other, and threads in each.
 
 A process alone is rank 0 of 1, and every function here does what that needs.
 """
@@ -11,6 +11,9 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
+
+POINTS_PER_THREAD = 1 << 15
+"""Grid points in a batch that are worth a thread: two threads from about 16 samples of 65² on."""
 
 
 @contextmanager
@@ -26,6 +29,20 @@ def processes() -> Iterator[int]:
         yield rank()
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def threads_for(points: int) -> Iterator[None]:
+    """Within, PyTorch computes on no more CPU threads than batches of `points` grid points keep busy.
+
+    An operator on small fields is many short loops; more threads wait for each other longer than they work.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, max(1, points // POINTS_PER_THREAD)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def rank() -> int:

@@ -8,6 +8,7 @@ summary.json     written last: a run that has it is complete
 """
 
 import json
+import math
 import os
 import platform
 from contextlib import nullcontext
@@ -22,7 +23,7 @@ from pydantic import Field, ValidationError
 
 from pdebench_mano.data import DarcyDataset
 from pdebench_mano.operator import Grid, NormalizedOperator, Normalizer
-from pdebench_mano.parallel import processes, world
+from pdebench_mano.parallel import processes, threads_for, world
 from pdebench_mano.registry import build_operator, build_regime
 from pdebench_mano.tracking import tracker
 from pdebench_mano.training import History, Training, fit, normalized
@@ -105,7 +106,8 @@ def train(
     _claim(out, description)
     if (out / "summary.json").exists():
         return _read_history(out)
-    with processes() as rank, torch.random.fork_rng():
+    points = config.batch_size * max(math.prod(data.shape) for data in datasets)
+    with processes() as rank, threads_for(points), torch.random.fork_rng():
         torch.manual_seed(config.seed)
         inner = build_operator(config.operator, 1, 1, **config.operator_args)
         regime = build_regime(config.regime, **config.regime_args)
