@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from pdebench_mano import MANO, MultipoleAttention
-from pdebench_mano.kernels import recorded, using, window_attention
+from pdebench_mano.graphs import recorded
+from pdebench_mano.kernels import using, window_attention
 from pdebench_mano.unfolded import UnfoldedMANO
 
 SETTINGS = {

@@ -155,12 +155,13 @@ class Recipe:
 def software(device: str) -> dict[str, str]:
     """Versions of what the numbers depend on."""
     packages = ["pdebench-mano", "numpy", "scipy", "h5py"] + (["torch", "triton"] if device != "cpu" else [])
-    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
+    return {"python": platform.python_version()} | {name: installed(name) for name in packages}
 
 
-def _version(name: str) -> str:
+def installed(package: str) -> str:
+    """Version of a package, or "unknown" where the code is not installed as one."""
     try:
-        return version(name)
+        return version(package)
     except PackageNotFoundError:
         return storage.UNKNOWN
 
@@ -512,7 +513,7 @@ def _run(
         yield from (make(*task) for task in tasks)
     elif executor is None:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(tasks)), context, _end_with_parent) as pool:
+        with ProcessPoolExecutor(min(workers, len(tasks)), context, end_with_parent) as pool:
             yield from _gather(make, tasks, pool, 2 * workers)
     else:
         yield from _gather(make, tasks, executor, 256)
@@ -535,7 +536,7 @@ def _gather(
             future.cancel()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Let a worker process end when its parent is killed, else it would wait for work for ever; leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

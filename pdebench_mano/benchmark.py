@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from baselines.mean_solution import MeanSolution
-from data_gen.generate import _end_with_parent, generate
+from data_gen.generate import end_with_parent, generate
 from data_gen.interop import convert
 from data_gen.storage import read_info
 from pdebench_mano.evaluation import evaluate_solver, evaluate_upsampled, open_test
@@ -243,7 +243,7 @@ def choose(
 
 def train_side_by_side(cases: Sequence[Case], runs: Path, jobs: int, shown: bool) -> None:
     """Train the trials of all cases, then the cases themselves, several at a time."""
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
         for stage in ("trials", "cases"):
             configs = {
                 runs / run_name(case.model, config, case.data): config

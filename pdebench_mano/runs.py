@@ -12,7 +12,6 @@ import math
 import os
 import platform
 from contextlib import nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ import pandas as pd
 import torch
 from pydantic import Field, ValidationError
 
+from data_gen.generate import installed
 from pdebench_mano.data import DarcyDataset
-from pdebench_mano.operator import Grid, NormalizedOperator, Normalizer
+from pdebench_mano.operator import NormalizedOperator, Normalizer
 from pdebench_mano.parallel import processes, threads_for, world
 from pdebench_mano.registry import build_operator, build_regime
 from pdebench_mano.tracking import tracker
@@ -211,19 +211,10 @@ def training_data(config: RunConfig) -> tuple[list[DarcyDataset], DarcyDataset]:
 def environment() -> dict[str, str]:
     """Versions and hardware, as records and runs state them."""
     packages = ("pdebench-mano", "torch", "numpy", "scipy", "neuraloperator", "transformers")
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except ModuleNotFoundError:
-            found[package] = "not installed as a package"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return {"python": platform.python_version(), "device": device, **found}
-
-
-def grid_of(run: str | Path) -> Grid:
-    """The kind of grid a run was trained on."""
-    return _read_description(Path(run))["data"]["grid"]
+    return {"python": platform.python_version(), "device": device} | {
+        package: installed(package) for package in packages
+    }
 
 
 def _read_description(run: Path) -> dict[str, Any]:

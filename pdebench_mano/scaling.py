@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pdebench_mano.graphs import recorded
+from pdebench_mano.graphs import recorded_gradients
 from pdebench_mano.regimes import relative_l2
 from pdebench_mano.registry import OPERATORS, build_operator
 from pdebench_mano.report.figures import MARKERS, PALETTE
@@ -175,7 +175,7 @@ def _costs(operator: nn.Module, resolution: int, settings: Settings) -> tuple[fl
         value.backward()
         return value.detach()
 
-    run = recorded(gradients, parameters) if settings.cuda_graphs and settings.device == "cuda" else gradients
+    run = recorded_gradients(gradients, parameters) if settings.cuda_graphs and settings.device == "cuda" else gradients
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -21,17 +21,16 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import Dataset, default_collate
 
 from pdebench_mano import symmetries
-from pdebench_mano.graphs import recorded
+from pdebench_mano.graphs import recorded_gradients
 from pdebench_mano.metrics import relative_l2
 from pdebench_mano.operator import Fields, Grid, NormalizedOperator, Normalizer
 from pdebench_mano.parallel import add, agree, average_gradients, rank, world
+from pdebench_mano.progress import bars
 from pdebench_mano.regimes import LOSSES, TrainingRegime, alignment
 from pdebench_mano.regimes.sobolev import with_h1_term
 
@@ -232,7 +231,7 @@ class _Loop:
         self.loss = with_h1_term(loss, settings.h1) if settings.h1 else loss
         self.parameters = [p for p in operator.parameters() if p.requires_grad]
         recording = settings.cuda_graphs and device.type == "cuda"
-        self.gradients = recorded(self._gradients, self.parameters) if recording else self._gradients
+        self.gradients = recorded_gradients(self._gradients, self.parameters) if recording else self._gradients
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
         self.average = [p.detach().clone() for p in self.parameters] if settings.ema else None
         self.best: dict[str, Tensor] | None = None
@@ -250,9 +249,11 @@ class _Loop:
         if self.settings.compile:
             self.operator.compile()
         self.operator.train()
-        with _bar(progress and rank() == 0) as show:
+        total = self.settings.epochs * self.steps if self.settings.seconds is None else round(self.settings.seconds)
+        with bars(progress and rank() == 0) as bar:
+            task = bar.add_task("train", total=total)
             while self._fraction() < 1:
-                self._run_epoch(show)
+                self._run_epoch(lambda: bar.update(task, completed=self._done(), description=self._standing()))
         self._load_best()
 
     def _fraction(self) -> float:
@@ -261,7 +262,15 @@ class _Loop:
             return (self.epoch * self.steps + self.step) / (self.settings.epochs * self.steps)
         return agree(self.elapsed / self.settings.seconds, self.device)
 
-    def _run_epoch(self, show: "_Show") -> None:
+    def _done(self) -> int:
+        """Steps, or seconds where these are the budget."""
+        return self.epoch * self.steps + self.step if self.settings.seconds is None else int(self.elapsed)
+
+    def _standing(self) -> str:
+        best = self.history.best_validation
+        return f"epoch {self.epoch + 1}" + (f", best {best:.4f}" if math.isfinite(best) else "")
+
+    def _run_epoch(self, show: Callable[[], None]) -> None:
         order = torch.randperm(self.samples, generator=_generator(self.settings.seed, self.epoch))
         saved = time.perf_counter()
         while self.step < self.steps and (fraction := self._fraction()) < 1:
@@ -270,7 +279,7 @@ class _Loop:
             self._train_step(order[first : first + self.settings.batch_size], fraction)
             self.step += 1
             self.elapsed += time.perf_counter() - start
-            show(self._fraction(), self.epoch + 1, self.history)
+            show()
             if time.perf_counter() - saved > self.settings.checkpoint_seconds:
                 self._save()
                 saved = time.perf_counter()
@@ -443,26 +452,3 @@ def _difference(old: dict[str, Any], new: Training) -> str:
         f"{key} {old.get(key)!r}, not {value!r}" for key, value in new.model_dump().items() if old.get(key) != value
     ]
     return "; ".join(changed)
-
-
-class _Show:
-    """How far training is, as a bar on stderr."""
-
-    def __init__(self, bar: Progress | None) -> None:
-        self.bar = bar
-        self.task = bar.add_task("training", total=1.0) if bar else None
-
-    def __call__(self, fraction: float, epoch: int, history: History) -> None:
-        if self.bar is not None and self.task is not None:
-            best = f"best {history.best_validation:.4f}" if math.isfinite(history.best_validation) else ""
-            self.bar.update(self.task, completed=min(fraction, 1.0), description=f"epoch {epoch} {best}")
-
-
-@contextmanager
-def _bar(shown: bool) -> Iterator[_Show]:
-    if not shown:
-        yield _Show(None)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        yield _Show(bar)

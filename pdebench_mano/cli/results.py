@@ -93,9 +93,6 @@ def demo(
 
     The same command again goes on where it stopped, or shows what is there.
     """
-    import torch
-
-    torch.set_num_threads(1)  # a second thread gives little on grids this small, and takes much on a busy machine
     run_and_report(packaged("demo-quick" if quick else "demo"), out, "pdebench-mano demo" + " --quick" * quick)
 
 

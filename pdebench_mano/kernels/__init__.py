@@ -10,7 +10,6 @@ The fastest that serves is taken; `using` forces one, `explain` tells which and 
 """
 
 from pdebench_mano.kernels.fusion import explain, fused_attention, fused_mlp
-from pdebench_mano.kernels.graphs import recorded
 from pdebench_mano.kernels.selection import FORMS, Form, using, window_attention
 from pdebench_mano.kernels.windows import starts
 
@@ -20,7 +19,6 @@ __all__ = [
     "explain",
     "fused_attention",
     "fused_mlp",
-    "recorded",
     "starts",
     "using",
     "window_attention",

@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
+from data_gen.generate import installed
 from pdebench_mano.recording import slug
 from pdebench_mano.records import Evaluation, Record, read_examples, read_record
 from pdebench_mano.report import figures, tables
@@ -82,7 +82,7 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
             for record in trained
         ],
         environments=_unique([list(record.environment.items()) for record in records]),
-        version=version("pdebench-mano"),
+        version=installed("pdebench-mano"),
         count=len(records),
     )
     partial = out / f".{PAGE}.tmp"
