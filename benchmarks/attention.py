@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdebench_mano import MANO, MultipoleAttention
+from pdebench_mano import MultipoleAttention
 from pdebench_mano.graphs import recorded
 from pdebench_mano.kernels import using, window_attention
+from pdebench_mano.mano import PublishedMANO
 from pdebench_mano.unfolded import UnfoldedMANO
 
 SETTINGS = {
@@ -73,7 +74,7 @@ def steps(operator: torch.nn.Module, n: int) -> tuple[Callable[[], Tensor], Call
     return train, predict
 
 
-def measure(kind: type[MANO], setting: dict[str, int], n: int, repeats: int, graphs: bool) -> dict[str, float]:
+def measure(kind: type[PublishedMANO], setting: dict[str, int], n: int, repeats: int, graphs: bool) -> dict[str, float]:
     """Milliseconds of a step and a prediction, launched one by one and as graphs, and GB at the peak of the step."""
     train, predict = steps(kind(3, 1, **MODEL, **setting).cuda(), n)
     train()
@@ -153,11 +154,11 @@ def main() -> None:
         print(f"{time.perf_counter() - start:6.1f} s  {name}: {record['results'][name]}", flush=True)
 
     for name, setting in SETTINGS.items():
-        part(f"{name} 512² fused", lambda s=setting: measure(MANO, s, 512, options.repeats, graphs=True))
+        part(f"{name} 512² fused", lambda s=setting: measure(PublishedMANO, s, 512, options.repeats, graphs=True))
         part(f"{name} 512² published", lambda s=setting: measure(UnfoldedMANO, s, 512, 3, graphs=False))
     for name, setting in SETTINGS.items():
         for n in (1024, 2048):
-            part(f"{name} {n}² fused", lambda s=setting, m=n: measure(MANO, s, m, 3, graphs=True))
+            part(f"{name} {n}² fused", lambda s=setting, m=n: measure(PublishedMANO, s, m, 3, graphs=True))
     for geometry in GEOMETRIES:
         for dtype in (torch.bfloat16, torch.float32):
             name = "{} {}/{} ".format(*geometry) + str(dtype).removeprefix("torch.")

@@ -96,17 +96,22 @@ class DarcyDataset(Dataset[Sample]):
     def batch(
         self, indices: Any
     ) -> tuple[Float[Tensor, "batch 1 height width"], Float[Tensor, "batch 1 height width"]]:
-        """The samples at `indices`, stacked."""
+        """The samples at `indices`, stacked; on the device that `hold` moved them to, else the CPU."""
         indices = np.asarray(indices, dtype=int)
         if self._cache is None:
             fields = self._read(indices)
         else:
             missing = indices[~self._held[indices]]
             if len(missing):
-                self._cache[missing] = self._read(missing)
+                self._cache[missing] = self._read(missing).to(self._cache.device)
                 self._held[missing] = True
             fields = self._cache[indices]
         return fields[:, :1], fields[:, 1:]
+
+    def hold(self, device: torch.device) -> None:
+        """Keep what is cached on a device: a step of training then waits for no copy."""
+        if self._cache is not None:
+            self._cache = self._cache.to(device)
 
     def _read(self, indices: np.ndarray) -> Float[Tensor, "batch 2 height width"]:
         file = self._open()

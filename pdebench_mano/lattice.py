@@ -53,6 +53,19 @@ def quadrature(points: int, grid: Grid, device: torch.device) -> Float[Tensor, "
     return weights
 
 
+def lattice_points(spacing: float, grid: Grid) -> int:
+    """Points a side of the lattice of a spacing.
+
+    Raises
+    ------
+    ValueError
+        For a spacing outside (0, 1/2].
+    """
+    if not 0 < spacing <= 0.5:
+        raise ValueError(f"spacing must be in (0, 0.5] or None, got {spacing}")
+    return round(1 / spacing) + (grid == "vertices")
+
+
 def lattice_shape(shape: tuple[int, int], spacing: float | None, grid: Grid) -> tuple[int, int]:
     """Points of the lattice that serves a grid: about 1/spacing a side, never more than the grid itself has.
 
@@ -63,9 +76,7 @@ def lattice_shape(shape: tuple[int, int], spacing: float | None, grid: Grid) -> 
     """
     if spacing is None:
         return shape
-    if not 0 < spacing <= 0.5:
-        raise ValueError(f"spacing must be in (0, 0.5] or None, got {spacing}")
-    points = round(1 / spacing) + (grid == "vertices")
+    points = lattice_points(spacing, grid)
     return min(shape[0], points), min(shape[1], points)
 
 

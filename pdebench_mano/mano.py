@@ -7,20 +7,21 @@ projection = linear, tanh, linear, all on channels-last fields.
 
 As published, windows and levels count grid points: on a finer grid they cover another part of the
 domain, and the operator is another one. With a `spacing`, a length, the attention lives on a lattice
-of that spacing instead: features come down by full weighting and go up linearly
-(`pdebench_mano.lattice`), while everything pointwise stays on the data's own grid, so that a finer
-grid refines the same operator. That is our own addition.
+of that spacing instead (`pdebench_mano.anchored`), while everything pointwise stays on the data's own
+grid, so that a finer grid refines the same operator. That is our own addition, and the default.
 """
 
-from typing import ClassVar, Literal
+from contextlib import nullcontext
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from pdebench_mano.anchored import AnchoredAttention
 from pdebench_mano.kernels import fused_mlp
-from pdebench_mano.lattice import lattice_shape, resample
+from pdebench_mano.lattice import lattice_points
 from pdebench_mano.multipole import Field, MultipoleAttention
 from pdebench_mano.operator import Fields, Grid, Operator
 
@@ -44,21 +45,16 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """x += attention(x), then x += mlp(x)."""
 
-    def __init__(self, attention: MultipoleAttention, mlp: MLP) -> None:
+    def __init__(self, attention: MultipoleAttention | AnchoredAttention, mlp: MLP) -> None:
         super().__init__()
         self.attention, self.mlp = attention, mlp
 
-    def forward(self, x: Field, lattice: tuple[int, int], grid: Grid) -> Field:
-        shape = (x.shape[1], x.shape[2])
-        if lattice == shape:
-            x = self.attention(x, residual=True)
+    def forward(self, x: Field, grid: Grid) -> Field:
+        if isinstance(self.attention, AnchoredAttention):
+            x = x + self.attention(x, grid)
         else:
-            x = x + _resampled(self.attention(_resampled(x, lattice, grid)), shape, grid)
+            x = self.attention(x, residual=True)
         return self.mlp(x, residual=True)
-
-
-def _resampled(x: Field, shape: tuple[int, int], grid: Grid) -> Float[Tensor, "batch rows columns channels"]:
-    return resample(x.permute(0, 3, 1, 2), shape, grid).permute(0, 2, 3, 1)
 
 
 class Projection(nn.Module):
@@ -89,9 +85,9 @@ class MANO(Operator):
         Of the lifted field.
     coordinates : bool
         Append the coordinates of the grid points to the input.
-    spacing : float, optional
-        Distance of the attention's lattice points, as a length in the unit square; by default attention
-        lives on the data's own grid, as published. A grid coarser than that is its own lattice.
+    spacing : float or None
+        Distance of the attention's lattice points, as a length in the unit square. None for attention on the data's
+        own grid, as published.
 
     Raises
     ------
@@ -112,23 +108,23 @@ class MANO(Operator):
         heads: int = 4,
         head_dim: int = 8,
         mlp_width: int = 64,
-        window: int = 2,
-        stride: int = 1,
+        window: int = 8,
+        stride: int = 4,
         rate: int = 2,
         levels: int | None = None,
         sampling: Literal["conv", "avg_pool"] = "conv",
         dropout: float = 0.0,
         coordinates: bool = True,
-        spacing: float | None = None,
+        spacing: float | None = 1 / 28,
     ) -> None:
         super().__init__()
-        lattice_shape((2, 2), spacing, self.grid)
         self.coordinates, self.spacing = coordinates, spacing
         self.lift = nn.Linear(in_channels + 2 * coordinates, width)
         self.dropout = nn.Dropout(dropout)
+        geometry = (heads, head_dim, window, stride, rate, levels, sampling)
         self.blocks = nn.ModuleList(
             Block(
-                self.attention(width, heads, head_dim, window, stride, rate, levels, sampling),
+                self.attention(width, *geometry) if spacing is None else AnchoredAttention(width, spacing, *geometry),
                 MLP(width, mlp_width),
             )
             for _ in range(depth)
@@ -136,13 +132,40 @@ class MANO(Operator):
         self.norm = nn.LayerNorm(width)
         self.projection = Projection(width, out_channels)
 
+    def lattice(self, height: int, width: int) -> tuple[int, int]:
+        """Where the attention lives, for fields on a grid of this height and width."""
+        if self.spacing is None:
+            return height, width
+        points = lattice_points(self.spacing, self.grid)
+        return points, points
+
     def forward(self, a: Fields) -> Fields:
         if self.coordinates:
             a = self.with_coordinates(a)
-        x = self.dropout(self.lift(a.permute(0, 2, 3, 1).contiguous()))
-        lattice = lattice_shape((a.shape[-2], a.shape[-1]), self.spacing, self.grid)
+        # on a lattice, the residual stream and the result keep their digits where products are in bfloat16
+        ends = nullcontext() if self.spacing is None else torch.autocast(a.device.type, enabled=False)
+        with ends:
+            x = self.dropout(self.lift(a.permute(0, 2, 3, 1).contiguous()))
         for block in self.blocks:
-            x = block(x, lattice, self.grid)
+            x = block(x, self.grid)
         fc1, fc2 = self.projection.fc1, self.projection.fc2
-        u = fused_mlp(self.norm, fc1, fc2, x, activation="tanh")
-        return (self.projection(self.norm(x)) if u is None else u).permute(0, 3, 1, 2)
+        with ends:
+            u = fused_mlp(self.norm, fc1, fc2, x, activation="tanh")
+            return (self.projection(self.norm(x)) if u is None else u).permute(0, 3, 1, 2)
+
+
+class PublishedMANO(MANO):
+    """MANO as published: windows and levels count grid points, so each grid has an operator of its own.
+
+    Parameters
+    ----------
+    in_channels, out_channels, window, stride
+        See `MANO`.
+    **arguments
+        The other arguments of `MANO`, but for `spacing`.
+    """
+
+    receptive_field = "global, through the coarsest level"
+
+    def __init__(self, in_channels: int, out_channels: int, window: int = 2, stride: int = 1, **arguments: Any) -> None:
+        super().__init__(in_channels, out_channels, window=window, stride=stride, spacing=None, **arguments)

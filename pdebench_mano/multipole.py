@@ -14,7 +14,8 @@ published code. Where that code is undefined, here windows also stand flush with
 cropped after U.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -73,7 +74,14 @@ class MultipoleAttention(nn.Module):
     ------
     ValueError
         For sizes that are not positive, stride > window, rate < 2, or another `sampling`.
+
+    Attributes
+    ----------
+    unfused : str or None
+        Why the fused GPU kernels do not compute what this class does.
     """
+
+    unfused: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -134,6 +142,10 @@ class MultipoleAttention(nn.Module):
         qkv = self.qkv(self.norm(self.window_norm(x)))
         return self.out(window_attention(qkv, self.heads, self.window, self.stride))
 
+    def attend_all(self, levels: Sequence[Float[Tensor, "batch _ _ channels"]]) -> list[Tensor]:
+        """A of every level."""
+        return [self.attend(x) for x in levels]
+
     def forward(self, x: Field, residual: bool = False) -> Field:
         """z₀, or x + z₀ if `residual`, which GPU kernels compute in one go."""
         fused = fused_attention(self, x, residual)
@@ -147,7 +159,7 @@ class MultipoleAttention(nn.Module):
         pyramid = [x]
         for _ in range(self.depth(*x.shape[1:3]) - 1):
             pyramid.append(self.restrict(pyramid[-1]))
-        z = self.attend(pyramid.pop())
-        for distance, finer in enumerate(reversed(pyramid), start=1):
-            z = self.attend(finer) + self.prolong(z, (finer.shape[1], finer.shape[2])) / distance
+        z, *finer = reversed(self.attend_all(pyramid))
+        for distance, y in enumerate(finer, start=1):
+            z = y + self.prolong(z, (y.shape[1], y.shape[2])) / distance
         return z

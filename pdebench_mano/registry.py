@@ -17,6 +17,7 @@ from pdebench_mano.regimes import TrainingRegime
 
 OPERATORS = {
     "mano": "pdebench_mano.mano:MANO",
+    "mano-published": "pdebench_mano.mano:PublishedMANO",
     "fno": "baselines.fno:FNO",
     "tfno": "baselines.tfno:TFNO",
     "uno": "baselines.uno:UNO",

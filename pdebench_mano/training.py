@@ -26,6 +26,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import Dataset, default_collate
 
 from pdebench_mano import symmetries
+from pdebench_mano.data import DarcyDataset
 from pdebench_mano.graphs import recorded_gradients
 from pdebench_mano.metrics import relative_l2
 from pdebench_mano.operator import Fields, Grid, NormalizedOperator, Normalizer
@@ -177,7 +178,14 @@ def fit(
         torch.manual_seed(settings.seed)
         loop = _Loop(operator.to(device), regime, datasets, validation, settings, device, Path(out) if out else None)
         loop.watch = watch
-        loop.run(progress)
+        held = [each for each in (*datasets, validation) if isinstance(each, DarcyDataset)]
+        try:
+            for each in held:
+                each.hold(device)
+            loop.run(progress)
+        finally:
+            for each in held:
+                each.hold(torch.device("cpu"))
     return loop.history
 
 
@@ -190,7 +198,7 @@ def normalized(operator: nn.Module, data: Dataset[Any], grid: Grid = "vertices")
 
 
 def fetch(data: Dataset[Any], indices: Sequence[int]) -> tuple[Fields, Fields]:
-    """The samples of `data` at `indices` as one batch."""
+    """The samples of `data` at `indices` as one batch, wherever it keeps them."""
     if hasattr(data, "batch"):
         return data.batch(indices)
     a, u = default_collate([data[int(index)] for index in indices])

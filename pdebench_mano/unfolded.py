@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import fold, unfold
 
 from pdebench_mano.kernels import using
-from pdebench_mano.mano import MANO
+from pdebench_mano.mano import PublishedMANO
 from pdebench_mano.multipole import MultipoleAttention
 from pdebench_mano.operator import Fields
 
@@ -51,13 +51,10 @@ class UnfoldedAttention(MultipoleAttention):
         return x + z if residual else z
 
 
-class UnfoldedMANO(MANO):
-    """MANO in the published formulation; arguments and state-dict keys are MANO's."""
+class UnfoldedMANO(PublishedMANO):
+    """Published MANO in the published formulation; arguments and state-dict keys are the same."""
 
     attention = UnfoldedAttention
-
-    def __init__(self, in_channels: int, out_channels: int, **arguments: Any) -> None:
-        super().__init__(in_channels, out_channels, **arguments)
 
     def forward(self, a: Fields) -> Fields:
         with using("windows"):

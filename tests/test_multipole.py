@@ -47,7 +47,7 @@ def test_attention_reproduces_the_reference(golden):
 def test_model_reproduces_the_reference(golden):
     for config, state, x, y in cases(golden / "mano_model.npz"):
         del config["size"]
-        model = MANO(**config, coordinates=False).double()
+        model = MANO(**config, coordinates=False, spacing=None).double()
         model.load_state_dict(state)
         assert (model(x) - y).abs().max() < 1e-12, config
 
@@ -154,7 +154,7 @@ def test_impossible_geometry_is_refused_by_name(argument):
 COMPILED = """
 import torch
 from pdebench_mano import MANO
-model = MANO(1, 1, width=8, depth=1, heads=2, head_dim=4, mlp_width=8, window=4, stride=2)
+model = MANO(1, 1, width=8, depth=1, heads=2, head_dim=4, mlp_width=8, window=4, stride=2, spacing=None)
 a, parameters = torch.randn(2, 1, 9, 11), list(model.parameters())
 expected = torch.autograd.grad(model(a).square().mean(), parameters)
 compiled = torch.compile(model, backend="aot_eager")

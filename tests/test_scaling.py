@@ -35,7 +35,7 @@ def test_peak_memory_counts_what_is_alive_at_once():
 
 def test_windows_copied_out_need_more_memory():
     """2 × 2 windows at every point hold each point four times."""
-    ours, published = (measure(name, 32, Settings(repeats=1)) for name in ("mano", "mano-unfolded"))
+    ours, published = (measure(name, 32, Settings(repeats=1)) for name in ("mano-published", "mano-unfolded"))
     assert ours.parameters == published.parameters
     assert published.peak_mb > 1.5 * ours.peak_mb
 
@@ -43,7 +43,7 @@ def test_windows_copied_out_need_more_memory():
 def test_command_measures_once_and_goes_on(tmp_path):
     out, run, app = tmp_path / "scaling", CliRunner().invoke, typer.Typer()
     app.command()(scaling)
-    command = ["--operators", "mano", "--out", str(out), "--repeats", "1", "--device", "cpu", "--json"]
+    command = ["--operators", "mano-published", "--out", str(out), "--repeats", "1", "--device", "cpu", "--json"]
     first = run(app, [*command, "--resolutions", "16,24"], catch_exceptions=False)
     assert [json.loads(line)["resolution"] for line in first.stdout.splitlines()] == [16, 24]
     again = run(app, [*command, "--resolutions", "16,24,32"], catch_exceptions=False)
@@ -51,7 +51,7 @@ def test_command_measures_once_and_goes_on(tmp_path):
     assert list(read_table(out / "scaling.csv").points) == [256, 576, 1024]
     about = json.loads((out / "scaling.json").read_text())
     assert about["environment"]["torch"] == torch.__version__
-    assert about["slopes"]["mano"]["peak_mb"] == pytest.approx(1, abs=0.2), "memory is linear in the points"
+    assert about["slopes"]["mano-published"]["peak_mb"] == pytest.approx(1, abs=0.2), "memory is linear in the points"
     assert (out / "scaling.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="other settings"):
         run(app, [*command, "--batch-size", "2"], catch_exceptions=False)

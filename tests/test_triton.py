@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pdebench_mano import MANO, kernels
+from pdebench_mano import kernels
+from pdebench_mano.mano import PublishedMANO
 
 CHECKS = Path(__file__).with_name("kernels_in_triton.py")
 
@@ -33,7 +34,7 @@ def test_kernels_equal_the_definition():
 
 
 def test_explain_names_every_level_and_the_reason():
-    model = MANO(1, 1, depth=1, window=2, stride=1)
+    model = PublishedMANO(1, 1, depth=1)
     text = kernels.explain(model, torch.zeros(1, 1, 16, 16))
     assert text.startswith("blocks.0.attention: 16×16 shifts, 8×8 shifts, 4×4 windows, 2×2 windows")
     assert "not fused: it needs a CUDA device, not cpu" in text
@@ -43,7 +44,7 @@ def test_explain_names_every_level_and_the_reason():
 
 def test_forcing_what_cannot_serve_says_why(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    model, a = MANO(1, 1, depth=1), torch.zeros(1, 1, 8, 8)
+    model, a = PublishedMANO(1, 1, depth=1), torch.zeros(1, 1, 8, 8)
     for form in ("triton", "fused"):
         with kernels.using(form), pytest.raises(ValueError, match=r"(?i)cannot serve: .*(cuda|triton)"):
             model(a)

@@ -45,6 +45,8 @@ def _refused(why: str) -> None:
 
 def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str | None:
     """Why a `MultipoleAttention` is not fused on a grid, or None."""
+    if layer.unfused:
+        return layer.unfused
     if min(height, width) < layer.window or layer.window > 16:
         return f"the grid is smaller than the window, {layer.window}, or that is larger than 16"
     for name, module in (("down", layer.down), ("up", layer.up)):
@@ -142,7 +144,7 @@ def explain(model: nn.Module, x: Tensor) -> str:
     for name, layer in model.named_modules():
         if not hasattr(layer, "window_norm"):
             continue
-        height, width = x.shape[1:3] if layer is model else x.shape[2:]
+        height, width = x.shape[1:3] if layer is model else getattr(model, "lattice", lambda *grid: grid)(*x.shape[2:])
         where = f"{str(place.dtype).removeprefix('torch.')} on {place.device.type}"
         why = attention_obstacle(layer, place, height, width)
         forms, levels = [], layer.depth(height, width)
