@@ -1,42 +1,68 @@
-"""The table and the figure of README, made from the published records.
+"""The tables and figures of README, made from the published records.
 
-python benchmarks/headline.py
+A table stands between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``, a figure is a link to
+``docs/SUITE/NAME.png``; what README asks for is what is made.
+
+    python benchmarks/headline.py
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from pdebench_mano.records import Record, find_records, read_record
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pdebench_mano.leaderboard import published
 from pdebench_mano.report import figures, tables
 
 ROOT = Path(__file__).parents[1]
-README, FIGURE = ROOT / "README.md", ROOT / "docs" / "error-against-resolution.png"
-RECORDS = ROOT / "benchmarks" / "records" / "darcy16"
-BEGIN, END = "<!-- made by benchmarks/headline.py -->\n", "<!-- end -->\n"
+README = ROOT / "README.md"
+TABLE = re.compile(r"(<!-- (\w+): made by benchmarks/headline\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+FIGURE = re.compile(r"docs/(\w+)/(error-against-resolution|accuracy-against-time)\.png")
 
 
-def with_table(text: str) -> str:
-    """README's text with the table between the marks made anew."""
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + "\n" + table() + "\n" + END + rest.partition(END)[2]
+def with_tables(text: str) -> str:
+    """README's text with every table made anew."""
+    return TABLE.sub(lambda found: f"{found[1]}\n{suite_tables(found[2])}\n{found[3]}", text)
 
 
-def table() -> str:
-    """Models by resolution, relative L2 error, in Markdown."""
-    cells = tables.headline(tables.rows(records()))
+def suite_tables(suite: str) -> str:
+    """Models by resolution, relative L2 error, in Markdown: one table for each budget."""
+    return "\n".join(markdown(part, f"relative L2 error, {budget}") for budget, part in comparisons(suite))
+
+
+def markdown(part: pd.DataFrame, title: str) -> str:
+    """One headline table."""
+    cells = tables.headline(part)
     rows = [
-        ["relative L2 error", *(f"{n}²" for n in cells.columns)],
+        [title, *(f"{n}²" for n in cells.columns)],
         ["---", *("---:" for _ in cells.columns)],
         *([name, *row] for name, row in cells.iterrows()),
     ]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def records() -> list[Record]:
-    """The published records, in the order of their files."""
-    return [read_record(path) for path in find_records(RECORDS)]
+def figure(suite: str, name: str) -> Figure:
+    """A figure of the report, of the suite's first budget."""
+    _, part = next(comparisons(suite))
+    styles = figures.Styles(part)
+    if name == "accuracy-against-time":
+        return figures.accuracy_against_time(part, styles, int(part.resolution.max()))
+    return figures.error_against_resolution(part, styles)
+
+
+def comparisons(suite: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each budget of a suite, beside the baselines."""
+    table = tables.rows(published(suite))
+    for budget in dict.fromkeys(each for each in table.budget if each):
+        yield budget, tables.comparison(table, budget)
 
 
 if __name__ == "__main__":
-    rows = tables.rows(records())
-    figures.error_against_resolution(rows, figures.Styles(rows)).savefig(FIGURE, dpi=120)
-    README.write_text(with_table(README.read_text()))
+    text = README.read_text()
+    README.write_text(with_tables(text))
+    for suite, name in dict.fromkeys(FIGURE.findall(text)):
+        path = ROOT / "docs" / suite / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        figure(suite, name).savefig(path, dpi=120)

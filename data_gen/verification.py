@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
+from jaxtyping import Float
 from scipy.interpolate import RectBivariateSpline
 
 from data_gen import storage
@@ -150,13 +151,30 @@ class ErrorEstimate(NamedTuple):
     order: float
 
 
-def richardson(path: str | Path, samples: int = 3) -> Iterator[ErrorEstimate]:
-    """Estimate the error of the first labels against the solution of the differential equation.
+class Extrapolation(NamedTuple):
+    """One label and what it tends to as the grid is refined.
+
+    Attributes
+    ----------
+    label, limit : (n, m) arrays
+        u_h, and the estimate of the solution u of the differential equation at its vertices.
+    order : float
+        Observed order of convergence, from spacings 2h, h and h/2; NaN where 2h is no grid.
+    """
+
+    label: Float[np.ndarray, "n m"]
+    limit: Float[np.ndarray, "n m"]
+    order: float
+
+
+def extrapolate(path: str | Path, i: int) -> Extrapolation:
+    """Estimate the solution of the differential equation that the label of sample `i` discretises.
 
     The same coefficient, drawn again from the recipe, is solved at half the spacing, with a source array
-    interpolated by cubic splines; with the error of order p, ‖u_h - u‖ ≈ ‖u_h - u_{h/2}‖ / (1 - 2⁻ᵖ)
-    (Richardson 1911). p is observed, between ½ and 2, by solving at twice the spacing as well; where
-    there is no such grid, it is taken as 1.
+    interpolated by cubic splines; with the error of order p, u ≈ u_h + (u_{h/2} - u_h) / (1 - 2⁻ᵖ)
+    (Richardson 1911). p is observed in the norm, between ½ and 2, by solving at twice the spacing as well;
+    where there is no such grid, it is taken as 1. Where the coefficient jumps, the error has no expansion in h
+    point by point: the size of u - u_h is estimated, not its shape.
 
     Raises
     ------
@@ -168,16 +186,27 @@ def richardson(path: str | Path, samples: int = 3) -> Iterator[ErrorEstimate]:
         raise ValueError(f"{path} has no law by which its coefficients could be drawn on a finer grid")
     recipe = Recipe.from_json(info.attributes["recipe"], source)
     n, m = info.shape
-    for i in range(min(samples, info.samples)):
-        fine, middle = (_solution(recipe, i, shape) for shape in ((2 * n - 1, 2 * m - 1), (n, m)))
-        step = float(np.linalg.norm(middle - fine[::2, ::2]))
-        order = np.nan
-        if n % 2 and m % 2 and min(n, m) >= 5:
-            coarse = _solution(recipe, i, ((n + 1) // 2, (m + 1) // 2))
-            steps = coarse - middle[::2, ::2], middle[::2, ::2] - fine[::4, ::4]
-            order = float(np.log2(np.linalg.norm(steps[0]) / np.linalg.norm(steps[1])))
-        p = float(np.clip(1.0 if np.isnan(order) else order, 0.5, 2))
-        yield ErrorEstimate(i, step / (1 - 2**-p) / float(np.linalg.norm(middle)), order)
+    fine, middle = (_solution(recipe, i, shape) for shape in ((2 * n - 1, 2 * m - 1), (n, m)))
+    order = np.nan
+    if n % 2 and m % 2 and min(n, m) >= 5:
+        coarse = _solution(recipe, i, ((n + 1) // 2, (m + 1) // 2))
+        steps = coarse - middle[::2, ::2], middle[::2, ::2] - fine[::4, ::4]
+        order = float(np.log2(np.linalg.norm(steps[0]) / np.linalg.norm(steps[1])))
+    p = float(np.clip(1.0 if np.isnan(order) else order, 0.5, 2))
+    return Extrapolation(middle, middle + (fine[::2, ::2] - middle) / (1 - 2**-p), order)
+
+
+def richardson(path: str | Path, samples: int = 3) -> Iterator[ErrorEstimate]:
+    """Estimate the error of the first labels against the solution of the differential equation, see `extrapolate`.
+
+    Raises
+    ------
+    ValueError
+        If the file was not made by a law that can be drawn on a finer grid.
+    """
+    for i in range(min(samples, storage.read_info(path).samples)):
+        label, limit, order = extrapolate(path, i)
+        yield ErrorEstimate(i, float(np.linalg.norm(limit - label) / np.linalg.norm(label)), order)
 
 
 def _solution(recipe: Recipe, i: int, shape: tuple[int, int]) -> np.ndarray:

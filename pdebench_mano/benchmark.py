@@ -1,7 +1,7 @@
 """Case → Record: runs a suite, and skips what is done.
 
 A case is known by the digest of all that determines its outcome and leaves one record, so a suite can be stopped at
-any time and run in pieces::
+any time and run in pieces, and goes on from records that others have published::
 
     OUT/records/NAME.jsonl    the record of one case, one line
     OUT/records/NAME.npz      its best, median and worst prediction
@@ -13,7 +13,7 @@ import json
 import math
 import multiprocessing
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ from baselines.mean_solution import MeanSolution
 from data_gen.generate import end_with_parent, generate
 from data_gen.interop import convert
 from data_gen.storage import read_info
-from pdebench_mano.evaluation import evaluate_solver, evaluate_upsampled, open_test
+from pdebench_mano.evaluation import evaluate_labels, evaluate_solver, evaluate_upsampled, open_test
 from pdebench_mano.progress import bars
-from pdebench_mano.recording import budget, describe, digest, record_run, samples, slug, train_command
-from pdebench_mano.records import Record, provenance, read_record, write_record
+from pdebench_mano.recording import budget, describe, record_run, samples, slug, train_command
+from pdebench_mano.records import Record, digest, find_records, provenance, read_record, write_record
 from pdebench_mano.registry import build_operator, build_regime
 from pdebench_mano.runs import RunConfig, parse_config, read_config, train, training_data
-from pdebench_mano.suite import Data, Model, Suite, merge
+from pdebench_mano.suite import Data, Model, Recipe, Suite, merge
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,41 @@ class Case:
         return f"{slug(self.model)}-seed{self.config.seed}-{self.key[:8]}"
 
 
+@dataclass(frozen=True)
+class Baselines:
+    """What stands beside the models of a suite without being trained.
+
+    Attributes
+    ----------
+    suite : Suite
+    data : str
+        What the data are, wherever they lie.
+    trained_at : int
+        Where the mean solution is taken, and the coarse solver's grid unless the suite names others.
+    """
+
+    suite: Suite
+    data: str
+    trained_at: int
+
+    @property
+    def grids(self) -> list[int]:
+        """Grids of the coarse solver."""
+        return [self.trained_at] if self.suite.coarse_solver is None else self.suite.coarse_solver
+
+    @property
+    def key(self) -> str:
+        """Digest of all that determines the outcome."""
+        suite = self.suite
+        content = ["baselines", self.data, suite.resolutions, self.grids, suite.mean_solution and self.trained_at]
+        return digest(content + ([suite.label_uncertainty] if suite.label_uncertainty else []))
+
+    @property
+    def name(self) -> str:
+        """Name of the record's file."""
+        return f"baselines-{self.key[:8]}"
+
+
 def run_suite(
     suite: Suite,
     out: str | Path,
@@ -80,6 +115,7 @@ def run_suite(
     folder: str | Path = ".",
     only: Collection[str] = (),
     jobs: int = 1,
+    published: str | Path | None = None,
     command: str = "",
     say: Callable[[str], None] | None = None,
 ) -> list[Record]:
@@ -97,6 +133,8 @@ def run_suite(
     jobs : int
         Runs to train at the same time, each in a process of one thread. They share the machine, so a budget of seconds
         and the times in the records are those of a shared machine.
+    published : path, optional
+        Folder of records to take over first; data are made only where some case has none.
     command : str
         What was typed, for the records.
     say : callable, optional
@@ -111,13 +149,20 @@ def run_suite(
     known = [model.label for model in suite.models]
     if unknown := sorted(set(only) - set(known)):
         raise ValueError(f"no model is called {', '.join(unknown)}: this suite has {', '.join(known)}")
-    train_file, test_file, data = prepare(suite.data, out / "data", Path(folder), shown)
+    train_file, test_file, data = locate(suite.data, out / "data", Path(folder))
     cases = [case for case in suite_cases(suite, train_file, data) if not only or case.model in only]
-    for case in cases:
+    baselines = Baselines(suite, data, first_resolution(suite.data, cases[0].config))
+    parts: list[Baselines | Case] = [baselines, *cases]
+    files = {part.name: out / "records" / f"{part.name}.jsonl" for part in parts}
+    if published is not None and (taken := take_over(Path(published), {part.key: files[part.name] for part in parts})):
+        say(f"{taken} of {len(files)} records are published ones (--fresh makes all anew)")
+    todo = [case for case in cases if not files[case.name].exists()]
+    if todo or not files[baselines.name].exists():
+        make(suite.data, train_file, shown)
+        open_test(test_file, suite.coarse_solver or [])
+    for case in todo:
         check(case)
         open_test(test_file, [*case.resolutions, *case.finer])
-    files = {case.name: out / "records" / f"{case.name}.jsonl" for case in cases}
-    todo = [case for case in cases if not files[case.name].exists()]
     if jobs > 1:
         train_side_by_side(todo, out / "runs", jobs, shown)
     failures = []
@@ -141,30 +186,61 @@ def run_suite(
             training=training,
             shown=shown,
         )
-    baselines = record_baselines(suite, cases[0].config, test_file, data, out / "records", command, shown)
+    if not files[baselines.name].exists():
+        mean = MeanSolution(training_data(cases[0].config)[0][0]) if suite.mean_solution else None
+        record_baselines(baselines, mean, test_file, files[baselines.name], command, shown)
     if failures:
         raise ValueError(f"{len(failures)} of {len(cases)} cases failed: {'; '.join(failures)}")
-    records = [baselines, *(read_record(path) for path in files.values())]
+    records = [read_record(path) for path in files.values()]
     if older := sum(record.environment["source"] != provenance()["source"] for record in records):
         say(f"{older} of {len(records)} records were made by another version of the code")
     return records
 
 
-def prepare(data: Data, out: Path, folder: Path, shown: bool) -> tuple[Path, Path, str]:
-    """Make the files to train and test on; with them, says what they are, wherever they lie."""
+def take_over(published: Path, files: Mapping[str, Path]) -> int:
+    """Copy the records of these keys to files that are not there yet; returns how many there were."""
+    records = [read_record(path) for path in find_records(published)]
+    wanted = [record for record in records if record.key in files and not files[record.key].exists()]
+    for record in wanted:
+        write_record(record, files[record.key])
+    return len(wanted)
+
+
+def locate(data: Data, out: Path, folder: Path) -> tuple[Path, Path, str]:
+    """The files to train and test on, which `make` makes; with them, what they are, wherever they lie."""
     if data.generate is not None:
-        recipe = data.generate.model_dump()
-        workers = recipe.pop("workers")
-        if recipe["device"] == "auto":
-            recipe["device"] = "cuda" if torch.cuda.is_available() else "cpu"
-        path = out / f"darcy-{digest(recipe)[:8]}.hdf5"
-        with bars(shown) as progress:
-            task = progress.add_task("generate", total=data.generate.samples)
-            generate(path, **recipe, workers=workers, progress=lambda done, _: progress.update(task, completed=done))
+        path = out / f"darcy-{digest(arguments(data.generate))[:8]}.hdf5"
         return path, path, "recipe " + json.dumps(data.generate.model_dump(exclude={"device", "workers"}))
     assert data.train is not None
     train_file, test_file = (_schema_file(each, out, folder) for each in (data.train, data.test or data.train))
     return train_file, test_file, f"digests {read_info(train_file).digest} {read_info(test_file).digest}"
+
+
+def make(data: Data, path: Path, shown: bool) -> None:
+    """Generate the file that `locate` names, unless it is there."""
+    if data.generate is None:
+        return
+    with bars(shown) as progress:
+        task = progress.add_task("generate", total=data.generate.samples)
+        generate(
+            path,
+            **arguments(data.generate),
+            workers=data.generate.workers,
+            progress=lambda done, _: progress.update(task, completed=done),
+        )
+
+
+def arguments(recipe: Recipe) -> dict[str, Any]:
+    """Arguments of `data_gen.generate` that the file depends on, ``device = "auto"`` resolved."""
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if recipe.device == "auto" else recipe.device
+    return recipe.model_dump(exclude={"workers"}) | {"device": device}
+
+
+def first_resolution(data: Data, config: RunConfig) -> int:
+    """The resolution a configuration trains at, or the first of several, before there are data."""
+    if config.resolution is not None:
+        return config.resolution[0] if isinstance(config.resolution, list) else config.resolution
+    return data.generate.resolution if data.generate is not None else read_info(config.data).shape[0]
 
 
 def _schema_file(name: str, out: Path, folder: Path) -> Path:
@@ -266,22 +342,20 @@ def _train_on_one_thread(config: RunConfig, run: Path) -> None:
 
 
 def record_baselines(
-    suite: Suite, config: RunConfig, test_file: Path, data: str, folder: Path, command: str, shown: bool
-) -> Record:
-    """The record of what is not trained: coarse solver and mean solution."""
-    trained_at = training_data(config)[0][0].resolution
-    grids = [trained_at] if suite.coarse_solver is None else suite.coarse_solver
-    key = digest(["baselines", data, suite.resolutions, grids, suite.mean_solution and trained_at])
-    path = folder / f"baselines-{key[:8]}.jsonl"
-    if path.exists():
-        return read_record(path)
+    baselines: Baselines, mean: MeanSolution | None, test_file: Path, target: Path, command: str, shown: bool
+) -> None:
+    """Leave the record of what is not trained: coarse solver, mean solution, and the labels themselves."""
+    suite = baselines.suite
     with bars(shown) as progress:
-        rows = evaluate_solver(test_file, grids, suite.resolutions, progress)
-        if suite.mean_solution:
-            mean = MeanSolution(training_data(config)[0][0])
-            rows += evaluate_upsampled(mean, "mean solution", test_file, trained_at, suite.resolutions, progress)
+        rows = evaluate_solver(test_file, baselines.grids, suite.resolutions, progress)
+        if mean is not None:
+            rows += evaluate_upsampled(
+                mean, "mean solution", test_file, baselines.trained_at, suite.resolutions, progress
+            )
+        if suite.label_uncertainty:
+            rows += evaluate_labels(test_file, suite.label_uncertainty, suite.resolutions, progress)
     record = Record(
-        key=key,
+        key=baselines.key,
         model="baselines",
         seed=0,
         budget="",
@@ -294,8 +368,7 @@ def record_baselines(
         commands=[command],
         environment=provenance(),
     )
-    write_record(record, path)
-    return record
+    write_record(record, target)
 
 
 def identity(config: RunConfig, data: str) -> dict[str, Any]:

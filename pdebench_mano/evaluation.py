@@ -22,6 +22,7 @@ from baselines.coarse_solver import CoarseSolver
 from baselines.upsampling import Upsampled
 from data_gen.darcy import relative_residual
 from data_gen.storage import EQUATION, DatasetInfo, read_info
+from data_gen.verification import extrapolate
 from pdebench_mano.data import DarcyDataset
 from pdebench_mano.metrics import BANDS, band_errors, cosine_spectrum, max_error, relative_h1, relative_l2
 from pdebench_mano.operator import Fields, Grid
@@ -110,6 +111,37 @@ def evaluate_solver(
     ]
 
 
+def evaluate_labels(
+    path: str | Path, count: int, resolutions: Sequence[int], progress: Progress | None = None
+) -> list[Evaluation]:
+    """How far the labels of the first `count` test samples are from the solution of the differential equation.
+
+    The rows are those of a model that predicts what the labels tend to as their grid is refined: no error below theirs
+    says anything about the equation. `data_gen.verification.extrapolate` estimates the limit from solves on up to twice
+    as many intervals a side.
+
+    Raises
+    ------
+    ValueError
+        If a resolution is no exact stride, or the coefficients cannot be drawn on a finer grid.
+    """
+    truths = open_test(path, resolutions)
+    samples: Iterable[int] = truths[0].samples[:count]
+    if progress is not None:
+        samples = progress.track(samples, description="label uncertainty")
+    began = time.perf_counter()
+    limits = torch.stack([torch.from_numpy(extrapolate(path, int(i)).limit).float()[None] for i in samples])
+    seconds = time.perf_counter() - began
+    rows = []
+    for truth in truths:
+        a, u = truth.batch(range(len(limits)))
+        prediction = limits[..., :: truth.stride, :: truth.stride]
+        spectra = torch.stack([spectrum(field, u) for field in (u, prediction, prediction - u)])
+        finest = 2 * truth.info.shape[0] - 1
+        rows.append(_row("label uncertainty", truth, finest, errors(prediction, u, a, truth.info), spectra, seconds))
+    return rows
+
+
 def check_grid(predictor: Predictor, name: str, data: DarcyDataset) -> None:
     """Raise ValueError if predictions and data live on grids of different kinds."""
     if data.grid != predictor.grid:
@@ -150,13 +182,27 @@ def measure(
         for metric, batch in errors(prediction, truth, a, truths.info).items():
             values.setdefault(metric, []).append(batch.cpu())
         spectra += torch.stack([spectrum(field, truth) for field in (truth, prediction, prediction - truth)])
+    joined = {metric: torch.cat(batches) for metric, batches in values.items()}
+    return _row(name, truths, inputs.resolution, joined, spectra, seconds)
+
+
+def _row(
+    name: str,
+    truths: DarcyDataset,
+    computed_at: int,
+    values: dict[str, Float[Tensor, " samples"]],
+    spectra: Float[Tensor, "3 frequencies"],
+    seconds: float,
+) -> Evaluation:
+    """A row of errors, from spectra and seconds that are sums over its samples."""
+    count = len(values["relative_l2"])
     return Evaluation(
         model=name,
         resolution=truths.resolution,
-        computed_at=inputs.resolution,
-        errors={metric: _digits(torch.cat(batches)) for metric, batches in values.items()},
-        spectra=Spectra(*(_digits(row) for row in spectra / len(truths))),
-        seconds=float(f"{seconds / len(truths):.4g}"),
+        computed_at=computed_at,
+        errors={metric: _digits(each) for metric, each in values.items()},
+        spectra=Spectra(*(_digits(row) for row in spectra / count)),
+        seconds=float(f"{seconds / count:.4g}"),
     )
 
 

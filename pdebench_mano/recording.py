@@ -1,6 +1,5 @@
 """A run → its record: evaluated on a dataset file, beside its upsampled predictions and the coarse solver."""
 
-import hashlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import pandas as pd
 from data_gen.storage import DatasetInfo, exact_stride, read_info
 from pdebench_mano.evaluation import evaluate, evaluate_solver, evaluate_upsampled, examples, open_test
 from pdebench_mano.progress import bars
-from pdebench_mano.records import Record, provenance, write_examples, write_record
+from pdebench_mano.records import Record, digest, provenance, write_examples, write_record
 from pdebench_mano.runs import RunConfig, load, read_config, training_resolution
 
 
@@ -135,11 +134,6 @@ def train_command(config: RunConfig, run: Path) -> str:
         else:
             words += [option, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
     return shlex.join([*words, "--out", str(run)])
-
-
-def digest(content: Any) -> str:
-    """SHA-256 of plain data."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def slug(name: str) -> str:

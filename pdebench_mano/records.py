@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from data_gen.coefficients import LAWS
 from pdebench_mano.runs import environment
 
 
@@ -38,13 +39,13 @@ class Evaluation:
     Attributes
     ----------
     model : str
-        Name of an operator, ``upsampled NAME``, or ``coarse solver``.
+        Name of an operator, ``upsampled NAME``, ``coarse solver``, ``mean solution`` or ``label uncertainty``.
     resolution : int
         Points along the first axis of the grid the errors are taken on.
     computed_at : int
         The same of the grid the prediction was computed on; a coarser one is splined to `resolution`.
     errors : dict
-        Metric → one value per sample, in the order of `Record.samples`.
+        Metric → one value per sample, in the order of `Record.samples`; a row on fewer samples has the first of them.
     spectra : Spectra
     seconds : float
         Time of one prediction, within a batch, not counting the reading of the data.
@@ -113,6 +114,24 @@ class Record:
 
 
 _RECORD = TypeAdapter(Record)
+
+
+def evaluated_on(record: Record) -> dict[str, Any]:
+    """What the samples of a record are: their positions, and the recipe that draws and solves them.
+
+    Files of one recipe differ in digest where other devices solved them, and where they hold more samples or split
+    them otherwise; a sample does not. Without a recipe, or with a law of one's own, the digest stands in its place.
+    """
+    recipe = json.loads(record.dataset.get("recipe", "{}"))
+    if recipe.get("law") not in LAWS:
+        return {"digest": record.dataset["digest"], "positions": record.samples}
+    same_everywhere = {name: value for name, value in recipe.items() if name not in ("device", "samples", "split")}
+    return same_everywhere | {"positions": record.samples}
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_record(record: Record, path: Path) -> None:

@@ -139,6 +139,8 @@ class Suite(_Table):
         Grids of the finite-difference rows; the training resolution by default.
     mean_solution : bool
         Whether to add the row of a model that has learned nothing.
+    label_uncertainty : int
+        Number of test samples to estimate the error of the labels themselves on; 0 for none. Of generated data only.
     """
 
     title: str
@@ -150,12 +152,19 @@ class Suite(_Table):
     models: list[Model] = Field(min_length=1)
     coarse_solver: list[int] | None = None
     mean_solution: bool = False
+    label_uncertainty: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Suite":
         labels = [model.label for model in self.models]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"models need names of their own; there are several of {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_to_refine(self) -> "Suite":
+        if self.label_uncertainty and self.data.generate is None:
+            raise ValueError("label_uncertainty is estimated for generated data only")
         return self
 
 

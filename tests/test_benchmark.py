@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from data_gen import generate
-from pdebench_mano import benchmark
-from pdebench_mano.benchmark import prepare, run_suite, suite_cases
-from pdebench_mano.records import find_records, read_examples, read_record, write_record
+from pdebench_mano import benchmark, leaderboard
+from pdebench_mano.benchmark import Baselines, first_resolution, locate, run_suite, suite_cases
+from pdebench_mano.records import digest, evaluated_on, find_records, read_examples, read_record, write_record
 from pdebench_mano.runs import RunConfig
 from pdebench_mano.suite import Model, read_suite
 
@@ -96,6 +96,27 @@ def test_what_is_changed_is_run_and_the_rest_is_not(finished, folder, monkeypatc
     assert trained == [5]
 
 
+GENERATED = SUITE.replace(
+    'train = "darcy.hdf5"', "generate = {samples = 12, resolution = 17, split = [0.5, 0.25, 0.25]}"
+)
+
+
+def test_published_records_are_taken_over_without_data_or_training(folder, tmp_path, monkeypatch):
+    suite = write(folder, GENERATED.replace("mean_solution", "label_uncertainty = 2\nmean_solution"))
+    records = run_suite(suite, tmp_path / "published")
+    with monkeypatch.context() as patched:
+        for name in ("generate", "train", "record_run", "record_baselines"):
+            patched.setattr(benchmark, name, never)
+        assert run_suite(suite, tmp_path / "taken", published=tmp_path / "published") == records
+    trained = []
+    monkeypatch.setattr(benchmark, "train", lambda config, run, **_: trained.append(config.seed) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_suite(
+            suite.model_copy(update={"seeds": [0, 5]}), tmp_path / "other", published=tmp_path / "published", say=print
+        )
+    assert trained == [5]
+
+
 def test_a_case_is_known_by_its_data_and_not_by_where_they_lie(finished, folder, tmp_path):
     suite, *_ = finished
     moved = tmp_path / "elsewhere"
@@ -103,7 +124,7 @@ def test_a_case_is_known_by_its_data_and_not_by_where_they_lie(finished, folder,
     (moved / "darcy.hdf5").write_bytes((folder / "darcy.hdf5").read_bytes())
 
     def keys(place):
-        train_file, _, data = prepare(suite.data, tmp_path / "data", place, False)
+        train_file, _, data = locate(suite.data, tmp_path / "data", place)
         return [case.key for case in suite_cases(suite, train_file, data)]
 
     assert keys(folder) == keys(moved)
@@ -185,6 +206,8 @@ def test_an_operator_of_one_grid_is_evaluated_there_and_upsampled(folder, tmp_pa
         (('train = "darcy.hdf5"', ""), "either generate or train"),
         (('operator = "fno"', 'operator = "fno"\ntune.lr = 0.1'), "tune.lr must be a list"),
         (("title =", "title"), "line 2"),
+        (("seeds =", "label_uncertainty = 3\nseeds ="), "for generated data only"),
+        (("seeds =", "coarse_solver = [5, 6]\nseeds ="), "resolution 6 is no exact stride"),
         (("[[models]]", "[[models]]\noperator = 'fno'\n[[models]]"), "several of fno"),
     ],
 )
@@ -249,3 +272,22 @@ def test_the_command_of_a_record_makes_the_same_run(finished, tmp_path, monkeypa
 def test_the_published_suites_are_well_formed(path, tmp_path):
     suite = read_suite(path)
     assert list(suite_cases(suite, tmp_path / "data.hdf5", ""))
+
+
+@pytest.mark.parametrize("name", leaderboard.suites())
+def test_published_records_are_those_of_the_suite_as_it_stands_and_of_the_same_samples(name, tmp_path):
+    suite = read_suite(Path(benchmark.__file__).parent / "suites" / f"{name}.toml")
+    records = {record.key: record for record in leaderboard.published(name)}
+    trained = next(record for record in records.values() if record.configuration)
+    if suite.data.generate is None:
+        data = f"digests {trained.configuration['data']['digest']} {trained.dataset['digest']}"
+        trained_at = trained.configuration["data"]["resolution"]
+    else:
+        _, _, data = locate(suite.data, tmp_path, tmp_path)
+        trained_at = first_resolution(suite.data, next(suite_cases(suite, tmp_path, data)).config)
+    cases = {case.key: case.model for case in suite_cases(suite, tmp_path / "data.hdf5", data)}
+    known = cases | {Baselines(suite, data, trained_at).key: "baselines"}
+    assert {key: record.model for key, record in records.items()}.items() <= known.items()
+    files = [path.stem[-8:] for path in find_records(leaderboard.PUBLISHED / name)]
+    assert sorted(files) == sorted(key[:8] for key in records), "a name ends with its key, and no key is there twice"
+    assert len({digest(evaluated_on(record)) for record in records.values()}) == 1

@@ -7,10 +7,11 @@ import torch
 from baselines.coarse_solver import CoarseSolver
 from baselines.mean_solution import MeanSolution
 from baselines.upsampling import points, upsample
-from data_gen import generate
+from data_gen import generate, solve
+from data_gen.generate import Recipe, coefficient
 from pdebench_mano import evaluation
 from pdebench_mano.data import DarcyDataset
-from pdebench_mano.evaluation import evaluate, evaluate_solver, evaluate_upsampled, open_test
+from pdebench_mano.evaluation import evaluate, evaluate_labels, evaluate_solver, evaluate_upsampled, open_test
 from pdebench_mano.metrics import relative_l2
 
 
@@ -63,6 +64,18 @@ def test_the_solver_on_the_stored_grid_reproduces_the_labels(dataset):
 def test_the_coarse_solver_improves_with_its_grid(dataset):
     means = [row.mean() for row in evaluate_solver(dataset, [5, 9, 17], [33])]
     assert means[0] > 1.5 * means[1] > 2 * means[2] > 0
+
+
+def test_the_label_uncertainty_is_about_the_distance_to_labels_of_a_grid_four_times_as_fine(dataset):
+    rows = evaluate_labels(dataset, 2, [9, 33])
+    assert [(row.resolution, row.computed_at) for row in rows] == [(9, 65), (33, 65)]
+    recipes = [Recipe(12, (n, n), seed=3) for n in (33, 129)]
+    for sample in range(2):
+        label, finer = (solve(coefficient(recipe, 6 + sample)) for recipe in recipes)
+        for row, stride in zip(rows, (4, 1), strict=True):
+            here = label[::stride, ::stride]
+            error = np.linalg.norm(here - finer[:: 4 * stride, :: 4 * stride]) / np.linalg.norm(here)
+            assert 0.4 * error < row.errors["relative_l2"][sample] < 2.5 * error
 
 
 def test_upsampled_predictions_are_those_of_the_coarse_coefficient(dataset):

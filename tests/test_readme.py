@@ -16,6 +16,6 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
     assert all(float(row[1]) < 0.5 for row in rows), "twenty epochs learn more than predicting zero"
 
 
-def test_the_table_is_made_from_the_records():
+def test_the_tables_are_made_from_the_records():
     headline = runpy.run_path(str(README.parent / "benchmarks" / "headline.py"))
-    assert headline["with_table"](README.read_text()) == README.read_text()
+    assert headline["with_tables"](README.read_text()) == README.read_text()

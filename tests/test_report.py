@@ -120,8 +120,9 @@ def test_the_paired_interval_covers_a_known_difference_that_the_spread_of_sample
     def row(model, values):
         return dataclasses.replace(record.evaluations[0], model=model, errors={"relative_l2": list(values)})
 
-    rows = [row("a", hardness), row("b", hardness + 0.01 + 0.001 * rng.standard_normal(200))]
-    table = tables.paired([dataclasses.replace(record, evaluations=rows)], ["a", "b"], rows[0].resolution)
+    rows = [row("a", hardness), row("b", hardness + 0.01 + 0.001 * rng.standard_normal(200)), row("few", [0.1, 0.2])]
+    table = tables.paired([dataclasses.replace(record, evaluations=rows)], ["a", "b", "few"], rows[0].resolution)
+    assert list(table.index) == ["b"], "what is known of fewer samples has no pairs"
     low, high = map(float, table.loc["b", "95 % interval"].split(" … "))
     assert 0.009 < low <= 0.01 <= high < 0.011
 

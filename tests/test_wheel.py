@@ -41,6 +41,7 @@ def test_it_holds_every_file_of_the_packages_and_no_other(wheel):
     assert names == {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     assert "pdebench_mano/suites/demo.toml" in names
+    assert "pdebench_mano/published/darcy43/records/baselines-1f368f75.jsonl" in names
     assert licence
 
 

@@ -34,7 +34,7 @@ console = Console(stderr=True)
 
 UsageError: Any = typer.BadParameter.__base__  # Click's, or that of the copy inside newer Typers
 INTERRUPTED = 130
-COMMANDS = ("data", "train", "results", "operators", "scaling")
+COMMANDS = ("data", "train", "results", "leaderboard", "operators", "scaling")
 
 
 def key_values(items: list[str] | None, what: str) -> dict[str, Any]:

@@ -59,10 +59,17 @@ def benchmark(
     out: Annotated[Path, typer.Option(help="Folder of data, runs, records and report.")],
     only: Annotated[list[str] | None, typer.Option(help="Run this model only; may be repeated.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs to train at the same time, on one thread each.")] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="In a new OUT, take no published record over.")] = False,
 ) -> None:
-    """Train and evaluate every case of a suite, then write the report; what is done is skipped."""
-    path = suite if suite.exists() else packaged(suite.stem)
-    run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [], jobs)
+    """Train and evaluate every case of a suite, then write the report; what is done is skipped.
+
+    Done is what has a record in OUT, or, of a suite that comes with the package, a published one.
+    """
+    from pdebench_mano.leaderboard import PUBLISHED
+
+    path = suite if suite.is_file() else packaged(suite.stem)
+    published = None if fresh or suite.is_file() else PUBLISHED / path.stem
+    run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [], jobs, published)
 
 
 @app.command()
@@ -105,7 +112,14 @@ def packaged(name: str) -> Path:
     return known[name]
 
 
-def run_and_report(suite_file: Path, out: Path, command: str, only: Sequence[str] = (), jobs: int = 1) -> None:
+def run_and_report(
+    suite_file: Path,
+    out: Path,
+    command: str,
+    only: Sequence[str] = (),
+    jobs: int = 1,
+    published: Path | None = None,
+) -> None:
     """Run a suite, then print its tables and write its report."""
     from pdebench_mano.benchmark import run_suite
     from pdebench_mano.records import find_records, read_record
@@ -113,7 +127,9 @@ def run_and_report(suite_file: Path, out: Path, command: str, only: Sequence[str
     from pdebench_mano.suite import read_suite
 
     suite = read_suite(suite_file)
-    records = run_suite(suite, out, folder=suite_file.parent, only=only, jobs=jobs, command=command, say=say)
+    records = run_suite(
+        suite, out, folder=suite_file.parent, only=only, jobs=jobs, published=published, command=command, say=say
+    )
     keys = {record.key for record in records}
     page = write_report([path for path in find_records(out) if read_record(path).key in keys], out, suite.title)
     print_comparison(records)
@@ -135,17 +151,21 @@ def say(line: str) -> None:
     console.print(line, highlight=False)
 
 
-def print_comparison(records: "list[Record]") -> None:
-    """The headline table of each budget, on stdout."""
+def print_comparison(records: "Sequence[Record]", added: "Sequence[Record]" = ()) -> None:
+    """The headline table of each budget, on stdout; what is `added` stands in all of them."""
+    import pandas as pd
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    from pdebench_mano.report.tables import comparison, headline, rows
+    from pdebench_mano.report.tables import budgets, comparison, headline, rows
 
     table = rows(records)
-    for budget in [each for each in table.budget.unique() if each]:
-        cells = headline(comparison(table, budget))
-        shown = Table("relative L2 error", title=f"trained for {budget}", title_justify="left")
+    own = [rows(added)] if added else []
+    for budget in budgets(table):
+        cells = headline(pd.concat([comparison(table, budget), *own], ignore_index=True))
+        shown = Table(title=f"relative L2 error, trained for {budget}", title_justify="left", box=SIMPLE)
+        shown.add_column(min_width=max(len(word) for name in cells.index for word in str(name).split()))
         for resolution in cells.columns:
             shown.add_column(f"{resolution}²", justify="right")
         for name, row in cells.iterrows():

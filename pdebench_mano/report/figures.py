@@ -16,11 +16,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from pdebench_mano.evaluation import ranked
 from pdebench_mano.records import Evaluation, Record
-from pdebench_mano.report.tables import order
+from pdebench_mano.report.tables import metric_name, order
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*"  # one more than colours, so that pairs repeat late
 GREYS = ("#777777", "#999999", "#555555", "#AAAAAA")
+CROSSES = "x+1234|"  # seven, so that pairs with the four greys repeat late
 WIDTH = 4.8
 
 
@@ -42,7 +43,7 @@ class Styles:
             }
             return style if operator == model else style | {"linestyle": "--", "markerfacecolor": "white"}
         i = self.baselines.index(model)
-        return {"color": GREYS[i % len(GREYS)], "marker": "x+12"[i % 4], "linestyle": ":"}
+        return {"color": GREYS[i % len(GREYS)], "marker": CROSSES[i % len(CROSSES)], "linestyle": ":"}
 
 
 def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, np.ndarray]:
@@ -72,19 +73,45 @@ def error_against_resolution(table: pd.DataFrame, styles: Styles) -> Figure:
 
 
 def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) -> Figure:
-    """Mean relative L2 error against the time of one prediction, both at one resolution: solvers and networks."""
+    """Mean relative L2 error against the time of one prediction, both at one resolution: solvers and networks.
+
+    The time of an upsampled prediction is that of the coarse one and of its interpolation. What is no prediction has no
+    place in it: the mean solution is left out, the uncertainty of the labels is a line.
+    """
     figure, ((axis,),) = canvas(3.8)
     here = table[table.resolution == resolution].groupby("model")[["seconds", "relative_l2"]].mean()
     for model in order(table):
-        if model in here.index and model != "mean solution":
-            point = here.loc[model]
-            axis.plot(
-                1e3 * point.seconds, point.relative_l2, label=model, markersize=7, **styles(model) | {"linestyle": ""}
-            )
+        if model not in here.index or model == "mean solution":
+            continue
+        point, style = here.loc[model], styles(model)
+        if model == "label uncertainty":
+            axis.axhline(point.relative_l2, label=model, **style | {"marker": ""})
+        else:
+            axis.plot(1e3 * point.seconds, point.relative_l2, label=model, markersize=7, **style | {"linestyle": ""})
     axis.set(
         xscale="log", yscale="log", xlabel=f"time of one prediction at {resolution}² [ms]", ylabel="relative L2 error"
     )
     plain_numbers(axis.xaxis)
+    plain_numbers(axis.yaxis)
+    gridded(axis)
+    legend(figure, axis)
+    return figure
+
+
+def parts_of_the_error(table: pd.DataFrame, styles: Styles, resolution: int) -> Figure:
+    """Mean relative L2 error of the operators by frequency band, and near jumps and elsewhere, at one resolution."""
+    figure, ((axis,),) = canvas(3.8)
+    bands = [name for name in table.columns if name.startswith("band_")]
+    parts = [*bands, "near_jumps", "elsewhere"]
+    here = table[(table.resolution == resolution) & (table.group == "operator")].groupby("model")[parts].mean()
+    for model in order(table):
+        if model in here.index:
+            axis.plot(
+                range(len(parts)), here.loc[model], label=model, markersize=6, **styles(model) | {"linestyle": ""}
+            )
+    axis.axvline(len(bands) - 0.5, color="#dddddd")
+    axis.set_xticks(range(len(parts)), [metric_name(part) for part in parts])
+    axis.set(yscale="log", xlabel="frequency band [cycles per unit length] | place", ylabel="part of relative L2 error")
     plain_numbers(axis.yaxis)
     gridded(axis)
     legend(figure, axis)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from data_gen.generate import installed
 from pdebench_mano.recording import slug
-from pdebench_mano.records import Evaluation, Record, read_examples, read_record
+from pdebench_mano.records import Evaluation, Record, digest, evaluated_on, read_examples, read_record
 from pdebench_mano.report import figures, tables
 
 PAGE = "report.html"
@@ -50,14 +50,16 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
     table = tables.rows(records)
     _Keeper(out).csv("rows", table)
     styles = figures.Styles(table)
-    groups = [tuple(group) for group in table[["dataset", "budget"]].drop_duplicates().to_numpy() if group[1]]
+    groups = [
+        (each, budget) for each in table.dataset.unique() for budget in tables.budgets(table[table.dataset == each])
+    ]
     comparisons = []
     for dataset, budget in groups:
         prefix = f"{dataset[:8]}-{slug(budget)}-" if len(groups) > 1 else ""
         here = [
             (path, record)
             for path, record in zip(paths, records, strict=True)
-            if record.dataset["digest"] == dataset and record.budget in (budget, "")
+            if digest(evaluated_on(record)) == dataset and record.budget in (budget, "")
         ]
         part = tables.comparison(table[table.dataset == dataset], budget)
         comparisons.append(_comparison(here, part, budget, styles, _Keeper(out, prefix)))
@@ -71,8 +73,8 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
         comparisons=comparisons,
         commands=list(dict.fromkeys(line for record in records for line in record.commands if line)),
         datasets=[
-            {"digest": digest, "facts": [(name, value) for name, value in dataset.items()]}
-            for digest, dataset in {record.dataset["digest"]: record.dataset for record in records}.items()
+            {"digest": dataset["digest"], "facts": [(name, value) for name, value in dataset.items()]}
+            for dataset in {record.dataset["digest"]: record.dataset for record in records}.values()
         ],
         configurations=[
             {
@@ -158,7 +160,9 @@ def _comparison(
         "error",
         tables.headline(part),
         f"Relative L2 error, mean over the test samples, {spread}. Upsampled rows predict at the training resolution "
-        "and interpolate by splines; the coarse solver computes finite differences on the grid it names.",
+        "and interpolate by splines; the coarse solver computes finite differences on the grid it names."
+        + " The label uncertainty is an estimate of the error of the labels themselves."
+        * ("label uncertainty" in kinds),
         kinds | {best: "best"},
     )
     details = [
@@ -191,7 +195,8 @@ def _comparison(
         keep.figure(
             "accuracy-against-time",
             figures.accuracy_against_time(part, styles, finest),
-            f"Accuracy against time, at {finest}². Left and down is better.",
+            f"Accuracy against time, at {finest}². Left and down is better. Open: the coarse prediction and its "
+            "interpolation. Grey: finite differences.",
         ),
     ]
     return {
@@ -201,6 +206,14 @@ def _comparison(
         "resources": keep.table("resources", tables.resources(part), "Means over seeds.", kinds),
         "paired": paired,
         "details": details,
+        "parts": [
+            keep.figure(
+                f"parts-{n}",
+                figures.parts_of_the_error(part, styles, n),
+                f"Parts of the relative L2 error at {n}²: by frequency band; near jumps of the coefficient, elsewhere.",
+            )
+            for n in dict.fromkeys([coarsest, finest])
+        ],
         "spectra": [
             keep.figure(
                 f"spectra-{n}",

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pdebench_mano.records import Evaluation, Record
+from pdebench_mano.records import Evaluation, Record, digest, evaluated_on
 
-BASELINES = ("coarse solver", "mean solution")
+BASELINES = ("coarse solver", "mean solution", "label uncertainty")
 BOOTSTRAPS = 2000
 
 
@@ -15,10 +15,11 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     """One row for each model, resolution, seed and budget, with the mean over samples of every metric.
 
     ``group`` is ``operator``, ``upsampled`` or ``baseline``; a baseline, which knows neither seed nor budget, stands
-    in it once for each dataset.
+    in it once for each ``dataset``, which is the digest of what the samples are.
     """
     entries = []
     for record in records:
+        dataset = digest(evaluated_on(record))
         for row in record.evaluations:
             baseline = row.model in BASELINES
             group = "baseline" if baseline else "upsampled" if row.model != record.model else "operator"
@@ -30,7 +31,7 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
                     "computed_at": row.computed_at,
                     "budget": "" if baseline else record.budget,
                     "seed": 0 if baseline else record.seed,
-                    "dataset": record.dataset["digest"],
+                    "dataset": dataset,
                     "parameters": None if baseline else record.training.get("parameters"),
                     "training_seconds": None if baseline else record.training.get("seconds"),
                     "seconds": row.seconds,
@@ -44,6 +45,11 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
 def label(row: Evaluation) -> str:
     """The model's name; a coarse solver's grid belongs to it."""
     return f"{row.model} at {row.computed_at}²" if row.model == "coarse solver" else row.model
+
+
+def budgets(table: pd.DataFrame) -> list[str]:
+    """The budgets of a table, epochs before seconds."""
+    return sorted({each for each in table.budget if each}, key=lambda each: (each.endswith(" s"), each))
 
 
 def comparison(table: pd.DataFrame, budget: str) -> pd.DataFrame:
@@ -116,8 +122,8 @@ def metric_name(metric: str) -> str:
 def paired(records: Sequence[Record], models: Sequence[str], resolution: int, seed: int = 0) -> pd.DataFrame:
     """Differences of the relative L2 error to that of the first of `models` there, paired over the test samples.
 
-    Errors are averaged over seeds sample by sample; the 95 % interval is the percentile bootstrap over samples
-    (Efron & Tibshirani 1993, ch. 13), with `BOOTSTRAPS` resamples.
+    Errors are averaged over seeds sample by sample, and rows on fewer samples left out; the 95 % interval is the
+    percentile bootstrap over samples (Efron & Tibshirani 1993, ch. 13), with `BOOTSTRAPS` resamples.
     """
     errors: dict[str, list[list[float]]] = {}
     for record in records:
@@ -130,7 +136,7 @@ def paired(records: Sequence[Record], models: Sequence[str], resolution: int, se
     draws = rng.integers(len(means[reference]), size=(BOOTSTRAPS, len(means[reference])))
     table = {}
     for model, values in means.items():
-        if model != reference:
+        if model != reference and len(values) == len(means[reference]):
             difference = values - means[reference]
             low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
             table[model] = {"difference": f"{difference.mean():+.4f}", "95 % interval": f"{low:+.4f} … {high:+.4f}"}

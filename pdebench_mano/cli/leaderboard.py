@@ -1,0 +1,40 @@
+"""``pdebench-mano leaderboard``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pdebench_mano.cli.app import app
+from pdebench_mano.cli.results import print_comparison, say
+
+
+@app.command()
+def leaderboard(
+    suite: Annotated[
+        str | None, typer.Option(help="Suite with published records; darcy85 first, if it has any.")
+    ] = None,
+    add: Annotated[
+        list[Path] | None, typer.Option(help="Evaluated run, or benchmark, to show beside them; may be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
+) -> None:
+    """Print the published records of a suite, one table for each budget, and your own runs beside them.
+
+    A run is added if it was evaluated on the test samples of the suite, at one of its resolutions at least:
+    `pdebench-mano evaluate RUN --data FILE --resolutions …`, on a file that the suite's recipe makes. Its budget is its
+    own, and is said beside its name.
+    """
+    from pdebench_mano.leaderboard import beside, lines, named, published, suites
+
+    name = suite or suites()[0]
+    board = published(name)
+    own = {run: beside(board, run) for run in dict.fromkeys(add or [])}
+    if as_json:
+        for run, records in [(None, board), *own.items()]:
+            for line in lines(records, name, run):
+                print(json.dumps(line))
+        return
+    say(f"{name}, of {', '.join(suites())}: --suite shows another")
+    print_comparison(board, [named(record, run) for run, records in own.items() for record in records])
