@@ -10,6 +10,10 @@ _LATTICE = {"spacing": 1 / 42}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "mano": {
+        "small": {"width": 32, "depth": 7},
+        "base": {"width": 128, "depth": 4, "head_dim": 32, "mlp_width": 512},
+    },
+    "mano-published": {
         "small": {"width": 48, "depth": 6, "heads": 6, "mlp_width": 128},
         "base": {"width": 128, "depth": 9, "heads": 4, "head_dim": 32, "mlp_width": 256},
     },

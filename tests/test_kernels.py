@@ -47,3 +47,13 @@ def test_large_scores_stay_finite(form):
 def test_a_form_refuses_what_it_cannot_serve(form, window, stride):
     with pytest.raises(ValueError, match=f"{stride}"):
         window_attention(torch.randn(1, 6, 6, 6), 1, window, stride, form=form)
+
+
+@pytest.mark.parametrize(("form", "window", "stride"), [("windows", 3, 2), ("shifts", 2, 1), ("blocks", 4, 2)])
+def test_every_form_serves_under_autocast(form, window, stride):
+    """Queries come in bfloat16 there; forward and backward passes agree on the types in between."""
+    qkv, g = torch.randn(1, 8, 8, 12).bfloat16(), torch.randn(1, 8, 8, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        value, slope = gradient(form, qkv, g, 2, window, stride)
+    exact = gradient("windows", qkv.double(), g.double(), 2, window, stride)
+    torch.testing.assert_close((value.double(), slope.double()), exact, rtol=0.05, atol=0.05)

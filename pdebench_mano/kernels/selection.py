@@ -119,4 +119,5 @@ def window_attention(qkv: Projections, heads: int, window: int, stride: int, for
 
         return triton_attention(qkv, heads, window, stride)
     plain = {"windows": windows_attention, "shifts": shifted_attention, "blocks": block_attention}
-    return plain[form](qkv, heads, window, stride)
+    with torch.autocast(qkv.device.type, enabled=False):  # each form chooses its types itself
+        return plain[form](qkv, heads, window, stride)
