@@ -40,27 +40,31 @@ class _BlockAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        qkv, weights, inside, *tiles = ctx.saved_tensors
-        _, rows, columns, batch, _, d = qkv.shape
-        q, k, v = qkv.flatten(1, 3)
-        g = g.contiguous().flatten(0, 2)
-        d_weights, d_tiles = weights.new_zeros(weights.shape), []
-        gradient = qkv.new_zeros(qkv.shape)
-        dq, dk, dv = gradient.flatten(1, 3)
-        for i, (here, there) in enumerate(shifts(ctx.m, rows, columns, batch)):
-            d_tile = torch.bmm(g[here], v[there].transpose(1, 2)).mul_(tiles[i])
-            torch.sum(d_tile, -1, out=d_weights[i][here])
-            d_tiles.append(d_tile)
-            dv[there].baddbmm_(tiles[i].transpose(1, 2), weights[i][here].unsqueeze(-1) * g[here])
-        d_lse = merge_backward(d_weights.unflatten(1, (rows, columns, batch)).movedim((1, 2), (-2, -1)), inside, ctx.m)
-        d_lse = d_lse.movedim((-2, -1), (1, 2)).flatten(1, 3)
-        constants = d_lse.addcmul_(weights, d_weights, value=-1)
-        for i, (here, there) in enumerate(shifts(ctx.m, rows, columns, batch)):
-            d_score = d_tiles[i].mul_(weights[i][here].unsqueeze(-1))
-            d_score.addcmul_(tiles[i], constants[i][here].unsqueeze(-1)).mul_(d**-0.5)
-            dq[here].baddbmm_(d_score, k[there])
-            dk[there].baddbmm_(d_score.transpose(1, 2), q[here])
-        return gradient, None
+        with torch.autocast(g.device.type, enabled=False):
+            return _gradient(g, *ctx.saved_tensors, m=ctx.m), None
+
+
+def _gradient(g: Tensor, qkv: Tensor, weights: Tensor, inside: Tensor, *tiles: Tensor, m: int) -> Tensor:
+    _, rows, columns, batch, _, d = qkv.shape
+    q, k, v = qkv.flatten(1, 3)
+    g = g.contiguous().flatten(0, 2)
+    d_weights, d_tiles = weights.new_zeros(weights.shape), []
+    gradient = qkv.new_zeros(qkv.shape)
+    dq, dk, dv = gradient.flatten(1, 3)
+    for i, (here, there) in enumerate(shifts(m, rows, columns, batch)):
+        d_tile = torch.bmm(g[here], v[there].transpose(1, 2)).mul_(tiles[i])
+        torch.sum(d_tile, -1, out=d_weights[i][here])
+        d_tiles.append(d_tile)
+        dv[there].baddbmm_(tiles[i].transpose(1, 2), weights[i][here].unsqueeze(-1) * g[here])
+    d_lse = merge_backward(d_weights.unflatten(1, (rows, columns, batch)).movedim((1, 2), (-2, -1)), inside, m)
+    d_lse = d_lse.movedim((-2, -1), (1, 2)).flatten(1, 3)
+    constants = d_lse.addcmul_(weights, d_weights, value=-1)
+    for i, (here, there) in enumerate(shifts(m, rows, columns, batch)):
+        d_score = d_tiles[i].mul_(weights[i][here].unsqueeze(-1))
+        d_score.addcmul_(tiles[i], constants[i][here].unsqueeze(-1)).mul_(d**-0.5)
+        dq[here].baddbmm_(d_score, k[there])
+        dk[there].baddbmm_(d_score.transpose(1, 2), q[here])
+    return gradient
 
 
 def _aligned(qkv: Projections, heads: int, window: int, stride: int) -> Attended:
