@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from pdebench_mano.kernels.gpu import bands, windows
 
-STAGES = 3  # of the loop over windows: the loads of the next are under way
+# of the loops over windows: how many steps ahead their loads are under way
+FORWARD_STAGES, QUERIES_STAGES, KEYS_STAGES = 3, 3, 2
 
 Rows = Float[Tensor, "_ _"]
 
@@ -42,17 +43,6 @@ def stack(batch: int, shapes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-@lru_cache(maxsize=64)
-def _tiles(levels: tuple[Level, ...], tile: tuple[int, int], device: torch.device) -> Tensor:
-    """[first row of the image, height, width, first row and column of the tile] of every tile."""
-    parts = []
-    for first, batch, height, width in levels:
-        image, i, j = np.mgrid[0:batch, 0 : height : tile[0], 0 : width : tile[1]].reshape(3, -1)
-        shape = np.broadcast_to([[height], [width]], (2, image.size))
-        parts.append(np.vstack([first + image * height * width, shape, i, j]).T)
-    return torch.from_numpy(np.vstack(parts).astype(np.int32, order="C")).to(device)
-
-
 class Geometry(NamedTuple):
     """How windows lie on a stack of levels. No side is shorter than the window."""
 
@@ -64,6 +54,26 @@ class Geometry(NamedTuple):
     @property
     def rows(self) -> int:
         return self.levels[-1].first + self.levels[-1].rows
+
+    def windows(self, level: Level) -> int:
+        """How many windows an image of the level has."""
+        rows, columns = (-(-(n - self.window) // self.stride) + 1 for n in (level.height, level.width))
+        return rows * columns
+
+
+@lru_cache(maxsize=64)
+def _tiles(geometry: Geometry, tile: tuple[int, int], device: torch.device) -> Tensor:
+    """[first row of the image, height, width, first row and column of the tile, first window of the image]
+    of every tile."""
+    parts, first_window = [], 0
+    for level in geometry.levels:
+        first, batch, height, width = level
+        image, i, j = np.mgrid[0:batch, 0 : height : tile[0], 0 : width : tile[1]].reshape(3, -1)
+        shape = np.broadcast_to([[height], [width]], (2, image.size))
+        windows_before = first_window + image * geometry.windows(level)
+        parts.append(np.vstack([first + image * height * width, shape, i, j, windows_before]).T)
+        first_window += batch * geometry.windows(level)
+    return torch.from_numpy(np.vstack(parts).astype(np.int32, order="C")).to(device)
 
 
 class _Setting(NamedTuple):
@@ -80,7 +90,7 @@ def _setting(geometry: Geometry, inner: int) -> _Setting:
     d = inner // geometry.heads
     constants = {"INNER": inner, "D": d, "BLOCK_D": max(16, triton.next_power_of_2(d))}
     if (window, stride) == (2, 1):
-        return _Setting(bands, (1, bands.COLUMNS.value - 2), constants | {"ROWS": 1}, 1)
+        return _Setting(bands, (1, bands.COLUMNS.value - 2), constants, 1)
     members = max(16, triton.next_power_of_2(window**2))
     side = 4 if stride <= 4 else 8
     constants |= {"WINDOW": window, "STRIDE": stride, "MEMBERS": members, "HIGH": side, "WIDE": side}
@@ -91,11 +101,11 @@ def attend(qkv: Rows, geometry: Geometry) -> Rows:
     """Window attention of (rows, 3 · heads · d) queries, keys and values, on every level."""
     inner = qkv.shape[1] // 3
     kernels, tile, constants, warps = _setting(geometry, inner)
-    tiles = _tiles(geometry.levels, tile, qkv.device)
+    tiles = _tiles(geometry, tile, qkv.device)
     out = qkv.new_empty(qkv.shape[0], inner)
     scale = (inner // geometry.heads) ** -0.5
     kernels.forward[(len(tiles) * geometry.heads,)](
-        qkv, out, tiles, scale, **constants, num_warps=warps, num_stages=STAGES
+        qkv, out, tiles, scale, **constants, num_warps=warps, num_stages=FORWARD_STAGES
     )
     return out
 
@@ -104,26 +114,19 @@ def attend_backward(qkv: Rows, g: Rows, geometry: Geometry) -> tuple[Rows, Rows]
     """The gradient by qkv, and the attention's result, which is cheaper to compute again than to keep."""
     inner, rows = qkv.shape[1] // 3, qkv.shape[0]
     kernels, tile, constants, warps = _setting(geometry, inner)
-    tiles = _tiles(geometry.levels, tile, qkv.device)
+    tiles = _tiles(geometry, tile, qkv.device)
     out, dqkv = torch.empty_like(g), torch.empty_like(qkv)
+    between: tuple[Any, ...]
     if kernels is bands:
-        between = qkv.new_empty(2 * 9 * geometry.heads, rows)
+        between = (qkv.new_empty(2 * 9 * geometry.heads, rows), rows)
     else:
-        slots = max(_most_windows(n, geometry) for level in geometry.levels for n in (level.height, level.width))
-        constants |= {"SLOTS": slots}
-        between = qkv.new_empty(2 * slots**2 * geometry.heads, rows, dtype=torch.float32)
-    arguments = (between, tiles, rows, (inner // geometry.heads) ** -0.5)
-    options = constants | {"num_warps": warps, "num_stages": STAGES}
-    grid = (len(tiles) * geometry.heads,)
-    kernels.backward_queries[grid](qkv, g, dqkv, out, *arguments, **options)
-    kernels.backward_keys[grid](qkv, g, dqkv, *arguments, **options)
+        number = sum(level.batch * geometry.windows(level) for level in geometry.levels)
+        between = (qkv.new_empty(number * geometry.heads, 2, constants["MEMBERS"], dtype=torch.float32),)
+    grid, arguments = (len(tiles) * geometry.heads,), (*between, tiles, (inner // geometry.heads) ** -0.5)
+    options = constants | {"num_warps": warps}
+    kernels.backward_queries[grid](qkv, g, dqkv, out, *arguments, **options, num_stages=QUERIES_STAGES)
+    kernels.backward_keys[grid](qkv, g, dqkv, *arguments, **options, num_stages=KEYS_STAGES)
     return dqkv, out
-
-
-def _most_windows(n: int, geometry: Geometry) -> int:
-    """How many windows of an axis of n points can hold one point."""
-    regular = -(-geometry.window // geometry.stride)
-    return regular + ((n - geometry.window) % geometry.stride > 0)
 
 
 class _WindowAttention(torch.autograd.Function):

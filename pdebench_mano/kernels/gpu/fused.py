@@ -21,9 +21,9 @@ from pdebench_mano.kernels.gpu import layers
 from pdebench_mano.kernels.gpu.attention import Geometry, Level, Rows, attend, attend_backward, stack
 
 ROWS = 64  # of a program
-NORM_ROWS, NORM_WARPS = 64, 4  # of the LayerNorms' gradient
+NORM_ROWS, NORM_WARPS, NORM_STAGES = 16, 4, 2  # of the LayerNorms' gradient
 REGISTERS = {} if os.environ.get("TRITON_INTERPRET") == "1" else {"maxnreg": 168}  # so that three programs share an SM
-SPLITS = 132  # programs among which the rows of a sum over all of them are shared out
+SPLITS = 132  # programs among which the rows of a sum over all of them are shared out: one a multiprocessor
 
 
 class Norms(NamedTuple):
@@ -53,12 +53,40 @@ def _normalise(x: Rows, coarse_x: Rows, norms: Norms) -> Rows:
     return out
 
 
+def _normalise_backward(
+    d_normal: Rows, x: Rows, coarse_x: Rows, norms: Norms, residual: Rows | None
+) -> tuple[Rows, Rows, Tensor]:
+    """The gradients by x, plus `residual`, by coarse_x and, as four rows, by the parameters of both LayerNorms."""
+    dx, coarse_dx = torch.empty_like(x), torch.empty_like(coarse_x)
+    programs = [min(3 * SPLITS, _blocks(len(part), NORM_ROWS)) for part in (x, coarse_x)]
+    partial = x.new_empty(sum(programs), 4, x.shape[1], dtype=torch.float32)
+    parts = ((x, dx, residual), (coarse_x, coarse_dx, None))
+    for (part, target, rest), g, sums in zip(
+        parts, d_normal.split([len(x), len(coarse_x)]), partial.split(programs), strict=True
+    ):
+        if len(part):
+            layers.normalise_backward[(len(sums),)](
+                g, part, *norms, rest, target, sums, len(part),
+                C=x.shape[1], ROWS=NORM_ROWS, STAGES=NORM_STAGES, RESIDUAL=rest is not None, num_warps=NORM_WARPS,
+            )  # fmt: skip
+    return dx, coarse_dx, partial.sum(0)
+
+
 def _restrict(
     x: Rows, weight: Tensor, out: Rows, fine: Level, coarse: Level, rate: int, scale: float = 1.0, adjoint: bool = False
 ) -> None:
     layers.restrict[(_blocks(coarse.rows),)](
         x, weight, out, *_grids(fine, coarse), scale,
         C=x.shape[1], RATE=rate, ROWS=ROWS, ADJOINT=adjoint, num_warps=4, num_stages=2,
+    )  # fmt: skip
+
+
+def _restrict_backward(g: Rows, weight: Tensor, out: Rows, fine: Level, coarse: Level, rate: int) -> None:
+    """Adds to `out` the gradient by what was restricted."""
+    edges = fine.height % rate > 0 or fine.width % rate > 0
+    layers.restrict_backward[(rate**2 * _blocks(coarse.rows),)](
+        g, weight, out, *_grids(fine, coarse),
+        C=out.shape[1], RATE=rate, ROWS=ROWS, EDGES=edges, num_warps=8, num_stages=2,
     )  # fmt: skip
 
 
@@ -187,23 +215,14 @@ class _MultipoleAttention(torch.autograd.Function):
         d_normal = torch.mm(d_qkv, qkv_matrix, out=normal)
         del y, d_qkv
 
-        coarse_dx, dx = torch.empty_like(coarse_x), torch.empty_like(x)
-        xs, dxs = (x, *coarse_x.split(sizes[1:])), (dx, *coarse_dx.split(sizes[1:]))
-        programs = [rate**2 * _blocks(coarse.rows, NORM_ROWS) for _, coarse in pairs] + [_blocks(sizes[-1], NORM_ROWS)]
-        partial = x.new_empty(sum(programs), 4, c, dtype=torch.float32)
-        parts = partial.split(programs)
-        d_normals = d_normal.split(sizes)
-        for i in reversed(range(len(levels))):
-            above = min(i + 1, deepest)
-            layers.normalise_backward[(programs[i],)](
-                d_normals[i], xs[i], *norms, dxs[above], down, g, dxs[i], parts[i], *_grids(levels[i], levels[above]),
-                C=c, RATE=rate if i < deepest else 1, ROWS=NORM_ROWS, COARSE=i < deepest,
-                RESIDUAL=ctx.residual and i == 0, num_warps=NORM_WARPS, num_stages=1,
-            )  # fmt: skip
+        dx, coarse_dx, d_norms = _normalise_backward(d_normal, x, coarse_x, norms, g if ctx.residual else None)
+        dxs = (dx, *coarse_dx.split(sizes[1:]))
+        for number in reversed(range(deepest)):
+            _restrict_backward(dxs[number + 1], down, dxs[number], *pairs[number], rate)
         d_down = _patch_products(x, coarse_dx, coarse_x, levels, rate, adjoint=False)
         d_down, d_up = (d.reshape(rate, rate, c, c) for d in (d_down, d_up))
         return (
-            dx, *partial.sum(0), d_qkv_weight.float(), d_out, d_out_bias,
+            dx, *d_norms, d_qkv_weight.float(), d_out, d_out_bias,
             d_down.permute(3, 2, 0, 1), d_up.permute(2, 3, 0, 1), None, None, None,
         )  # fmt: skip
 

@@ -135,41 +135,63 @@ def normalise(
 @triton.jit
 @no_type_check
 def normalise_backward(
-    g, x, norm_weight, norm_bias, norm2_weight, norm2_bias, coarse_g, down, residual, out, partial,
-    points, coarse_height, coarse_width, height, width,
-    C: tl.constexpr, RATE: tl.constexpr, ROWS: tl.constexpr, COARSE: tl.constexpr, RESIDUAL: tl.constexpr,
+    g, x, norm_weight, norm_bias, norm2_weight, norm2_bias, residual, out, partial, rows,
+    C: tl.constexpr, ROWS: tl.constexpr, RESIDUAL: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """∂/∂x of both LayerNorms, plus what came down from the coarser level, plus the residual's.
+    """∂/∂x of both LayerNorms, plus the residual's, for every num_programs-th tile of rows.
 
-    `partial` gets the sums over the program's rows of the gradients of the LayerNorms' parameters.
+    `partial` gets the sums over the program's rows of the gradients of the LayerNorms' parameters. They are kept
+    by place in the tile until the end: a sum over rows is a sum over warps, which wait for each other.
     """
-    coarse = (tl.program_id(0) // (RATE * RATE)) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, C)
+    weight = tl.load(norm_weight + column).to(tl.float32)[None, :]
+    weight2 = tl.load(norm2_weight + column).to(tl.float32)[None, :]
+    d_weight, d_bias = tl.zeros((ROWS, C), tl.float32), tl.zeros((ROWS, C), tl.float32)
+    d_weight2, d_bias2 = tl.zeros((ROWS, C), tl.float32), tl.zeros((ROWS, C), tl.float32)
+    for tile in tl.range(tl.program_id(0), tl.cdiv(rows, ROWS), tl.num_programs(0), num_stages=STAGES):
+        row = (tile * ROWS + tl.arange(0, ROWS)).to(tl.int64)
+        mask = row < rows
+        dn = _load(g, row, mask, C).to(tl.float32)
+        first_normal, first_inverse = _normalise(_load(x, row, mask, C).to(tl.float32), C)
+        normal, inverse = _normalise(_affine(first_normal, norm_weight, norm_bias, C), C)
+        d_weight2 += dn * normal
+        d_bias2 += dn
+        dn = _normalise_backward(dn * weight2, normal, inverse, C)
+        d_weight += dn * first_normal
+        d_bias += dn
+        dx = _normalise_backward(dn * weight, first_normal, first_inverse, C)
+        if RESIDUAL:
+            dx += _load(residual, row, mask, C).to(tl.float32)
+        _store(out, row, mask, dx, C)
+    sums = partial + tl.program_id(0) * 4 * C + column
+    tl.store(sums, tl.sum(d_weight, 0))
+    tl.store(sums + C, tl.sum(d_bias, 0))
+    tl.store(sums + 2 * C, tl.sum(d_weight2, 0))
+    tl.store(sums + 3 * C, tl.sum(d_bias2, 0))
+
+
+@triton.jit
+@no_type_check
+def restrict_backward(
+    g, weight, out, points, coarse_height, coarse_width, height, width,
+    C: tl.constexpr, RATE: tl.constexpr, ROWS: tl.constexpr, EDGES: tl.constexpr,
+):  # fmt: skip
+    """Adds Σ g D[place]ᵀ to `out` at one place of ROWS coarse points.
+
+    With EDGES, what repeats the far edge beyond it hands its gradient back to the edge.
+    """
+    coarse, place = (tl.program_id(0) // (RATE * RATE)) * ROWS + tl.arange(0, ROWS), tl.program_id(0) % (RATE * RATE)
     image, i, j, mask = _places(coarse, points, coarse_height, coarse_width, height, width, RATE)
     row = (image.to(tl.int64) * height + i) * width + j
-    column, place = tl.arange(0, C), tl.program_id(0) % (RATE * RATE)
-    first_normal, first_inverse = _normalise(_load(x, row, mask, C).to(tl.float32), C)
-    normal, inverse = _normalise(_affine(first_normal, norm_weight, norm_bias, C), C)
-    dn = _load(g, row, mask, C).to(tl.float32)
-    sums = partial + tl.program_id(0) * 4 * C + column
-    tl.store(sums + 2 * C, tl.sum(dn * normal, 0))
-    tl.store(sums + 3 * C, tl.sum(dn, 0))
-    dn = _normalise_backward(dn * tl.load(norm2_weight + column).to(tl.float32)[None, :], normal, inverse, C)
-    tl.store(sums, tl.sum(dn * first_normal, 0))
-    tl.store(sums + C, tl.sum(dn, 0))
-    dx = _normalise_backward(dn * tl.load(norm_weight + column).to(tl.float32)[None, :], first_normal, first_inverse, C)
-    if RESIDUAL:
-        dx += _load(residual, row, mask, C).to(tl.float32)
-    if COARSE:
-        above = _load(coarse_g, coarse.to(tl.int64), mask, C)
-        dx += dot(above, tl.trans(_matrix(down, place * C, C, C)))
-        if (height % RATE != 0) | (width % RATE != 0):
-            # what repeats the far edge beyond it hands its gradient back to the edge
-            for other in range(place + 1, RATE * RATE):
-                edge_i = tl.minimum(i - place // RATE + other // RATE, height - 1)
-                edge_j = tl.minimum(j - place % RATE + other % RATE, width - 1)
-                edge = (edge_i == i) & (edge_j == j)
-                above = _load(coarse_g, coarse.to(tl.int64), mask & edge, C)
-                dx += dot(above, tl.trans(_matrix(down, other * C, C, C)))
+    dx = _load(out, row, mask, C).to(tl.float32)
+    above = _load(g, coarse.to(tl.int64), mask, C)
+    dx += dot(above, tl.trans(_matrix(weight, place * C, C, C)))
+    if EDGES:
+        for other in range(place + 1, RATE * RATE):
+            edge_i = tl.minimum(i - place // RATE + other // RATE, height - 1)
+            edge_j = tl.minimum(j - place % RATE + other % RATE, width - 1)
+            above = _load(g, coarse.to(tl.int64), mask & (edge_i == i) & (edge_j == j), C)
+            dx += dot(above, tl.trans(_matrix(weight, other * C, C, C)))
     _store(out, row, mask, dx, C)
 
 

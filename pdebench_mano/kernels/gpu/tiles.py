@@ -21,6 +21,11 @@ if os.environ.get("TRITON_INTERPRET") == "1":
     def reciprocal(x):
         return 1.0 / x
 
+    @triton.jit
+    @no_type_check
+    def log2(x):
+        return tl.log2(x)
+
 else:
 
     @triton.jit
@@ -35,21 +40,28 @@ else:
         """1/x to an ulp, in one instruction."""
         return tl.inline_asm_elementwise("rcp.approx.ftz.f32 $0, $1;", "=f,f", [x], tl.float32, is_pure=True, pack=1)
 
+    @triton.jit
+    @no_type_check
+    def log2(x):
+        """log₂ x of an x that is no denormal, in one instruction."""
+        return tl.inline_asm_elementwise("lg2.approx.ftz.f32 $0, $1;", "=f,f", [x], tl.float32, is_pure=True, pack=1)
+
 
 @triton.jit
 @no_type_check
 def entry(tiles, HEADS: tl.constexpr):
-    """Of this program's tile: the image's first row, height and width, and the tile's place.
+    """Of this program's tile: the image's first row, height and width, the tile's place, the image's first window.
 
     The heads of a tile are consecutive programs: together they read whole lines of memory.
     """
-    place = tiles + 5 * (tl.program_id(0) // HEADS)
+    place = tiles + 6 * (tl.program_id(0) // HEADS)
     return (
         tl.load(place).to(tl.int64),
         tl.load(place + 1),
         tl.load(place + 2),
         tl.load(place + 3),
         tl.load(place + 4),
+        tl.load(place + 5).to(tl.int64),
     )
 
 
@@ -84,13 +96,6 @@ def store(target, row, mask, stride, value, D: tl.constexpr, BLOCK_D: tl.constex
 
 @triton.jit
 @no_type_check
-def dot(a, b):
-    """Products of what was stored, summed in float32: float32 operands are not rounded to tf32."""
-    return tl.dot(a, b, input_precision="ieee")
-
-
-@triton.jit
-@no_type_check
-def dot_t(a, b):
-    """a bᵀ of batches."""
-    return tl.dot(a, tl.permute(b, (0, 2, 1)), input_precision="ieee")
+def dot(a, b, start=None):
+    """start + a b, of what was stored, summed in float32: float32 operands are not rounded to tf32."""
+    return tl.dot(a, b, acc=start, input_precision="ieee")
