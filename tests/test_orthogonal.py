@@ -148,6 +148,26 @@ def test_fixed_number_of_steps_converges_from_anywhere(distance, monkeypatch):
     torch.testing.assert_close(w, polar_factor(near), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64, torch.float64])
+def test_polar_factor_survives_a_decomposition_that_does_not_converge(dtype, monkeypatch):
+    """LAPACK did not converge on the weights of a training step, all within 2 % of orthogonal and finite."""
+    torch.manual_seed(0)
+    w = torch.randn(2, 6, 9, dtype=dtype)
+    expected = polar_factor(w)
+    svd, calls = torch.linalg.svd, []
+
+    def stalls_once(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 1:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return svd(*args, **kwargs)
+
+    monkeypatch.setattr(torch.linalg, "svd", stalls_once)
+    got = polar_factor(w)
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, expected)
+
+
 def test_retraction_leaves_what_is_not_finite():
     w = torch.eye(3)[None]
     w[0, 0, 1] = torch.nan
