@@ -363,12 +363,13 @@ class _Loop:
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """Within, the operator has its averaged weights."""
+        """Within, the operator has its averaged weights, on their constraint, which a mean of matrices on it is not."""
         if self.average is None:
             yield
             return
         kept = [p.detach().clone() for p in self.parameters]
         _assign(self.parameters, self.average)
+        self.regime.retract(self.operator)
         try:
             yield
         finally:

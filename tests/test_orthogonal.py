@@ -59,6 +59,21 @@ def test_layer_is_an_isometry_with_its_adjoint(layer, grid):
 
 
 @pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize(("inputs", "outputs"), [(7, 4), (4, 7)], ids=["contracting", "expanding"])
+def test_layer_that_changes_the_width_is_an_isometry_one_way(inputs, outputs, grid):
+    torch.manual_seed(0)
+    layer = randomised(OrthogonalLinear(inputs, outputs))
+    z = torch.randn(3, inputs, *grid, dtype=torch.float64)
+    v = torch.randn(3, outputs, *grid, dtype=torch.float64)
+    narrow, there, back = (v, layer.adj, layer.lin) if outputs < inputs else (z, layer.lin, layer.adj)
+    assert there(narrow).norm().item() == pytest.approx(narrow.norm().item(), rel=1e-12)
+    torch.testing.assert_close(back(there(narrow)), narrow, rtol=0, atol=1e-12)
+    assert inner(layer.lin(z), v) == pytest.approx(
+        inner(z, layer.adj(v)), abs=1e-12 * z.norm().item() * v.norm().item()
+    )
+
+
+@pytest.mark.parametrize("grid", GRIDS)
 def test_param_grad_is_the_derivative(layer, grid):
     z, delta = torch.randn(2, 3, 5, *grid, dtype=torch.float64)
     exact = torch.autograd.grad(torch.sum(delta * layer(z)), list(layer.parameters()))
@@ -133,6 +148,26 @@ def test_fixed_number_of_steps_converges_from_anywhere(distance, monkeypatch):
     torch.testing.assert_close(w, polar_factor(near), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64, torch.float64])
+def test_polar_factor_survives_a_decomposition_that_does_not_converge(dtype, monkeypatch):
+    """LAPACK did not converge on the weights of a training step, all within 2 % of orthogonal and finite."""
+    torch.manual_seed(0)
+    w = torch.randn(2, 6, 9, dtype=dtype)
+    expected = polar_factor(w)
+    svd, calls = torch.linalg.svd, []
+
+    def stalls_once(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 1:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return svd(*args, **kwargs)
+
+    monkeypatch.setattr(torch.linalg, "svd", stalls_once)
+    got = polar_factor(w)
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, expected)
+
+
 def test_retraction_leaves_what_is_not_finite():
     w = torch.eye(3)[None]
     w[0, 0, 1] = torch.nan
@@ -146,6 +181,7 @@ def test_constraint_holds_after_a_thousand_steps():
     regime = TransportedFoton()
     for operator, data in [
         (OrthogonalFNO(1, 1, width=6, depth=1, modes=2), (a, u)),
+        (OrthogonalConv(1, 1, width=6, depth=1), (a, u)),
         (OrthogonalMLP([12, 10, 10, 5]), (rows, targets)),
     ]:
         optimizer = torch.optim.Adam(operator.parameters(), lr=1e-2)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from pdebench_mano.operator import NormalizedOperator, Normalizer
-from pdebench_mano.orthogonal import GridMLP, OrthogonalMLP
+from pdebench_mano.orthogonal import GridMLP, OrthogonalConv, OrthogonalFNO, OrthogonalMLP
 from pdebench_mano.regimes import (
     LOSSES,
     Backprop,
@@ -84,10 +85,19 @@ def test_linear_chains_get_the_exact_gradient(regime, depth, widths):
     assert_equals_backprop(regime, mlp, a, u)
 
 
+@pytest.mark.parametrize("regime", [Foton(inject="input"), Foton(), TransportedFoton()])
+@pytest.mark.parametrize("depth", [2, 10, 50])
+def test_error_keeps_its_length_where_every_layer_contracts(regime, depth):
+    """Each L_k* embeds the error in a larger space, which L_k undoes; the other order would lose part of it."""
+    mlp, a, u = linear_chain([depth + 5 - layer for layer in range(depth + 1)])
+    assert_equals_backprop(regime, mlp, a, u)
+
+
 @pytest.mark.parametrize("regime", [Foton(), TransportedFoton()])
+@pytest.mark.parametrize("depth", [2, 10, 50])
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=list(LOSSES))
-def test_expanding_lift_is_exact_with_latent_injection(regime, loss):
-    mlp, a, u = linear_chain([3, *[16] * 9, 5])
+def test_expanding_lift_is_exact_with_latent_injection(regime, depth, loss):
+    mlp, a, u = linear_chain([3, *[16] * (depth - 1), 5])
     assert_equals_backprop(regime, mlp, a, u.softmax(1), loss)
 
 
@@ -145,13 +155,29 @@ def test_pepita_follows_its_formula():
     assert torch.equal(Pepita(scale=0.3).projection(mlp), regime.projection(mlp))
 
 
-@pytest.mark.parametrize("inject", ["latent", "input"])
-def test_lockstep_equals_stored_to_the_last_bit(inject):
+def rows_chain():
+    return OrthogonalMLP([16, *[12] * 20, 4], "gelu", bias=True), torch.randn(9, 16), torch.randn(9, 4)
+
+
+def field_chain(operator):
+    return operator(1, 1, width=6, depth=8), torch.randn(4, 1, 16, 17), torch.randn(4, 1, 16, 17)
+
+
+@pytest.mark.parametrize(
+    ("case", "inject"),
+    [
+        (rows_chain, "input"),
+        (rows_chain, "latent"),
+        (partial(field_chain, OrthogonalFNO), "latent"),
+        (partial(field_chain, OrthogonalConv), "latent"),
+    ],
+    ids=["rows-input", "rows-latent", "spectral", "convolution"],
+)
+def test_lockstep_equals_stored_to_the_last_bit(case, inject):
     torch.manual_seed(4)
-    mlp = OrthogonalMLP([16, *[12] * 20, 4], "gelu", bias=True)
-    a, u = torch.randn(9, 16), torch.randn(9, 4)
-    _, lockstep = gradients(Foton(inject), mlp, a, u)
-    _, stored = gradients(Foton(inject, lockstep=False), mlp, a, u)
+    chain, a, u = case()
+    _, lockstep = gradients(Foton(inject), chain, a, u)
+    _, stored = gradients(Foton(inject, lockstep=False), chain, a, u)
     assert all(torch.equal(lockstep[name], stored[name]) for name in stored)
 
 

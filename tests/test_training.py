@@ -13,7 +13,8 @@ from torch.utils.data import Dataset, TensorDataset
 
 from data_gen import GaussianRandomField, solve
 from pdebench_mano.operator import NormalizedOperator
-from pdebench_mano.regimes import Backprop
+from pdebench_mano.orthogonal import GridMLP
+from pdebench_mano.regimes import Backprop, Foton
 from pdebench_mano.symmetries import transform
 from pdebench_mano.training import fit, normalized, validate
 
@@ -76,6 +77,13 @@ def test_the_epoch_with_the_lowest_validation_error_is_kept():
     errors = [row["validation"] for row in history.epochs]
     assert history.best_epoch == 1 + errors.index(min(errors)) < len(errors)
     assert validate(operator, validation, torch.device("cpu")) == pytest.approx(min(errors))
+
+
+def test_averaged_weights_are_back_on_the_constraint():
+    torch.manual_seed(0)
+    chain = GridMLP(1, 1, resolution=6, width=8, depth=4)
+    fit(chain, Foton(), pairs(), validation=pairs(4, seed=1), **OPTIONS)
+    assert chain.orthogonality_residual() < 1e-5
 
 
 def test_an_affine_map_is_learned_exactly():

@@ -22,7 +22,12 @@ Matrices = Inexact[Tensor, "stack rows columns"]
 
 def polar_factor(w: Matrices) -> Matrices:
     """Nearest matrices with orthonormal rows (columns, where there are more rows than columns)."""
-    left, _, right = torch.linalg.svd(w, full_matrices=False)
+    try:
+        left, _, right = torch.linalg.svd(w, full_matrices=False)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # stalls now and then where singular values cluster
+        fine = w.mH.to(torch.promote_types(w.dtype, torch.float64))
+        left, _, right = torch.linalg.svd(fine, full_matrices=False)
+        return (left @ right).mH.to(w.dtype)
     return left @ right
 
 

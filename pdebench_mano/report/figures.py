@@ -166,12 +166,14 @@ def alignment(record: Record) -> Figure:
     figure, ((upper,), (lower,)) = canvas(4.6, rows=2, sharex=True)
     epochs = [row["epoch"] for row in record.history]
     for place, layer in enumerate(layers):
-        line = {"color": colormaps["cividis"](place / max(1, len(layers) - 1)), "linewidth": 1.3, "label": layer}
+        shade = 0.9 * place / max(1, len(layers) - 1)  # the last tenth is too light to be seen on white
+        line = {"color": colormaps["cividis"](shade), "linewidth": 1.3, "label": layer}
         upper.plot(epochs, [row[f"cosine {layer}"] for row in record.history], **line)
         lower.plot(epochs, [row[f"ratio {layer}"] for row in record.history], **line)
     upper.set(ylabel="cosine", ylim=(-1.05, 1.05))
     lower.set(yscale="log", ylabel="ratio of norms", xlabel="epoch")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plain_numbers(lower.yaxis)
     gridded(upper, lower)
     legend(figure, upper, fontsize=7)
     return figure

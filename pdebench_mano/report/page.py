@@ -267,8 +267,8 @@ def _curves(records: Sequence[Record], styles: figures.Styles, keep: _Keeper) ->
             shown[record.model] = keep.figure(
                 f"alignment-{slug(record.model)}",
                 figures.alignment(record),
-                f"{record.model}: updates against those of backpropagation at the same weights, one line a layer, from "
-                "the input (dark) to the output (light).",
+                f"{record.model}: updates against those of backpropagation at the same weights, in the first step of "
+                "every epoch; one line a layer, from the input (dark) to the output (light).",
             )
     return list(shown.values())
 
