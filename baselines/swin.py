@@ -80,6 +80,7 @@ class Swin(Operator):
         points = self.lift(self.with_coordinates(a))
         shape = (a.shape[-2], a.shape[-1])
         lattice = resample(points, lattice_shape(shape, self.spacing, self.grid), self.grid)
-        stages = self.backbone(lattice).feature_maps
+        with lattice.device:  # where the library makes its masks: a CUDA graph takes no copies from the host
+            stages = self.backbone(lattice).feature_maps
         maps = [resample(conv(z), shape, self.grid) for conv, z in zip(self.decode, stages, strict=True)]
         return self.project(torch.cat([points, torch.stack(maps).sum(0)], dim=1))

@@ -3,6 +3,7 @@
 Levels are stacked as rows: each is batch × height × width points, one after the other.
 """
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,8 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from pdebench_mano.kernels.gpu import bands, windows
 
-# of the loops over windows: how many steps ahead their loads are under way
-FORWARD_STAGES, QUERIES_STAGES, KEYS_STAGES = 3, 3, 2
+STAGES = 3  # of the loops over windows: how many steps ahead their loads are under way
 
 Rows = Float[Tensor, "_ _"]
 
@@ -77,12 +77,18 @@ def _tiles(geometry: Geometry, tile: tuple[int, int], device: torch.device) -> T
 
 
 class _Setting(NamedTuple):
-    """Which kernels serve a geometry, the points of a tile, constants, and warps of a program."""
+    """Which kernels serve a geometry, the points of a tile, constants, warps of a program, registers backward."""
 
     kernels: Any
     tile: tuple[int, int]
     constants: dict[str, int]
     warps: int
+    limit: dict[str, int]
+
+
+def registers(number: int) -> dict[str, int]:
+    """Launch option that bounds the registers of a thread, so that more programs share a multiprocessor."""
+    return {} if os.environ.get("TRITON_INTERPRET") == "1" else {"maxnreg": number}
 
 
 def _setting(geometry: Geometry, inner: int) -> _Setting:
@@ -90,22 +96,23 @@ def _setting(geometry: Geometry, inner: int) -> _Setting:
     d = inner // geometry.heads
     constants = {"INNER": inner, "D": d, "BLOCK_D": max(16, triton.next_power_of_2(d))}
     if (window, stride) == (2, 1):
-        return _Setting(bands, (1, bands.COLUMNS.value - 2), constants, 1)
+        return _Setting(bands, (1, bands.COLUMNS.value - 2), constants, 1, registers(144))
     members = max(16, triton.next_power_of_2(window**2))
     side = 4 if stride <= 4 else 8
     constants |= {"WINDOW": window, "STRIDE": stride, "MEMBERS": members, "HIGH": side, "WIDE": side}
-    return _Setting(windows, (side, side), constants, max(1, min(8, side * side * members // 1024)))
+    warps = max(1, min(8, side * side * members // 1024))
+    return _Setting(windows, (side, side), constants, warps, registers(168) if members == 64 else {})
 
 
 def attend(qkv: Rows, geometry: Geometry) -> Rows:
     """Window attention of (rows, 3 · heads · d) queries, keys and values, on every level."""
     inner = qkv.shape[1] // 3
-    kernels, tile, constants, warps = _setting(geometry, inner)
+    kernels, tile, constants, warps, _ = _setting(geometry, inner)
     tiles = _tiles(geometry, tile, qkv.device)
     out = qkv.new_empty(qkv.shape[0], inner)
     scale = (inner // geometry.heads) ** -0.5
     kernels.forward[(len(tiles) * geometry.heads,)](
-        qkv, out, tiles, scale, **constants, num_warps=warps, num_stages=FORWARD_STAGES
+        qkv, out, tiles, scale, **constants, num_warps=warps, num_stages=STAGES
     )
     return out
 
@@ -113,7 +120,7 @@ def attend(qkv: Rows, geometry: Geometry) -> Rows:
 def attend_backward(qkv: Rows, g: Rows, geometry: Geometry) -> tuple[Rows, Rows]:
     """The gradient by qkv, and the attention's result, which is cheaper to compute again than to keep."""
     inner, rows = qkv.shape[1] // 3, qkv.shape[0]
-    kernels, tile, constants, warps = _setting(geometry, inner)
+    kernels, tile, constants, warps, limit = _setting(geometry, inner)
     tiles = _tiles(geometry, tile, qkv.device)
     out, dqkv = torch.empty_like(g), torch.empty_like(qkv)
     between: tuple[Any, ...]
@@ -123,9 +130,9 @@ def attend_backward(qkv: Rows, g: Rows, geometry: Geometry) -> tuple[Rows, Rows]
         number = sum(level.batch * geometry.windows(level) for level in geometry.levels)
         between = (qkv.new_empty(number * geometry.heads, 2, constants["MEMBERS"], dtype=torch.float32),)
     grid, arguments = (len(tiles) * geometry.heads,), (*between, tiles, (inner // geometry.heads) ** -0.5)
-    options = constants | {"num_warps": warps}
-    kernels.backward_queries[grid](qkv, g, dqkv, out, *arguments, **options, num_stages=QUERIES_STAGES)
-    kernels.backward_keys[grid](qkv, g, dqkv, *arguments, **options, num_stages=KEYS_STAGES)
+    options = constants | {"num_warps": warps, "num_stages": STAGES}
+    kernels.backward_queries[grid](qkv, g, dqkv, out, *arguments, **options, **limit)
+    kernels.backward_keys[grid](qkv, g, dqkv, *arguments, **options)
     return dqkv, out
 
 

@@ -6,7 +6,6 @@ rounded once to the type of the computation; every sum is in float32.
 """
 
 import math
-import os
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -18,11 +17,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pdebench_mano.kernels.gpu import layers
-from pdebench_mano.kernels.gpu.attention import Geometry, Level, Rows, attend, attend_backward, stack
+from pdebench_mano.kernels.gpu.attention import Geometry, Level, Rows, attend, attend_backward, registers, stack
 
 ROWS = 64  # of a program
-NORM_ROWS, NORM_WARPS, NORM_STAGES = 16, 4, 2  # of the LayerNorms' gradient
-REGISTERS = {} if os.environ.get("TRITON_INTERPRET") == "1" else {"maxnreg": 168}  # so that three programs share an SM
+NORM_ROWS, NORM_WARPS, NORM_STAGES = 16, 4, 3  # of the LayerNorms' gradient
 SPLITS = 132  # programs among which the rows of a sum over all of them are shared out: one a multiprocessor
 
 
@@ -58,7 +56,7 @@ def _normalise_backward(
 ) -> tuple[Rows, Rows, Tensor]:
     """The gradients by x, plus `residual`, by coarse_x and, as four rows, by the parameters of both LayerNorms."""
     dx, coarse_dx = torch.empty_like(x), torch.empty_like(coarse_x)
-    programs = [min(3 * SPLITS, _blocks(len(part), NORM_ROWS)) for part in (x, coarse_x)]
+    programs = [min(2 * SPLITS, _blocks(len(part), NORM_ROWS)) for part in (x, coarse_x)]
     partial = x.new_empty(sum(programs), 4, x.shape[1], dtype=torch.float32)
     parts = ((x, dx, residual), (coarse_x, coarse_dx, None))
     for (part, target, rest), g, sums in zip(
@@ -276,7 +274,7 @@ class _MLP(torch.autograd.Function):
         ctx.chunk, ctx.residual = math.gcd(hidden, 128), residual
         layers.mlp[(_blocks(rows),)](
             x, norm_weight, norm_bias, w1, bias1, w2, bias2, out, rows,
-            **ctx.settings, CHUNK=ctx.chunk, RESIDUAL=residual, num_warps=4, num_stages=1, **REGISTERS,
+            **ctx.settings, CHUNK=ctx.chunk, RESIDUAL=residual, num_warps=4, num_stages=1, **registers(168),
         )  # fmt: skip
         return out
 
