@@ -14,7 +14,7 @@ import math
 import multiprocessing
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +131,8 @@ def run_suite(
     only : collection of str
         Names of the models to run now; all of them by default.
     jobs : int
-        Runs to train at the same time, each in a process of one thread. They share the machine, so a budget of seconds
-        and the times in the records are those of a shared machine.
+        Cases to run at the same time, each in a process of one thread, which take the GPUs in turn. They share the
+        machine, so a budget of seconds and the times in the records are those of a shared machine.
     published : path, optional
         Folder of records to take over first; data are made only where some case has none.
     command : str
@@ -163,29 +163,17 @@ def run_suite(
     for case in todo:
         check(case)
         open_test(test_file, [*case.resolutions, *case.finer])
+    work = [(case, out / "runs", test_file, files[case.name], command) for case in todo]
     if jobs > 1:
-        train_side_by_side(todo, out / "runs", jobs, shown)
-    failures = []
-    for number, case in enumerate(todo, 1):
-        say(f"[{number}/{len(todo)}] {case.model}, seed {case.config.seed}, {budget(case.config)}")
-        try:
-            run, training = train_case(case, out / "runs", say, shown)
-        except ValueError as error:  # the input is checked, so this training diverged: the others need not wait
-            failures.append(f"{case.model}, seed {case.config.seed}: {error}")
-            say(failures[-1])
-            continue
-        record_run(
-            run,
-            test_file,
-            case.resolutions,
-            files[case.name],
-            finer=case.finer,
-            model=case.model,
-            key=case.key,
-            commands=[command, train_command(read_config(run), run)],
-            training=training,
-            shown=shown,
-        )
+        failures = run_side_by_side(work, jobs, shown)
+    else:
+        failures = []
+        for number, item in enumerate(work, 1):
+            case = item[0]
+            say(f"[{number}/{len(todo)}] {case.model}, seed {case.config.seed}, {budget(case.config)}")
+            failures += run_case(*item, say=say, shown=shown)
+    for failure in failures:
+        say(failure)
     if not files[baselines.name].exists():
         mean = MeanSolution(training_data(cases[0].config)[0][0]) if suite.mean_solution else None
         record_baselines(baselines, mean, test_file, files[baselines.name], command, shown)
@@ -317,28 +305,71 @@ def choose(
     return best.model_copy(update={"seed": case.config.seed}), trials
 
 
-def train_side_by_side(cases: Sequence[Case], runs: Path, jobs: int, shown: bool) -> None:
-    """Train the trials of all cases, then the cases themselves, several at a time."""
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
-        for stage in ("trials", "cases"):
-            configs = {
-                runs / run_name(case.model, config, case.data): config
-                for case in cases
-                for config in (case.trials if stage == "trials" else [choose(case, runs)[0]])
-            }
-            with bars(shown) as progress:
-                task = progress.add_task(stage, total=len(configs))
-                futures = [pool.submit(_train_on_one_thread, config, run) for run, config in configs.items()]
-                for future in as_completed(futures):
-                    future.result()
-                    progress.advance(task)
+def run_case(
+    case: Case,
+    runs: Path,
+    test_file: Path,
+    target: Path,
+    command: str,
+    say: Callable[[str], None] = lambda line: None,
+    shown: bool = False,
+) -> list[str]:
+    """Train a case and leave its record at `target`; returns why not, in one line, where training diverged."""
+    try:
+        run, training = train_case(case, runs, say, shown)
+    except ValueError as error:  # the input is checked, so this training diverged: the others need not wait
+        return [f"{case.model}, seed {case.config.seed}: {error}"]
+    record_run(
+        run,
+        test_file,
+        case.resolutions,
+        target,
+        finer=case.finer,
+        model=case.model,
+        key=case.key,
+        commands=[command, train_command(read_config(run), run)],
+        training=training,
+        shown=shown,
+    )
+    return []
 
 
-def _train_on_one_thread(config: RunConfig, run: Path) -> None:
-    """A training that diverges is no error here: whoever asks for the run meets it again."""
+def run_side_by_side(work: Sequence[tuple[Case, Path, Path, Path, str]], jobs: int, shown: bool) -> list[str]:
+    """Train the trials of all cases, then run the cases, several at a time; returns what failed.
+
+    Every process has one thread, and the GPUs in turn.
+    """
+    context = multiprocessing.get_context("spawn")
+    trials = {runs / run_name(case.model, trial, case.data): trial for case, runs, *_ in work for trial in case.trials}
+    with ProcessPoolExecutor(jobs, context, _start_worker, (context.Value("i", 0),)) as pool:
+        _finish([pool.submit(_train_trial, trial, run) for run, trial in trials.items()], "trials", shown)
+        return _finish([pool.submit(run_case, *item) for item in work], "cases", shown)
+
+
+def _finish(futures: Sequence[Future[list[str]]], what: str, shown: bool) -> list[str]:
+    """Wait for all, showing how many are done; returns their lines."""
+    lines = []
+    with bars(shown) as progress:
+        for future in progress.track(as_completed(futures), len(futures), description=what):
+            lines += future.result()
+    return lines
+
+
+def _start_worker(started: Any) -> None:
+    """`started` counts the workers, so that each takes the next GPU."""
+    end_with_parent()
     torch.set_num_threads(1)
+    with started.get_lock():
+        number, started.value = started.value, started.value + 1
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+
+
+def _train_trial(config: RunConfig, run: Path) -> list[str]:
+    """A trial that diverges is no error: whoever chooses meets it again."""
     with suppress(ValueError):
         train(config, run)
+    return []
 
 
 def record_baselines(

@@ -58,7 +58,9 @@ def benchmark(
     suite: Annotated[Path, typer.Argument(help="TOML file, or the name of a suite that comes with the package.")],
     out: Annotated[Path, typer.Option(help="Folder of data, runs, records and report.")],
     only: Annotated[list[str] | None, typer.Option(help="Run this model only; may be repeated.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs to train at the same time, on one thread each.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Cases to run at the same time, on one thread each; they take the GPUs in turn.")
+    ] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="In a new OUT, take no published record over.")] = False,
 ) -> None:
     """Train and evaluate every case of a suite, then write the report; what is done is skipped.
