@@ -14,7 +14,7 @@ the edges. All of this is our own addition.
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -69,18 +69,8 @@ class LocalAttention(MultipoleAttention):
 
     unfused = "it has rotary positions and a convolution"
 
-    def __init__(
-        self,
-        channels: int,
-        heads: int,
-        head_dim: int,
-        window: int,
-        stride: int,
-        rate: int,
-        levels: int | None = None,
-        sampling: Literal["conv", "avg_pool"] = "conv",
-    ) -> None:
-        super().__init__(channels, heads, head_dim, window, stride, rate, levels, sampling)
+    def __init__(self, channels: int, heads: int, head_dim: int, *geometry: Any) -> None:
+        super().__init__(channels, heads, head_dim, *geometry)
         if head_dim % 4:
             raise ValueError(f"head_dim must be a multiple of 4, got {head_dim}")
         self.local = nn.Conv2d(channels, channels, 3, padding=1)
@@ -123,23 +113,12 @@ class AnchoredAttention(nn.Module):
         For a spacing outside (0, 1/2], and what `LocalAttention` refuses.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        spacing: float,
-        heads: int,
-        head_dim: int,
-        window: int,
-        stride: int,
-        rate: int,
-        levels: int | None = None,
-        sampling: Literal["conv", "avg_pool"] = "conv",
-    ) -> None:
+    def __init__(self, channels: int, spacing: float, *geometry: Any) -> None:
         super().__init__()
         lattice_points(spacing, "vertices")
         self.spacing = spacing
         self.down = nn.Linear(ORDERS * channels, channels)
-        self.attention = LocalAttention(channels, heads, head_dim, window, stride, rate, levels, sampling)
+        self.attention = LocalAttention(channels, *geometry)
         self.up = nn.Linear(channels, ORDERS * channels)
 
     def forward(self, x: Field, grid: Grid) -> Field:
