@@ -55,7 +55,7 @@ def figure(suite: str, name: str) -> Figure:
 def comparisons(suite: str) -> Iterator[tuple[str, pd.DataFrame]]:
     """The rows of each budget of a suite, beside the baselines."""
     table = tables.rows(published(suite))
-    for budget in dict.fromkeys(each for each in table.budget if each):
+    for budget in tables.budgets(table):
         yield budget, tables.comparison(table, budget)
 
 

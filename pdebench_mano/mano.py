@@ -165,7 +165,5 @@ class PublishedMANO(MANO):
         The other arguments of `MANO`, but for `spacing`.
     """
 
-    receptive_field = "global, through the coarsest level"
-
     def __init__(self, in_channels: int, out_channels: int, window: int = 2, stride: int = 1, **arguments: Any) -> None:
         super().__init__(in_channels, out_channels, window=window, stride=stride, spacing=None, **arguments)
