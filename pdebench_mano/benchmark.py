@@ -246,8 +246,8 @@ def suite_cases(suite: Suite, train_file: Path, data: str) -> Iterator[Case]:
     """All cases of a suite, budget by budget, model by model, seed by seed."""
     for allowed in suite.budgets:
         for model in suite.models:
-            for seed in model.seeds or suite.seeds:
-                config = configuration(suite, model, train_file) | allowed.model_dump(exclude_none=True)
+            for seed in allowed.seeds or model.seeds or suite.seeds:
+                config = configuration(suite, model, train_file) | allowed.training
                 trials = [parse_config(merge(config, trial) | {"seed": suite.seeds[0]}) for trial in model.trials()]
                 own = parse_config(config | {"seed": seed})
                 places = model.resolutions or suite.resolutions

@@ -71,10 +71,16 @@ class Data(_Table):
 
 
 class Budget(_Table):
-    """How long every model trains; what is not given is as `training` says."""
+    """How long every model trains, and from which seeds; what is not given is as elsewhere."""
 
     epochs: int | None = None
     seconds: float | None = None
+    seeds: list[int] | None = Field(None, min_length=1)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Options of `RunConfig`."""
+        return self.model_dump(include={"epochs", "seconds"}, exclude_none=True)
 
 
 class Model(_Table):

@@ -30,6 +30,7 @@ from pdebench_mano.data import DarcyDataset
 from pdebench_mano.graphs import recorded_gradients
 from pdebench_mano.metrics import relative_l2
 from pdebench_mano.operator import Fields, Grid, NormalizedOperator, Normalizer
+from pdebench_mano.optimizers import optimizers
 from pdebench_mano.parallel import add, agree, average_gradients, rank, world
 from pdebench_mano.progress import bars
 from pdebench_mano.regimes import LOSSES, TrainingRegime, alignment
@@ -49,8 +50,9 @@ class Training(BaseModel):
         Training time instead of a number of epochs, validation and checkpoints not counted.
     batch_size : int
         Samples in one step, over all processes.
+    optimizer : {"adamw", "muon"}
+        See `pdebench_mano.optimizers`.
     lr, weight_decay : float
-        Of AdamW (Loshchilov & Hutter 2019).
     schedule : {"cosine", "one-cycle", "constant"}
         Learning rate over training: half a cosine down to zero; or a rise over the first fifth
         and a cosine down (Smith & Topin 2018); or none.
@@ -85,6 +87,7 @@ class Training(BaseModel):
     epochs: int = Field(24, ge=1)
     seconds: float | None = Field(None, gt=0)
     batch_size: int = Field(16, ge=1)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
@@ -240,7 +243,7 @@ class _Loop:
         self.parameters = [p for p in operator.parameters() if p.requires_grad]
         recording = settings.cuda_graphs and device.type == "cuda"
         self.gradients = recorded_gradients(self._gradients, self.parameters) if recording else self._gradients
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        self.optimizers = optimizers(settings.optimizer, self.parameters, settings.lr, settings.weight_decay)
         self.average = [p.detach().clone() for p in self.parameters] if settings.ema else None
         self.best: dict[str, Tensor] | None = None
         self.history = History()
@@ -301,7 +304,8 @@ class _Loop:
         symmetry = torch.randint(symmetries.COUNT[grid], indices.shape, generator=draw)
         mine = slice(rank(), None, world())
         share = len(indices[mine]) / len(indices)
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         if share:
             a, u = (each.to(self.device, non_blocking=True) for each in fetch(data, indices[mine].tolist()))
             if settings.symmetries:
@@ -315,9 +319,10 @@ class _Loop:
         average_gradients(self.parameters, share)
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.lr * _schedule(settings.schedule, fraction)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.lr * _schedule(settings.schedule, fraction)
+            optimizer.step()
         self.regime.retract(self.operator)
         if self.average is not None:
             count = self.epoch * self.steps + self.step
@@ -343,7 +348,7 @@ class _Loop:
         row: dict[str, int | float] = {
             "epoch": self.epoch,
             "loss": loss,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.optimizers[0].param_groups[0]["lr"],
             "seconds": self.elapsed,
             **self.aligned,
         }
@@ -381,7 +386,7 @@ class _Loop:
         state = {
             "settings": self.settings.model_dump(),
             "operator": _tensors(self.operator),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [each.state_dict() for each in self.optimizers],
             "average": self.average,
             "epoch": self.epoch,
             "step": self.step,
@@ -403,7 +408,8 @@ class _Loop:
                 f"{self.out} was trained with other options: {_difference(state['settings'], self.settings)}"
             )
         self.operator.load_state_dict(state["operator"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.average = state["average"]
         self.epoch, self.step, self.elapsed = state["epoch"], state["step"], state["elapsed"]
         self.loss_sum, self.aligned = state["loss_sum"], state["aligned"]

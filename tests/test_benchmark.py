@@ -159,13 +159,14 @@ def test_runs_trained_side_by_side_are_those_trained_one_by_one(folder, tmp_path
 
 
 def test_budgets_multiply_the_cases(folder):
-    suite = write(folder, "budgets = [{epochs = 2}, {seconds = 0.5}]\n" + SUITE)
+    suite = write(folder, "budgets = [{epochs = 2}, {seconds = 0.5}, {epochs = 3, seeds = [7]}]\n" + SUITE)
     configs = [case.config for case in suite_cases(suite, folder / "darcy.hdf5", "")]
     assert [(config.epochs, config.seconds, config.seed) for config in configs] == [
         (2, None, 0),
         (2, None, 1),
         (1, 0.5, 0),
         (1, 0.5, 1),
+        (3, None, 7),
     ]
 
 

@@ -26,7 +26,8 @@ def pairs(samples=10, n=6, seed=0):
 
 def network(seed=0, dropout=0.5):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(1, 8, 1), nn.GELU(), nn.Dropout(dropout), nn.Conv2d(8, 1, 1))
+    layers = nn.Conv2d(1, 16, 1), nn.GELU(), nn.Dropout(dropout), nn.Conv2d(16, 16, 1), nn.GELU(), nn.Conv2d(16, 1, 1)
+    return nn.Sequential(*layers)
 
 
 OPTIONS = {"epochs": 3, "batch_size": 4, "lr": 1e-2, "seed": 5, "symmetries": True, "ema": 0.9}
@@ -51,9 +52,9 @@ class Interrupted(Dataset):
         return self.data[indices]
 
 
-@pytest.mark.parametrize("stop", [1, 4, 8])
-def test_resumed_training_ends_with_the_same_bits(tmp_path, stop):
-    options = OPTIONS | {"checkpoint_seconds": 0}
+@pytest.mark.parametrize(("stop", "optimizer"), [(1, "adamw"), (4, "adamw"), (4, "muon"), (8, "adamw")])
+def test_resumed_training_ends_with_the_same_bits(tmp_path, stop, optimizer):
+    options = OPTIONS | {"checkpoint_seconds": 0, "optimizer": optimizer}
     undisturbed = network()
     expected = fit(undisturbed, Backprop(), pairs(), validation=pairs(4, seed=1), out=tmp_path, **options)
     for file in tmp_path.iterdir():
@@ -136,8 +137,8 @@ def test_alignment_of_backpropagation_with_itself_is_perfect():
     plain, watched = network(), network()
     history = fit(watched, Backprop(), pairs(), alignment=True, **OPTIONS)
     values = {key: value for row in history.epochs for key, value in row.items() if key.startswith(("cosine", "ratio"))}
-    assert set(values) == {f"{kind} {layer}" for kind in ("cosine", "ratio") for layer in "03"}
-    assert list(values.values()) == pytest.approx([1.0] * 4)
+    assert set(values) == {f"{kind} {layer}" for kind in ("cosine", "ratio") for layer in "035"}
+    assert list(values.values()) == pytest.approx([1.0] * 6)
     fit(plain, Backprop(), pairs(), **OPTIONS)
     assert all(torch.equal(p, q) for p, q in zip(plain.parameters(), watched.parameters(), strict=True))
 

@@ -1,0 +1,106 @@
+"""AdamW for every parameter, or Muon for those that are linear maps.
+
+AdamW (Loshchilov & Hutter 2019) treats a matrix as a list of numbers. Muon (Jordan et al. 2024, "Muon: an optimizer for
+hidden layers in neural networks") moves it by the orthogonal polar factor of its momentum, so that a step changes the
+output by as much in every direction:
+
+    m ← μ m + (1 - μ) g
+    W ← (1 - η λ) W - 0.2 η √max(rows, columns) polar(μ m + (1 - μ) g).
+
+The factor, of Liu et al. 2025 (arXiv 2502.16982), makes entries move as far as AdamW would move them, so both take the
+same learning rate. PyTorch's own Muon knows real matrices alone; here the kernel of a convolution is one too, a
+spectral weight is one for every mode, and all matrices of one shape are orthogonalised together.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+LEAST = 16
+"""A map with fewer inputs or outputs, such as a lift of three channels, is left to AdamW."""
+
+NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315
+"""Coefficients of Jordan's iteration, which takes singular values from (0, 1] near to one in five rounds."""
+
+
+def optimizers(
+    name: Literal["adamw", "muon"], parameters: Sequence[nn.Parameter], lr: float, weight_decay: float
+) -> list[Optimizer]:
+    """What steps these parameters together; each of them belongs to one of the optimizers."""
+    maps = [p for p in parameters if name == "muon" and p.ndim > 1 and min(matrices(p).shape[1:]) >= LEAST]
+    others = [p for p in parameters if not any(p is each for each in maps)]
+    found: list[Optimizer] = [Muon(maps, lr=lr, weight_decay=weight_decay)] if maps else []
+    return [*found, AdamW(others, lr=lr, weight_decay=weight_decay)] if others else found
+
+
+class Muon(Optimizer):
+    """Steps along the polar factor of the momentum.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+        Linear maps, see `matrices`.
+    lr, weight_decay : float
+        η and λ.
+    momentum : float
+        μ.
+    """
+
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0, momentum: float = 0.95
+    ) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            alike: dict[Any, list[nn.Parameter]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    alike[matrices(p).shape[1:], p.dtype].append(p)
+            for parameters in alike.values():
+                self._step(parameters, group["lr"], group["weight_decay"], group["momentum"])
+
+    def _step(self, parameters: list[nn.Parameter], lr: float, weight_decay: float, momentum: float) -> None:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        means = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
+        for mean, gradient in zip(means, gradients, strict=True):
+            mean.lerp_(gradient, 1 - momentum)
+        ahead = [matrices(gradient.lerp(m, momentum)) for gradient, m in zip(gradients, means, strict=True)]
+        directions = polar(torch.cat(ahead)).split([len(each) for each in ahead])
+        for p, direction in zip(parameters, directions, strict=True):
+            step = 0.2 * lr * max(direction.shape[1:]) ** 0.5
+            p.mul_(1 - lr * weight_decay).sub_(joined(direction, p.shape), alpha=step)
+
+
+def matrices(weight: Tensor) -> Shaped[Tensor, "count rows columns"]:
+    """A weight seen as the matrices it is made of.
+
+    One for a matrix or a kernel (out, in, …); one for every mode of a spectral weight, which is complex,
+    (in, out, modes, …).
+    """
+    if weight.is_complex() and weight.ndim > 2:
+        return weight.reshape(*weight.shape[:2], -1).movedim(2, 0)
+    return weight.reshape(1, weight.shape[0], -1)
+
+
+def joined(m: Shaped[Tensor, "count rows columns"], shape: Sequence[int]) -> Tensor:
+    """The weight of this shape that is made of these matrices."""
+    return m.movedim(0, 2).reshape(shape)
+
+
+def polar(m: Shaped[Tensor, "count rows columns"]) -> Shaped[Tensor, "count rows columns"]:
+    """U S Vᴴ of the singular value decompositions U Σ Vᴴ, S between 0.7 and 1.2 where Σ is not too small."""
+    wide = m if m.shape[1] <= m.shape[2] else m.mH
+    x = wide.bfloat16() if m.is_cuda and not m.is_complex() else wide
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(5):
+        gram = x @ x.mH
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x if m.shape[1] <= m.shape[2] else x.mH).to(m.dtype)
