@@ -59,23 +59,22 @@ class Muon(Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            alike: dict[Any, list[nn.Parameter]] = defaultdict(list)
+            alike: dict[Any, list[Tensor]] = defaultdict(list)
             for p in group["params"]:
                 if p.grad is not None:
                     alike[matrices(p).shape[1:], p.dtype].append(p)
             for parameters in alike.values():
                 self._step(parameters, group["lr"], group["weight_decay"], group["momentum"])
 
-    def _step(self, parameters: list[nn.Parameter], lr: float, weight_decay: float, momentum: float) -> None:
+    def _step(self, parameters: list[Tensor], lr: float, weight_decay: float, momentum: float) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
         means = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
-        for mean, gradient in zip(means, gradients, strict=True):
-            mean.lerp_(gradient, 1 - momentum)
-        ahead = [matrices(gradient.lerp(m, momentum)) for gradient, m in zip(gradients, means, strict=True)]
+        torch._foreach_lerp_(means, gradients, 1 - momentum)
+        ahead = [matrices(each) for each in torch._foreach_lerp(gradients, means, momentum)]
         directions = polar(torch.cat(ahead)).split([len(each) for each in ahead])
-        for p, direction in zip(parameters, directions, strict=True):
-            step = 0.2 * lr * max(direction.shape[1:]) ** 0.5
-            p.mul_(1 - lr * weight_decay).sub_(joined(direction, p.shape), alpha=step)
+        moves = [joined(direction, p.shape) for direction, p in zip(directions, parameters, strict=True)]
+        torch._foreach_mul_(parameters, 1 - lr * weight_decay)
+        torch._foreach_sub_(parameters, moves, alpha=0.2 * lr * max(directions[0].shape[1:]) ** 0.5)
 
 
 def matrices(weight: Tensor) -> Shaped[Tensor, "count rows columns"]:

@@ -75,7 +75,7 @@ class Budget(_Table):
 
     epochs: int | None = None
     seconds: float | None = None
-    seeds: list[int] | None = Field(None, min_length=1)
+    seeds: list[int] | None = Field(default=None, min_length=1)
 
     @property
     def training(self) -> dict[str, Any]:
