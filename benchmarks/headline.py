@@ -28,8 +28,12 @@ def with_tables(text: str) -> str:
 
 
 def suite_tables(suite: str) -> str:
-    """Models by resolution, relative L2 error, in Markdown: one table for each budget."""
-    return "\n".join(markdown(part, f"relative L2 error, {budget}") for budget, part in comparisons(suite))
+    """Models by resolution, relative L2 error, in Markdown: one table for each budget that several models had."""
+    return "\n".join(
+        markdown(part, f"relative L2 error, {budget}")
+        for budget, part in comparisons(suite)
+        if part[part.group == "operator"].model.nunique() > 1
+    )
 
 
 def markdown(part: pd.DataFrame, title: str) -> str:

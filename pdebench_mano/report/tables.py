@@ -81,8 +81,9 @@ def order(table: pd.DataFrame, metric: str = "relative_l2") -> list[str]:
 
 
 def spread(mean: float, std: float, count: float) -> str:
-    """``0.0123`` from one seed, ``0.0123 ± 0.0004`` from several."""
-    return f"{mean:.4f}" + (f" ± {std:.4f}" if count > 1 else "")
+    """``0.0123`` from one seed, ``0.0123 ± 0.0004`` from several; a digit more below 0.01."""
+    digits = 4 if mean >= 0.01 else 5
+    return f"{mean:.{digits}f}" + (f" ± {std:.{digits}f}" if count > 1 else "")
 
 
 def resources(table: pd.DataFrame) -> pd.DataFrame:
