@@ -24,6 +24,7 @@ test: lint
 
 bench: install
 	$(BIN)/python benchmarks/solvers.py
+	$(BIN)/python benchmarks/preset_times.py
 
 docs: install
 	$(BIN)/mkdocs build --strict --quiet --config-file docs/mkdocs.yml

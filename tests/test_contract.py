@@ -45,7 +45,7 @@ def test_presets_of_one_size_hold_equally_many_parameters(size, millions):
 
 def test_arguments_override_a_preset_and_an_unknown_one_is_named():
     assert len(build_operator("unet", 1, 1, preset="small", levels=2).down) == 1
-    with pytest.raises(ValueError, match="'unet' has no preset 'huge'; it has small, base"):
+    with pytest.raises(ValueError, match="'unet' has no preset 'huge'; it has small, base, small-time, base-time"):
         build_operator("unet", 1, 1, preset="huge")
 
 
