@@ -112,6 +112,14 @@ def test_a_report_of_several_seeds_gives_their_spread(demo):
     assert both.loc["fno", 9] == f"{mean:.4f} ± {0.2 / np.sqrt(2):.4f}"
 
 
+def test_times_of_several_devices_are_not_averaged(demo):
+    table = tables.rows([read_record(path) for path in find_records(demo)])
+    elsewhere = table.assign(seed=1, device="another", seconds=100.0, training_seconds=1e6)
+    expected, found = (tables.resources(each) for each in (table, pd.concat([table, elsewhere], ignore_index=True)))
+    pd.testing.assert_frame_equal(found.drop(columns="seeds"), expected.drop(columns="seeds"))
+    assert (found.seeds == 2).all()
+
+
 def test_the_paired_interval_covers_a_known_difference_that_the_spread_of_samples_would_hide(demo):
     rng = np.random.default_rng(0)
     hardness = rng.uniform(0.1, 1.0, 200)

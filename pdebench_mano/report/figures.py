@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from pdebench_mano.evaluation import ranked
 from pdebench_mano.records import Evaluation, Record
-from pdebench_mano.report.tables import metric_name, order
+from pdebench_mano.report.tables import metric_name, order, timed
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*"  # one more than colours, so that pairs repeat late
@@ -79,7 +79,8 @@ def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) 
     place in it: the mean solution is left out, the uncertainty of the labels is a line.
     """
     figure, ((axis,),) = canvas(3.8)
-    here = table[table.resolution == resolution].groupby("model")[["seconds", "relative_l2"]].mean()
+    here = table[table.resolution == resolution]
+    here = here.groupby("model")[["relative_l2"]].mean().join(timed(here).groupby("model").seconds.mean())
     for model in order(table):
         if model not in here.index or model == "mean solution":
             continue

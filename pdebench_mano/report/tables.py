@@ -31,6 +31,7 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
                     "computed_at": row.computed_at,
                     "budget": "" if baseline else record.budget,
                     "seed": 0 if baseline else record.seed,
+                    "device": record.environment.get("device", ""),
                     "dataset": dataset,
                     "parameters": None if baseline else record.training.get("parameters"),
                     "training_seconds": None if baseline else record.training.get("seconds"),
@@ -86,10 +87,15 @@ def spread(mean: float, std: float, count: float) -> str:
     return f"{mean:.{digits}f}" + (f" ± {std:.{digits}f}" if count > 1 else "")
 
 
+def timed(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each model on the device of its first: times of several devices have no mean."""
+    return table[table.device == table.groupby("model").device.transform("first")]
+
+
 def resources(table: pd.DataFrame) -> pd.DataFrame:
-    """Parameters, training time and prediction time of each model, means over seeds."""
+    """Parameters, training time and prediction time of each model, means over the seeds that ran on one device."""
     finest = table[table.resolution == table.resolution.max()]
-    means = finest.groupby("model")[["parameters", "training_seconds", "seconds"]].mean()
+    means = timed(finest).groupby("model")[["parameters", "training_seconds", "seconds"]].mean()
     seeds = finest.groupby("model")["seed"].nunique()
     result = pd.DataFrame(
         {
@@ -99,6 +105,7 @@ def resources(table: pd.DataFrame) -> pd.DataFrame:
             f"prediction at {table.resolution.max()}² [ms]": means.seconds.map(
                 lambda s: f"{1e3 * s:,.0f}" if s > 0.1 else f"{1e3 * s:.2g}"
             ),
+            "device": finest.groupby("model").device.first(),
         }
     )
     return result.reindex([name for name in order(table) if name in result.index])
