@@ -203,9 +203,7 @@ def _comparison(
         "title": f"Trained for {budget}",
         "headline": headline,
         "overview": overview,
-        "resources": keep.table(
-            "resources", tables.resources(part), "Means over the seeds on this device.", kinds
-        ),
+        "resources": keep.table("resources", tables.resources(part), "Means over the seeds on this device.", kinds),
         "paired": paired,
         "details": details,
         "parts": [
