@@ -55,6 +55,7 @@ class Interrupted(nn.Conv2d):
         self.calls += 1
         if self.calls == 5 and not os.path.exists("interrupted"):
             open("interrupted", "w").close()
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits none
             signal.raise_signal(signal.SIGINT)
         return super().forward(a)
 """
