@@ -24,6 +24,9 @@ from torch.optim import AdamW, Optimizer
 LEAST = 16
 """A map with fewer inputs or outputs, such as a lift of three channels, is left to AdamW."""
 
+MOMENTUM = 0.95
+"""μ."""
+
 NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315
 """Coefficients of Jordan's iteration, which takes singular values from (0, 1] near to one in five rounds."""
 
@@ -32,10 +35,15 @@ def optimizers(
     name: Literal["adamw", "muon"], parameters: Sequence[nn.Parameter], lr: float, weight_decay: float
 ) -> list[Optimizer]:
     """What steps these parameters together; each of them belongs to one of the optimizers."""
-    maps = [p for p in parameters if name == "muon" and p.ndim > 1 and min(matrices(p).shape[1:]) >= LEAST]
-    others = [p for p in parameters if not any(p is each for each in maps)]
-    found: list[Optimizer] = [Muon(maps, lr=lr, weight_decay=weight_decay)] if maps else []
-    return [*found, AdamW(others, lr=lr, weight_decay=weight_decay)] if others else found
+    if name == "adamw":
+        return [AdamW(parameters, lr=lr, weight_decay=weight_decay)]
+    maps, others = [p for p in parameters if is_map(p)], [p for p in parameters if not is_map(p)]
+    return [kind(part, lr=lr, weight_decay=weight_decay) for kind, part in ((Muon, maps), (AdamW, others)) if part]
+
+
+def is_map(p: nn.Parameter) -> bool:
+    """Whether a parameter is for Muon: a linear map with at least `LEAST` inputs and outputs."""
+    return p.ndim > 1 and min(matrices(p).shape[1:]) >= LEAST
 
 
 class Muon(Optimizer):
@@ -47,14 +55,10 @@ class Muon(Optimizer):
         Linear maps, see `matrices`.
     lr, weight_decay : float
         η and λ.
-    momentum : float
-        μ.
     """
 
-    def __init__(
-        self, params: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0, momentum: float = 0.95
-    ) -> None:
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+    def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -64,13 +68,13 @@ class Muon(Optimizer):
                 if p.grad is not None:
                     alike[matrices(p).shape[1:], p.dtype].append(p)
             for parameters in alike.values():
-                self._step(parameters, group["lr"], group["weight_decay"], group["momentum"])
+                self._step(parameters, group["lr"], group["weight_decay"])
 
-    def _step(self, parameters: list[Tensor], lr: float, weight_decay: float, momentum: float) -> None:
+    def _step(self, parameters: list[Tensor], lr: float, weight_decay: float) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
         means = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
-        torch._foreach_lerp_(means, gradients, 1 - momentum)
-        ahead = [matrices(each) for each in torch._foreach_lerp(gradients, means, momentum)]
+        torch._foreach_lerp_(means, gradients, 1 - MOMENTUM)
+        ahead = [matrices(each) for each in torch._foreach_lerp(gradients, means, MOMENTUM)]
         directions = polar(torch.cat(ahead)).split([len(each) for each in ahead])
         moves = [joined(direction, p.shape) for direction, p in zip(directions, parameters, strict=True)]
         torch._foreach_mul_(parameters, 1 - lr * weight_decay)
@@ -94,7 +98,10 @@ def joined(m: Shaped[Tensor, "count rows columns"], shape: Sequence[int]) -> Ten
 
 
 def polar(m: Shaped[Tensor, "count rows columns"]) -> Shaped[Tensor, "count rows columns"]:
-    """U S Vᴴ of the singular value decompositions U Σ Vᴴ, S between 0.7 and 1.2 where Σ is not too small."""
+    """U S Vᴴ of the singular value decompositions U Σ Vᴴ, S between 0.65 and 1.25 where Σ is not too small.
+
+    Real matrices on a GPU are iterated in bfloat16, where products are fast.
+    """
     wide = m if m.shape[1] <= m.shape[2] else m.mH
     x = wide.bfloat16() if m.is_cuda and not m.is_complex() else wide
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)

@@ -71,7 +71,7 @@ class Data(_Table):
 
 
 class Budget(_Table):
-    """How long every model trains, and from which seeds; what is not given is as elsewhere."""
+    """How long every model trains, and from which seeds; what is not given is as `training` and the models say."""
 
     epochs: int | None = None
     seconds: float | None = None

@@ -53,6 +53,7 @@ class Training(BaseModel):
     optimizer : {"adamw", "muon"}
         See `pdebench_mano.optimizers`.
     lr, weight_decay : float
+        Learning rate, and decoupled weight decay.
     schedule : {"cosine", "one-cycle", "constant"}
         Learning rate over training: half a cosine down to zero; or a rise over the first fifth
         and a cosine down (Smith & Topin 2018); or none.

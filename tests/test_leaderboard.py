@@ -191,7 +191,10 @@ def test_packing_says_what_does_not_fit(tiny, tmp_path):
         PUBLISH["pack"]("tiny", tiny / "tiny", tmp_path, ["fno*"], limit=0.01)
 
 
-@pytest.mark.skipif(not CHECKPOINTS, reason="no checkpoint of a published run is kept yet")
+def test_the_flagship_has_a_checkpoint():
+    assert leaderboard.FLAGSHIP in {folder.parent.name for folder in CHECKPOINTS}
+
+
 @pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda folder: folder.name)
 def test_a_kept_checkpoint_gives_the_published_errors(folder):
     """On the first two test samples at the training resolution, drawn and solved anew."""

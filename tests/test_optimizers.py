@@ -24,9 +24,8 @@ def test_polar_keeps_the_singular_vectors_and_takes_the_values_near_to_one(shape
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
 def test_pytorch_takes_the_same_steps():
     torch.manual_seed(0)
-    ours, theirs = (
-        [nn.Parameter(p.clone()) for p in weights] for weights in [[torch.randn(24, 40), torch.ones(40, 16)]] * 2
-    )
+    weights = torch.randn(24, 40), torch.ones(40, 16)
+    ours, theirs = ([nn.Parameter(p.clone()) for p in weights] for _ in range(2))
     options = {"lr": 0.1, "weight_decay": 0.3}
     pair = Muon(ours, **options), torch.optim.Muon(theirs, adjust_lr_fn="match_rms_adamw", **options)
     before = [p.detach().clone() for p in ours]
@@ -49,9 +48,8 @@ def test_kernels_and_modes_are_stepped_as_the_matrices_they_are():
     flat = nn.Parameter(kernel.flatten(1))
     whole = [nn.Parameter(kernel.to(memory_format=torch.channels_last)), nn.Parameter(spectral.clone())]
     gradients = [torch.randn_like(p) for p in whole]
-    for p, gradient in zip(
-        [*whole, flat, mode], [*gradients, gradients[0].flatten(1), gradients[1][:, :, 2, 3]], strict=True
-    ):
+    gradients += [gradients[0].flatten(1), gradients[1][:, :, 2, 3]]
+    for p, gradient in zip([*whole, flat, mode], gradients, strict=True):
         p.grad = gradient.clone()
         Muon([p], lr=0.1).step()
     torch.testing.assert_close(whole[0].flatten(1), flat)
