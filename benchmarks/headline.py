@@ -28,11 +28,16 @@ def with_tables(text: str) -> str:
 
 
 def suite_tables(suite: str) -> str:
-    """Models by resolution, relative L2 error, in Markdown: one table for each budget that several models had."""
+    """Models by resolution, relative L2 error, in Markdown: one table for each budget that several models had.
+
+    Baselines know no budget and stand in the first alone.
+    """
+    parts = [
+        (budget, part) for budget, part in comparisons(suite) if part[part.group == "operator"].model.nunique() > 1
+    ]
     return "\n".join(
-        markdown(part, f"relative L2 error, {budget}")
-        for budget, part in comparisons(suite)
-        if part[part.group == "operator"].model.nunique() > 1
+        markdown(part if number == 0 else part[part.group != "baseline"], f"relative L2 error, {budget}")
+        for number, (budget, part) in enumerate(parts)
     )
 
 

@@ -31,6 +31,7 @@ from pdebench_mano.graphs import recorded_gradients
 from pdebench_mano.metrics import relative_l2
 from pdebench_mano.operator import Fields, Grid, NormalizedOperator, Normalizer
 from pdebench_mano.optimizers import optimizers
+from pdebench_mano.orthogonal import OrthogonalLayer
 from pdebench_mano.parallel import add, agree, average_gradients, rank, world
 from pdebench_mano.progress import bars
 from pdebench_mano.regimes import LOSSES, TrainingRegime, alignment
@@ -174,6 +175,8 @@ def fit(
     """
     settings = Training(**options)
     regime.check(operator)
+    if settings.optimizer == "muon" and any(isinstance(module, OrthogonalLayer) for module in operator.modules()):
+        raise ValueError("optimizer='muon' does not know the matrices of orthogonal layers; 'adamw' is allowed here")
     datasets = [data] if isinstance(data, Dataset) else list(data)
     if len({len(each) for each in datasets}) != 1 or len(datasets[0]) == 0:  # type: ignore[arg-type]
         raise ValueError(f"data must hold the same samples, at least one: {[len(each) for each in datasets]}")  # type: ignore[arg-type]

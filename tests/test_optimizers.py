@@ -3,9 +3,13 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from baselines.fno import FNO
 from pdebench_mano.optimizers import Muon, joined, matrices, optimizers, polar
+from pdebench_mano.orthogonal.operators import OrthogonalFNO
+from pdebench_mano.regimes import Backprop
+from pdebench_mano.training import fit
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
@@ -66,3 +70,9 @@ def test_every_parameter_has_one_optimizer_and_narrow_maps_have_adamw():
     names = {name for name, p in operator.named_parameters() if id(p) in groups[0]}
     assert "model.fno_blocks.convs.0.weight.tensor" in names
     assert "model.lifting.fcs.0.weight" not in names
+
+
+def test_orthogonal_layers_are_refused():
+    data = TensorDataset(torch.randn(2, 1, 9, 9), torch.randn(2, 1, 9, 9))
+    with pytest.raises(ValueError, match="optimizer='muon' does not know the matrices of orthogonal layers"):
+        fit(OrthogonalFNO(1, 1, width=16, modes=2), Backprop(), data, optimizer="muon")
