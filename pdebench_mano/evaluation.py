@@ -53,8 +53,9 @@ def evaluate(
     path: str | Path,
     resolutions: Sequence[int],
     progress: Progress | None = None,
+    split: str | None = None,
 ) -> list[Evaluation]:
-    """Errors of an operator on the test samples of a file, one row a resolution.
+    """Errors of an operator on the samples of a file, one row a resolution.
 
     Parameters
     ----------
@@ -62,18 +63,20 @@ def evaluate(
     name : str
         What the rows are called.
     path : path
-        Dataset file; its test split is used if it has one, else all its samples.
+        Dataset file.
     resolutions : sequence of int
         Points along the first axis, each an exact stride of the stored grid.
     progress : rich.progress.Progress, optional
         Gets one task a row.
+    split : {"train", "val", "test"}, optional
+        By default the test split if the file has one, else all its samples.
 
     Raises
     ------
     ValueError
-        If a resolution is no exact stride, or the file has another kind of grid than the operator.
+        If a resolution is no exact stride, the file has no such split, or another kind of grid than the operator.
     """
-    truths = open_test(path, resolutions)
+    truths = open_test(path, resolutions) if split is None else open_split(path, split, resolutions)
     check_grid(operator, name, truths[0])
     return [measure(operator, name, truth, truth, progress) for truth in truths]
 
@@ -150,7 +153,11 @@ def check_grid(predictor: Predictor, name: str, data: DarcyDataset) -> None:
 
 def open_test(path: str | Path, resolutions: Sequence[int]) -> list[DarcyDataset]:
     """The samples to evaluate on, at each resolution: the test split of a file that has one, else all of them."""
-    split = "test" if "test" in read_info(path).splits else None
+    return open_split(path, "test" if "test" in read_info(path).splits else None, resolutions)
+
+
+def open_split(path: str | Path, split: str | None, resolutions: Sequence[int]) -> list[DarcyDataset]:
+    """The samples of a split, or all of them, at each resolution."""
     return [DarcyDataset(path, split, resolution, cache_bytes=0) for resolution in resolutions]
 
 

@@ -86,8 +86,9 @@ class MANO(Operator):
     coordinates : bool
         Append the coordinates of the grid points to the input.
     spacing : float or None
-        Distance of the attention's lattice points, as a length in the unit square. None for attention on the data's
-        own grid, as published.
+        Distance of the attention's lattice points, as a length in the unit square: twice that of the training grid's
+        or more, or else what is learned there does not hold on finer grids (`benchmarks/records/darcy43.md`). None for
+        attention on the data's own grid, as published.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 ``small`` and ``base`` hold about 0.25 and 2.4 million real numbers (complex ones count twice; within an eighth),
 whatever they cost. ``small-time`` and ``base-time`` take about equally long for a training step on 43² vertices, 0.14
 and 0.6 s for eight samples on one core of a CPU (`benchmarks/preset_times.py`; within a tenth there), whatever they
-hold. Where an operator has a lattice of tokens, its spacing is that of 43² vertices.
+hold. Where an operator has a lattice of tokens, its spacing is that of 43² vertices; MANO's is twice that or more.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ _NARROW = {"window": 2, "stride": 1}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "mano": {
-        "small": {"width": 32, "depth": 7},
-        "base": {"width": 128, "depth": 4, "head_dim": 32, "mlp_width": 512},
+        "small": {"width": 32, "depth": 7, "spacing": 1 / 21},
+        "base": {"width": 128, "depth": 4, "head_dim": 32, "mlp_width": 512, "spacing": 1 / 21},
         "small-time": {"width": 48, "depth": 3, "head_dim": 12, **_NARROW, "spacing": 1 / 14},
         "base-time": {"width": 80, "head_dim": 20, "mlp_width": 160, **_NARROW, "spacing": 1 / 21},
     },

@@ -107,7 +107,9 @@ def test_layers_refuse_grids_that_do_not_carry_them():
         GridMLP(1, 1)(torch.randn(1, 1, 16, 17))
 
 
-@pytest.mark.parametrize("regime", [Foton(), *(TransportedFoton(slopes=s) for s in ("none", "channel", "point"))])
+@pytest.mark.parametrize(
+    "regime", [Foton(), *(TransportedFoton(slopes=s) for s in ("none", "channel", "point", "block"))]
+)
 @pytest.mark.parametrize("operator", [OrthogonalFNO, OrthogonalConv])
 def test_linear_operators_get_the_exact_gradient(operator, regime):
     torch.manual_seed(1)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pdebench_mano.operator import NormalizedOperator, Normalizer
-from pdebench_mano.orthogonal import GridMLP, OrthogonalConv, OrthogonalFNO, OrthogonalMLP
+from pdebench_mano.orthogonal import Chain, GridMLP, OrthogonalConv, OrthogonalFNO, OrthogonalLinear, OrthogonalMLP
 from pdebench_mano.regimes import (
     LOSSES,
     Backprop,
@@ -268,6 +268,27 @@ def test_transport_aligns_deep_chains_better_than_a_second_pass():
             cosines = [cosine for cosine, _ in alignment(mlp, regime, a, u, half_squared_error).values()]
             mean[name] = sum(cosines) / len(cosines)
         assert mean["transported, slopes"] >= mean["transported"] > mean["foton"], mean
+
+
+def test_slopes_by_block_are_exact_where_every_block_is_uniform():
+    """Layers that act at each point alone keep blocks uniform; the last ones, of three points, are smaller."""
+    torch.manual_seed(6)
+    blocks = [OrthogonalLinear(12, 12) for _ in range(5)]
+    lift, head = OrthogonalLinear(2, 12, constrained=False), OrthogonalLinear(12, 1, constrained=False)
+    chain = Chain(lift, blocks, head, "tanh").double()
+    a = torch.randn(3, 2, 3, 2).double().repeat_interleave(4, 2).repeat_interleave(4, 3)[..., :11, :7]
+    u = torch.randn(3, 1, 11, 7).double()
+    measured = alignment(chain, TransportedFoton(eta=1e-4, slopes="block"), a, u, half_squared_error)
+    by_point = alignment(chain, TransportedFoton(eta=1e-4, slopes="point"), a, u, half_squared_error)
+    for name, (cosine, _) in measured.items():
+        assert cosine == pytest.approx(1, abs=1e-6), name
+    assert by_point["lift"][0] < 0.999
+
+
+def test_rows_have_no_blocks():
+    mlp, a, u = linear_chain([8, 8, 3])
+    with pytest.raises(ValueError, match="slopes='block' needs fields on a grid"):
+        TransportedFoton(slopes="block").gradients(mlp, a, u, half_squared_error)
 
 
 def test_activation_memory_of_lockstep_does_not_grow_with_depth():

@@ -177,6 +177,17 @@ def test_evaluate_prints_one_object_a_line_and_keeps_the_record(demo, capsys):
     assert all(row["relative_l2"] == pytest.approx(kept[row["model"], row["resolution"]], rel=1e-5) for row in rows)
 
 
+def test_another_split_finds_the_validation_error_again_and_keeps_nothing(demo, capsys):
+    run = next((demo / "runs").glob("mano-*"))
+    (data,) = (demo / "data").glob("*.hdf5")
+    before = sorted(run.rglob("*"))
+    assert command("evaluate", run, "--data", data, "--resolutions", "9", "--split", "val", "--json") == 0
+    row = json.loads(capsys.readouterr().out)
+    expected = json.loads((run / "summary.json").read_text())["best_validation"]
+    assert row["relative_l2"] == pytest.approx(expected, rel=1e-5)
+    assert sorted(run.rglob("*")) == before
+
+
 def test_a_report_takes_several_runs_and_evaluates_one_that_never_was(demo, tmp_path):
     evaluated = next((demo / "runs").glob("fno-*"))
     (data,) = (demo / "data").glob("*.hdf5")
@@ -196,6 +207,7 @@ def test_a_report_takes_several_runs_and_evaluates_one_that_never_was(demo, tmp_
         (["evaluate", "RUN", "--data", "DATA", "--resolutions", "9,12"], "possible are"),
         (["evaluate", "RUN", "--data", "DATA", "--resolutions", "nine"], "integers separated by commas"),
         (["evaluate", "RUN", "--data", "missing.hdf5", "--resolutions", "9"], "no such file"),
+        (["evaluate", "RUN", "--data", "DATA", "--resolutions", "9", "--split", "dev"], "split 'dev' is not in"),
         (["evaluate", "missing", "--data", "DATA", "--resolutions", "9"], "is not a run folder"),
         (["report", "missing", "--out", "OUT"], "is not a run folder"),
         (["benchmark", "missing.toml", "--out", "OUT"], "there is no suite missing"),

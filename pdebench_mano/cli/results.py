@@ -19,15 +19,27 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     data: Annotated[Path, typer.Option(help="Dataset file: its test split, or all samples if it has none.")],
     resolutions: Annotated[str, typer.Option(help="Points a side, as 33,65,129: exact strides of the stored grid.")],
+    split: Annotated[
+        str | None, typer.Option(help="Other samples than those to test on, for choosing settings: val.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
 ) -> None:
     """Evaluate a trained operator at any resolutions, beside upsampling and a coarse solver.
 
     Upsampled rows predict at the training resolution and interpolate by splines; the coarse solver solves the equation
-    there, where it is known. The record is kept in the run folder, for the report.
+    there, where it is known. The record is kept in the run folder, for the report. Of another split than the test
+    samples, the operator's errors are shown and nothing is kept.
     """
+    from pdebench_mano.evaluation import evaluate as evaluate_operator
     from pdebench_mano.records import read_record
+    from pdebench_mano.runs import load, read_config
 
+    if split is not None:
+        name = read_config(run).operator
+        for row in evaluate_operator(load(run), name, data, integers(resolutions, "resolutions"), split=split):
+            error = f"{row.mean('relative_l2'):.3g} on {len(row.errors['relative_l2'])} samples of {split}"
+            print(json.dumps(row.summary()) if as_json else f"{name} at {row.resolution}²: relative L2 error {error}")
+        return
     result = read_record(record(run, data, integers(resolutions, "resolutions"), shown=not as_json))
     if as_json:
         for row in result.evaluations:

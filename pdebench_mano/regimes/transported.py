@@ -9,17 +9,18 @@ the activations of all earlier layers, in backpropagation those of all later one
 passes that of its own layer alone, r_l being the error pulled back through the linear parts.
 Exact for linear chains, as FOTON is.
 
-With slopes the later activations count too, on average: the first pass notes s_l, the mean of
-φ'(a_l) over the batch (at each grid point, or over the grid as well) relative to the layer's own
-mean; the error is pulled back through L_l* diag(s_l) instead of L_l*, which
-r_l = diag(s_l)⁻¹ L_l r_{l-1} undoes.
+With slopes the later activations count too, on average: the first pass notes s_l, a mean of
+φ'(a_l) relative to the layer's own; the error is pulled back through L_l* diag(s_l) instead of
+L_l*, which r_l = diag(s_l)⁻¹ L_l r_{l-1} undoes. The fewer values a mean is taken of, the nearer
+this is to backpropagation, and the more has to be kept.
 """
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pdebench_mano.orthogonal import Chain
 from pdebench_mano.regimes.base import retract_layers
@@ -34,6 +35,14 @@ from pdebench_mano.regimes.chains import (
 )
 from pdebench_mano.regimes.losses import Inputs, Loss, Targets
 
+Slopes = Literal["none", "channel", "point", "block"]
+
+BLOCK = 4
+"""Grid points a side of the blocks that slopes are averaged over."""
+
+LEAST = 0.01
+"""Least size of a slope, relative to its layer's mean: smaller ones could not be undone in single precision."""
+
 
 class TransportedFoton:
     """Trains chains of orthogonal layers, in lock-step, without a backward pass.
@@ -42,26 +51,25 @@ class TransportedFoton:
     ----------
     eta : float, optional
         Step of the difference quotient that stands for φ'(a) r. By default the one that makes the root mean
-        square of η r 0.01: small beside the activations, large beside round-off, whatever the unit of the loss.
-    slopes : {"none", "channel", "point"}
-        Which mean slopes of the activations the error is pulled back through: none; one a channel; or one a
-        channel and grid point, which is the more faithful, and for which each layer keeps as much as one
-        sample's activations. A slope counts as at least a tenth of its layer's mean, so that undoing it
-        does not amplify round-off.
+        square of η r 0.003: small beside the activations, large beside round-off, whatever the unit of the loss.
+    slopes : {"none", "channel", "point", "block"}
+        Which mean slopes of the activations the error is pulled back through: none; one a channel; one a channel
+        and grid point, over the batch, for which each layer keeps as much as one sample's activations; or one a
+        channel and block of 4×4 grid points, for each sample, for which it keeps a sixteenth of all.
 
     Raises
     ------
     ValueError
-        For an `eta` that is not positive.
+        For an `eta` that is not positive, or other slopes; in training, for blocks of rows, which have no grid.
     """
 
     name = "transported-foton"
 
-    def __init__(self, eta: float | None = None, slopes: Literal["none", "channel", "point"] = "none") -> None:
+    def __init__(self, eta: float | None = None, slopes: Slopes = "none") -> None:
         if eta is not None and not eta > 0:
             raise ValueError(f"eta must be positive, got {eta}")
-        if slopes not in ("none", "channel", "point"):
-            raise ValueError(f"slopes must be 'none', 'channel' or 'point', got {slopes!r}")
+        if slopes not in get_args(Slopes):
+            raise ValueError(f"slopes must be one of {', '.join(get_args(Slopes))}, got {slopes!r}")
         self.eta, self.slopes = eta, slopes
 
     def check(self, operator: nn.Module) -> None:
@@ -75,17 +83,18 @@ class TransportedFoton:
         if self.slopes == "none":
             y, slopes = last(chain.states(x)), [torch.ones((), dtype=x.dtype, device=x.device)] * len(layers)
         else:
-            y, slopes = _noting_slopes(chain, x, over_grid=self.slopes == "channel")
+            y, slopes = _noting_slopes(chain, x, self.slopes)
         value, e = loss_and_error(operator, chain, y, x, u, loss)
         del y
         r = chain.head.adj(e)
         for i in reversed(range(1, len(layers) - 1)):
-            r = layers[i].adj(r.mul_(slopes[i]))
+            r = layers[i].adj(r.mul_(_everywhere(slopes[i], r)))
         eta = _step(r) if self.eta is None else torch.full((), self.eta, dtype=r.dtype, device=r.device)
         z = chain.embed(x)
         for i, layer in enumerate(layers[:-1]):
             if i > 0:
-                r = layer.lin(r).div_(slopes[i])
+                r = layer.lin(r)
+                r.div_(_everywhere(slopes[i], r))
             h = layer(z)
             perturbed = chain.phi(torch.addcmul(h, r, eta, value=-1))
             h = chain.phi(h)
@@ -99,17 +108,36 @@ class TransportedFoton:
 
 
 def _step(r: Tensor) -> Tensor:
-    """The η for which η r has root mean square 0.01."""
-    return 0.01 * math.sqrt(r.numel()) / torch.linalg.vector_norm(r).clamp_min(torch.finfo(r.dtype).tiny)
+    """The η for which η r has root mean square 0.003."""
+    return 0.003 * math.sqrt(r.numel()) / torch.linalg.vector_norm(r).clamp_min(torch.finfo(r.dtype).tiny)
 
 
-def _noting_slopes(chain: Chain, x: Tensor, over_grid: bool) -> tuple[Tensor, list[Tensor]]:
+def _noting_slopes(chain: Chain, x: Tensor, kind: Slopes) -> tuple[Tensor, list[Tensor]]:
     """The chain's output, and the relative mean slopes of every layer's activation."""
     z, slopes = chain.embed(x), []
     for layer in chain.layers[:-1]:
         activity = layer(z)
-        rise = chain.phi(activity + 0.01) - chain.phi(activity - 0.01)
-        slope = rise.mean([0, *range(2, z.ndim)] if over_grid else 0, keepdim=True)
-        slopes.append((slope / slope.mean()).clamp_min(0.1))
+        slope = _averaged(chain.phi(activity + 0.01) - chain.phi(activity - 0.01), kind)
+        slopes.append(_bounded(slope / slope.mean()))
         z = chain.phi(activity)
     return chain.head(z), slopes
+
+
+def _bounded(slope: Tensor) -> Tensor:
+    """Slopes, of either sign, that can be divided by."""
+    return torch.where(slope < 0, slope.clamp_max(-LEAST), slope.clamp_min(LEAST))
+
+
+def _averaged(slope: Tensor, kind: Slopes) -> Tensor:
+    if kind == "block":
+        if slope.ndim != 4:
+            raise ValueError("slopes='block' needs fields on a grid; rows take 'none', 'channel' or 'point'")
+        return F.avg_pool2d(slope, BLOCK, ceil_mode=True, count_include_pad=False)
+    return slope.mean([0, *range(2, slope.ndim)] if kind == "channel" else 0, keepdim=True)
+
+
+def _everywhere(slope: Tensor, r: Tensor) -> Tensor:
+    """Slopes that multiply `r`: those of blocks are repeated over their points, all others broadcast."""
+    if slope.ndim == 4 and any(m not in (1, n) for m, n in zip(slope.shape, r.shape, strict=True)):
+        return F.interpolate(slope, scale_factor=BLOCK)[..., : r.shape[-2], : r.shape[-1]]
+    return slope
