@@ -2,10 +2,10 @@
 
     python benchmarks/activation_memory.py --depths 10 50 200 [--device cuda] [--json]
 
-A square orthogonal MLP (ReLU) of width 64 on 4096 rows: one activation is 1 MiB, one weight 16 KiB. Weights, gradients
-and the batch are there before the step and not counted. On a GPU the peak is the allocator's, on the CPU that of the
-tensors that operations have made and nobody has freed. "Checkpointing" is backpropagation with activations kept at
-√depth places and recomputed between them (Chen et al. 2016, arXiv:1604.06174).
+A square orthogonal chain (ReLU) of 64 channels on 16 fields of 16² points: one activation is 1 MiB, one weight 16 KiB.
+Weights, gradients and the batch are there before the step and not counted. On a GPU the peak is the allocator's, on the
+CPU that of the tensors that operations have made and nobody has freed. "Checkpointing" is backpropagation with
+activations kept at √depth places and recomputed between them (Chen et al. 2016, arXiv:1604.06174).
 """
 
 import argparse
@@ -22,10 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint_sequential
 
-from pdebench_mano.orthogonal import OrthogonalMLP
+from pdebench_mano.orthogonal import Chain, OrthogonalLinear
 from pdebench_mano.regimes import Backprop, Foton, Pepita, TransportedFoton, half_squared_error
 
-WIDTH, ROWS = 64, 4096
+CHANNELS, SHAPE = 64, (16, 64, 16, 16)
 
 
 class Checkpointing(Backprop):
@@ -39,11 +39,22 @@ class Checkpointing(Backprop):
         return super().gradients(lambda a: checkpoint_sequential(layers, segments, a, use_reentrant=False), a, u, loss)
 
 
-REGIMES = [Foton(), TransportedFoton(), Pepita(), Foton(lockstep=False), Checkpointing(), Backprop()]
+REGIMES = {
+    "foton": Foton(),
+    "transported-foton": TransportedFoton(),
+    "transported-foton, slopes by channel": TransportedFoton(slopes="channel"),
+    "transported-foton, slopes by point": TransportedFoton(slopes="point"),
+    "transported-foton, slopes by block": TransportedFoton(slopes="block"),
+    "pepita": Pepita(),
+    "foton, stored": Foton(lockstep=False),
+    "checkpointing": Checkpointing(),
+    "backprop": Backprop(),
+}
 
 
-def name(regime: object) -> str:
-    return f"{regime.name}{'' if getattr(regime, 'lockstep', True) else ', stored'}"
+def square_chain(depth: int, device: str) -> Chain:
+    lift, *blocks, head = (OrthogonalLinear(CHANNELS, CHANNELS) for _ in range(depth))
+    return Chain(lift, blocks, head, "relu").to(device)
 
 
 class Live(TorchDispatchMode):
@@ -82,44 +93,45 @@ def peak(step: Callable[[], object], there: Sequence[Tensor], device: str) -> in
     return live.peak
 
 
-def measure(regime: Backprop, depth: int, device: str, repeats: int) -> dict[str, object]:
+def measure(name: str, depth: int, device: str, repeats: int) -> dict[str, object]:
     torch.manual_seed(0)
-    mlp = OrthogonalMLP([WIDTH] * (depth + 1)).to(device)
-    a, u = torch.randn(2, ROWS, WIDTH, device=device)
-    for p in mlp.parameters():
+    regime, chain = REGIMES[name], square_chain(depth, device)
+    a, u = torch.randn(2, *SHAPE, device=device)
+    for p in chain.parameters():
         p.grad = torch.zeros_like(p)
 
     def step() -> None:
-        regime.gradients(mlp, a, u, half_squared_error)
+        regime.gradients(chain, a, u, half_squared_error)
         if device == "cuda":
             torch.cuda.synchronize()
 
-    regime.gradients(OrthogonalMLP([WIDTH] * 5).to(device), a, u, half_squared_error)  # libraries take their own first
-    there = [a, u, *mlp.parameters(), *(p.grad for p in mlp.parameters() if p.grad is not None)]
+    regime.gradients(square_chain(5, device), a, u, half_squared_error)  # libraries take their own first
+    there = [a, u, *chain.parameters(), *(p.grad for p in chain.parameters() if p.grad is not None)]
     memory = peak(step, there, device)
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    row: dict[str, object] = {"regime": name(regime), "depth": depth, "device": device, "bytes": memory}
+    row: dict[str, object] = {"regime": name, "depth": depth, "device": device, "bytes": memory}
     return row | ({"seconds": sorted(seconds)[repeats // 2]} if repeats else {})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--regimes", nargs="+", choices=REGIMES, default=list(REGIMES), metavar="NAME")
     parser.add_argument("--depths", type=int, nargs="+", default=[10, 50, 200])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps; 0 for none")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rows = [measure(r, d, options.device, options.repeats) for r in REGIMES for d in options.depths]
+    rows = [measure(name, d, options.device, options.repeats) for name in options.regimes for d in options.depths]
     for row in rows:
         if options.json:
             print(json.dumps(row))
         else:
             milliseconds = f"{1e3 * row['seconds']:8.1f} ms" if "seconds" in row else ""
-            print(f"{row['regime']:20} depth {row['depth']:4}  {row['bytes'] / 2**20:8.1f} MiB  {milliseconds}")
+            print(f"{row['regime']:36} depth {row['depth']:4}  {row['bytes'] / 2**20:8.1f} MiB  {milliseconds}")
 
 
 if __name__ == "__main__":
