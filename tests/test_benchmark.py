@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from data_gen import generate
-from pdebench_mano import benchmark, leaderboard
-from pdebench_mano.benchmark import Baselines, first_resolution, locate, run_suite, suite_cases
+from pdebench_mano import benchmark, cases, leaderboard
+from pdebench_mano.benchmark import Baselines, first_resolution, locate, run_suite
+from pdebench_mano.cases import suite_cases
 from pdebench_mano.records import digest, evaluated_on, find_records, read_examples, read_record, write_record
-from pdebench_mano.runs import RunConfig
+from pdebench_mano.runs import RunConfig, read_config
 from pdebench_mano.suite import Model, read_suite
 
 SUITE = """
@@ -71,7 +72,7 @@ def test_every_model_is_trained_from_every_seed_and_stands_beside_baselines(fini
 
 def test_a_finished_suite_is_not_run_again(finished, folder, monkeypatch):
     suite, out, records = finished
-    monkeypatch.setattr(benchmark, "train", never)
+    monkeypatch.setattr(cases, "train", never)
     monkeypatch.setattr("pdebench_mano.recording.evaluate", never)
     monkeypatch.setattr(benchmark, "evaluate_solver", never)
     assert run_suite(suite, out, folder=folder) == records
@@ -90,7 +91,7 @@ def test_a_lost_record_is_made_again_from_the_finished_run(finished, folder, mon
 def test_what_is_changed_is_run_and_the_rest_is_not(finished, folder, monkeypatch):
     suite, out, _ = finished
     trained = []
-    monkeypatch.setattr(benchmark, "train", lambda config, run, **_: trained.append(config.seed) or 1 / 0)
+    monkeypatch.setattr(cases, "train", lambda config, run, **_: trained.append(config.seed) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_suite(suite.model_copy(update={"seeds": [0, 5, 1]}), out, folder=folder)
     assert trained == [5]
@@ -105,11 +106,16 @@ def test_published_records_are_taken_over_without_data_or_training(folder, tmp_p
     suite = write(folder, GENERATED.replace("mean_solution", "label_uncertainty = 2\nmean_solution"))
     records = run_suite(suite, tmp_path / "published")
     with monkeypatch.context() as patched:
-        for name in ("generate", "train", "record_run", "record_baselines"):
-            patched.setattr(benchmark, name, never)
+        for module, name in (
+            (benchmark, "generate"),
+            (cases, "train"),
+            (cases, "record_run"),
+            (benchmark, "record_baselines"),
+        ):
+            patched.setattr(module, name, never)
         assert run_suite(suite, tmp_path / "taken", published=tmp_path / "published") == records
     trained = []
-    monkeypatch.setattr(benchmark, "train", lambda config, run, **_: trained.append(config.seed) or 1 / 0)
+    monkeypatch.setattr(cases, "train", lambda config, run, **_: trained.append(config.seed) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_suite(
             suite.model_copy(update={"seeds": [0, 5]}), tmp_path / "other", published=tmp_path / "published", say=print
@@ -215,7 +221,7 @@ def test_an_operator_of_one_grid_is_evaluated_there_and_upsampled(folder, tmp_pa
 def test_a_suite_that_asks_for_what_there_is_not_is_refused_before_training(
     folder, tmp_path, monkeypatch, change, message
 ):
-    monkeypatch.setattr(benchmark, "train", never)
+    monkeypatch.setattr(cases, "train", never)
     with pytest.raises(ValueError if "such file" not in message else FileNotFoundError) as refused:
         run_suite(write(folder, SUITE.replace(*change)), tmp_path / "out", folder=folder)
     assert message in str(refused.value)
@@ -261,7 +267,7 @@ def test_the_command_of_a_record_makes_the_same_run(finished, tmp_path, monkeypa
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 0
-    made = benchmark.read_config(tmp_path / "run")
+    made = read_config(tmp_path / "run")
     assert made == RunConfig(**record.configuration["config"])
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["best_validation"] == record.training["best_validation"]
@@ -286,8 +292,8 @@ def test_published_records_are_those_of_the_suite_as_it_stands_and_of_the_same_s
     else:
         _, _, data = locate(suite.data, tmp_path, tmp_path)
         trained_at = first_resolution(suite.data, next(suite_cases(suite, tmp_path, data)).config)
-    cases = {case.key: case.model for case in suite_cases(suite, tmp_path / "data.hdf5", data)}
-    known = cases | {Baselines(suite, data, trained_at).key: "baselines"}
+    named = {case.key: case.model for case in suite_cases(suite, tmp_path / "data.hdf5", data)}
+    known = named | {Baselines(suite, data, trained_at).key: "baselines"}
     assert {key: record.model for key, record in records.items()}.items() <= known.items()
     files = [path.stem[-8:] for path in find_records(leaderboard.PUBLISHED / name)]
     assert sorted(files) == sorted(key[:8] for key in records), "a name ends with its key, and no key is there twice"

@@ -57,7 +57,7 @@ def demo(tmp_path_factory):
 
 
 def test_the_demo_ends_with_its_table_and_the_place_of_its_report(demo, capsys, monkeypatch):
-    monkeypatch.setattr("pdebench_mano.benchmark.train", None)
+    monkeypatch.setattr("pdebench_mano.cases.train", None)
     assert command("demo", "--quick", "--out", demo) == 0
     printed = capsys.readouterr().out
     assert f"report: {demo / 'report.html'}" in printed.replace("\n", "")
