@@ -12,6 +12,7 @@ from pdebench_mano import benchmark, cases, leaderboard
 from pdebench_mano.benchmark import Baselines, first_resolution, locate, run_suite
 from pdebench_mano.cases import suite_cases
 from pdebench_mano.records import digest, evaluated_on, find_records, read_examples, read_record, write_record
+from pdebench_mano.report import write_report
 from pdebench_mano.runs import RunConfig, read_config
 from pdebench_mano.suite import Model, read_suite
 
@@ -196,6 +197,9 @@ def test_an_operator_of_one_grid_is_evaluated_there_and_upsampled(folder, tmp_pa
     _, record = run_suite(suite, tmp_path / "out", folder=folder)
     rows = [(row.model, row.resolution) for row in record.evaluations]
     assert rows == [("orthogonal-mlp", 9), ("upsampled orthogonal-mlp", 17)]
+    page = write_report(find_records(tmp_path / "out"), tmp_path / "report", "One grid").read_text()
+    assert "Parts of the relative L2 error at 9²" in page
+    assert "Parts of the relative L2 error at 17²" not in page, "no operator is evaluated there"
 
 
 @pytest.mark.parametrize(

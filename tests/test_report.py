@@ -160,6 +160,15 @@ def test_a_folder_that_holds_something_else_is_left_alone(demo, tmp_path, capsys
         write_report([], tmp_path / "new")
 
 
+def test_a_report_that_was_interrupted_is_written_again(demo, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("pdebench_mano.report.page._summary", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_report(find_records(demo), tmp_path / "report")
+    page = write_report(find_records(demo), tmp_path / "report")
+    assert sorted(path.name for path in page.parent.iterdir()) == ["figures", "report.html", "tables"]
+
+
 def test_evaluate_prints_one_object_a_line_and_keeps_the_record(demo, capsys):
     run = next((demo / "runs").glob("fno-*"))
     (data,) = (demo / "data").glob("*.hdf5")

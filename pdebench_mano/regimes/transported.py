@@ -41,7 +41,10 @@ BLOCK = 4
 """Grid points a side of the blocks that slopes are averaged over."""
 
 LEAST = 0.01
-"""Least size of a slope, relative to its layer's mean: smaller ones could not be undone in single precision."""
+"""Least size of a slope, relative to its layer's mean; undoing a smaller one would bring round-off up."""
+
+LEAST_PRODUCT = 1e-8
+"""Least product of such slopes over all blocks: undone one after another, they amplify round-off by its inverse."""
 
 
 class TransportedFoton:
@@ -115,17 +118,18 @@ def _step(r: Tensor) -> Tensor:
 def _noting_slopes(chain: Chain, x: Tensor, kind: Slopes) -> tuple[Tensor, list[Tensor]]:
     """The chain's output, and the relative mean slopes of every layer's activation."""
     z, slopes = chain.embed(x), []
+    least = max(LEAST, LEAST_PRODUCT ** (1 / max(len(chain.blocks), 1)))
     for layer in chain.layers[:-1]:
         activity = layer(z)
         slope = _averaged(chain.phi(activity + 0.01) - chain.phi(activity - 0.01), kind)
-        slopes.append(_bounded(slope / slope.mean()))
+        slopes.append(_bounded(slope / slope.mean(), least))
         z = chain.phi(activity)
     return chain.head(z), slopes
 
 
-def _bounded(slope: Tensor) -> Tensor:
-    """Slopes, of either sign, that can be divided by."""
-    return torch.where(slope < 0, slope.clamp_max(-LEAST), slope.clamp_min(LEAST))
+def _bounded(slope: Tensor, least: float) -> Tensor:
+    """Slopes of either sign that can be divided by."""
+    return torch.where(slope < 0, slope.clamp_max(-least), slope.clamp_min(least))
 
 
 def _averaged(slope: Tensor, kind: Slopes) -> Tensor:

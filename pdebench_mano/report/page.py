@@ -19,6 +19,8 @@ from pdebench_mano.records import Evaluation, Record, digest, evaluated_on, read
 from pdebench_mano.report import figures, tables
 
 PAGE = "report.html"
+PARTIAL = f".{PAGE}.tmp"
+"""Stands in a folder while a report is being written to it."""
 
 
 def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural operators on Darcy flow") -> Path:
@@ -87,14 +89,13 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
         version=installed("pdebench-mano"),
         count=len(records),
     )
-    partial = out / f".{PAGE}.tmp"
-    partial.write_text(page)
-    partial.replace(out / PAGE)
+    (out / PARTIAL).write_text(page)
+    (out / PARTIAL).replace(out / PAGE)
     return out / PAGE
 
 
 def claim(out: Path) -> None:
-    """Refuse a folder that holds neither an earlier report nor a benchmark.
+    """Make the folder, or refuse one that holds neither a report, be it unfinished, nor a benchmark.
 
     Raises
     ------
@@ -103,10 +104,13 @@ def claim(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"out={out} is a file; choose a folder")
-    ours = not out.exists() or not any(out.iterdir()) or any((out / name).exists() for name in (PAGE, "records"))
+    ours = (
+        not out.exists() or not any(out.iterdir()) or any((out / name).exists() for name in (PAGE, PARTIAL, "records"))
+    )
     if not ours:
         raise ValueError(f"out={out} holds something that is no report; choose a new folder")
     out.mkdir(parents=True, exist_ok=True)
+    (out / PARTIAL).touch()
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,7 @@ def _comparison(
                 f"Parts of the relative L2 error at {n}²: by frequency band; near jumps of the coefficient, elsewhere.",
             )
             for n in dict.fromkeys([coarsest, finest])
+            if "operator" in set(part[part.resolution == n].group)
         ],
         "spectra": [
             keep.figure(
