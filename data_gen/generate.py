@@ -1,26 +1,21 @@
-"""Generate a dataset: draw → solve → check → store.
+"""Generate a dataset: recipe → shards → file.
 
-Sample i depends on the recipe and i alone, never on workers, order, shard size or a resume. Samples
-are made in shards, each a complete file that appears atomically in the folder ``OUT.shards``; when
-all are there, they become ``OUT``: one plain file, or one of virtual datasets over the shards.
-The same call again takes up where a killed one stopped.
+Samples are made in shards, each a complete file that appears atomically in the folder ``OUT.shards``; when all are
+there, they become ``OUT``: one plain file, or one of virtual datasets over the shards. The same call again takes up
+where a killed one stopped, and the content depends neither on that, nor on workers, order or shard size.
 """
 
 import fcntl
-import hashlib
 import json
 import multiprocessing
 import os
-import platform
 import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from functools import lru_cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,276 +25,14 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from data_gen import storage
-from data_gen.coefficients import Law, Stored, build_law, imported, law_description, law_parameters, read_array
-from data_gen.darcy import MEANS, Mean, check_coefficient, interior_source
-from data_gen.solvers import METHODS, NotConverged, Solution, solve_verified
-from data_gen.storage import DatasetInfo, Header
+from data_gen.coefficients import imported, read_array
+from data_gen.darcy import Mean
+from data_gen.recipe import SPLIT, Fractions, Recipe
+from data_gen.samples import batch_size, make_block
+from data_gen.storage import DatasetInfo
 
-DEVICE = threading.Lock()
-SPLIT = (0.8, 0.1, 0.1)
 POINTS_PER_SHARD = 2**20
-POINTS_PER_BATCH = 2**24
-Fractions = tuple[float | int, float | int, float | int]
 SourceLike = float | int | str | np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that the content of a dataset depends on.
-
-    Attributes
-    ----------
-    samples : int
-        Number of samples.
-    shape : (n, m)
-        Vertices along x and y.
-    seed : int
-        Sample i is drawn from the child (i,) of this seed.
-    law, law_args : str, dict
-        Law of the coefficient and its arguments.
-    source : float or (n, m) array
-        Source f.
-    mean : {"arithmetic", "harmonic"}
-        Mean that makes the face values of `a`.
-    method, rtol : str, float
-        Solver and its tolerance.
-    split : 3 fractions
-        Of train, val and test, in the order of the samples.
-    device : str
-        "cpu", or the torch device that solves.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of range, or names what there is not.
-    """
-
-    samples: int
-    shape: tuple[int, int]
-    seed: int = 0
-    law: str = "piecewise"
-    law_args: dict[str, Any] = field(default_factory=dict)
-    source: float | Float[np.ndarray, "n m"] = 1.0
-    mean: Mean = "arithmetic"
-    method: str = "auto"
-    rtol: float = 1e-10
-    split: Fractions = SPLIT
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"samples must be at least 1, got {self.samples}")
-        if min(self.shape) < 3:
-            raise ValueError(f"resolution must be at least 3, got {'×'.join(map(str, self.shape))}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be non-negative, got {self.seed}")
-        if self.mean not in MEANS:
-            raise ValueError(f"mean must be one of {', '.join(MEANS)}, got {self.mean!r}")
-        if self.method not in ("auto", *METHODS):
-            raise ValueError(f"method must be one of auto, {', '.join(METHODS)}, got {self.method!r}")
-        if not 0 < self.rtol < 1:
-            raise ValueError(f"rtol must lie between 0 and 1, got {self.rtol}")
-        if self.device != "cpu" and self.method == "direct":
-            raise ValueError(f"method must be auto or cg on device {self.device!r}, got 'direct'")
-        splits(self.samples, self.split)
-        interior_source(self.source, self.shape)
-        law = build_law(self.law, self.law_args)
-        if isinstance(law, Stored) and (self.samples, *self.shape) > (len(law.values), *self.shape):
-            raise ValueError(
-                f"law {self.law!r} holds {len(law.values)} coefficients, {self.samples} samples are asked for"
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain object; a source array is named by its SHA-256."""
-        recipe = {f.name: getattr(self, f.name) for f in fields(self)}
-        if isinstance(self.source, np.ndarray):
-            recipe["source"] = "sha256:" + hashlib.sha256(self.source.tobytes()).hexdigest()
-        recipe["law_args"] = law_parameters(self.law, self.law_args)
-        return json.loads(json.dumps(recipe))
-
-    @classmethod
-    def from_json(cls, text: str, source: float | Float[np.ndarray, "n m"]) -> "Recipe":
-        """The recipe that a file records, but for the source, of which it may hold a checksum only."""
-        recipe = json.loads(text)
-        return cls(**recipe | {"shape": tuple(recipe["shape"]), "split": tuple(recipe["split"]), "source": source})
-
-    def header(self) -> Header:
-        """What the file says of all samples."""
-        recipe = self.to_json()
-        attributes = {
-            "equation": storage.EQUATION,
-            "boundary_condition": storage.BOUNDARY,
-            "coefficient": "physical",
-            "law": self.law,
-            "law_parameters": json.dumps(recipe["law_args"]),
-            "law_description": law_description(self.law),
-            "seed": self.seed,
-            "solver": f"{self.method} on {self.device}",
-            "rtol": self.rtol,
-            "face_mean": self.mean,
-            "recipe": json.dumps(recipe),
-            "software": json.dumps(software(self.device)),
-        }
-        n, m = self.shape
-        return Header(
-            self.samples,
-            storage.vertices(n),
-            storage.vertices(m),
-            "vertices",
-            attributes,
-            self.source,
-            splits(self.samples, self.split),
-        )
-
-
-def software(device: str) -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    packages = ["pdebench-mano", "numpy", "scipy", "h5py"] + (["torch", "triton"] if device != "cpu" else [])
-    return {"python": platform.python_version()} | {name: installed(name) for name in packages}
-
-
-def installed(package: str) -> str:
-    """Version of a package, or "unknown" where the code is not installed as one."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return storage.UNKNOWN
-
-
-def splits(samples: int, fractions: Fractions) -> dict[str, np.ndarray]:
-    """Indices of train, val and test: consecutive parts of the samples, by largest fractions first come.
-
-    A part with a positive fraction has at least one sample; an empty part is left out. With fewer
-    samples than parts there is no split.
-
-    Raises
-    ------
-    ValueError
-        If the fractions are not three non-negative numbers of sum 1.
-
-    Examples
-    --------
-    >>> {name: len(part) for name, part in splits(300, (0.8, 0.1, 0.1)).items()}
-    {'train': 240, 'val': 30, 'test': 30}
-    """
-    if len(fractions) != 3 or min(fractions) < 0 or not np.isclose(sum(fractions), 1):
-        raise ValueError(f"split must be three fractions of sum 1, got {fractions}")
-    if samples < sum(fraction > 0 for fraction in fractions):
-        return {}
-    counts = [max(1, round(samples * fraction)) if fraction else 0 for fraction in fractions]
-    counts[int(np.argmax(fractions))] += samples - sum(counts)
-    ends = np.cumsum(counts)
-    parts = zip(("train", "val", "test"), ends, counts, strict=True)
-    return {name: np.arange(end - count, end) for name, end, count in parts if count}
-
-
-@lru_cache(maxsize=4)
-def _law(name: str, arguments: str) -> Law | Stored:
-    return build_law(name, json.loads(arguments))
-
-
-def coefficient(recipe: Recipe, i: int) -> Float[np.ndarray, "n m"]:
-    """The coefficient of sample `i`, rounded to the float32 that is stored, as float64.
-
-    Raises
-    ------
-    ValueError
-        If the law gives another shape.
-    """
-    law = _law(recipe.law, json.dumps(recipe.law_args))
-    rng = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(i,)))
-    a = law[i] if isinstance(law, Stored) else np.asarray(law(recipe.shape, rng))
-    if a.shape != recipe.shape:
-        raise ValueError(f"law {recipe.law!r} must give an array of shape {recipe.shape}, got shape {a.shape}")
-    return a.astype(np.float32).astype(np.float64)
-
-
-def make_block(recipe: Recipe, first: int, count: int) -> storage.Block:
-    """Draw and solve the samples ``first`` … ``first + count - 1``.
-
-    Raises
-    ------
-    ValueError, NotConverged
-        Naming the sample whose coefficient is unfit, or whose solve misses its tolerance.
-    """
-    nu = np.empty((count, *recipe.shape), np.float32)
-    for k in range(count):
-        with _named(first + k):
-            nu[k] = coefficient(recipe, first + k)
-    ready = solve_on_device(recipe, nu) if recipe.device != "cpu" else {}
-
-    tensor = np.empty((count, 1, *recipe.shape), np.float32)
-    solutions = []
-    for k in range(count):
-        with _named(first + k):
-            solutions.append(ready.get(k) or solve_sample(recipe, nu[k]))
-        tensor[k, 0] = solutions[k].u
-        solutions[k] = solutions[k]._replace(u=tensor[k, 0])
-    return storage.Block(
-        nu,
-        tensor,
-        {
-            "relative_residual": np.array([s.residual for s in solutions]),
-            "accepted_by": np.array([s.accepted_by.encode() for s in solutions]),
-            "solver": np.array([s.method.encode() for s in solutions]),
-        },
-    )
-
-
-@contextmanager
-def _named(sample: int) -> Iterator[None]:
-    try:
-        yield
-    except (NotConverged, ValueError) as error:
-        raise type(error)(f"sample {sample}: {error}") from error
-
-
-def solve_sample(recipe: Recipe, a: np.ndarray) -> Solution:
-    """Solve for one coefficient (n, m) on the CPU."""
-    return solve_verified(a, recipe.source, method=recipe.method, rtol=recipe.rtol, mean=recipe.mean)
-
-
-def solve_on_device(recipe: Recipe, nu: np.ndarray) -> dict[int, Solution]:
-    """Solve for coefficients (samples, n, m) on a GPU; what does not converge there is left out for `solve_sample`.
-
-    Always in batches of one size, the last one filled up with ones: matrix products of other
-    sizes may be summed in another order, and a sample must not depend on its company.
-    """
-    from data_gen import gpu
-
-    for a in nu:
-        check_coefficient(a)
-    solutions = {}
-    size = batch_size(recipe)
-    for start in range(0, len(nu), size):
-        a = np.ones((size, *recipe.shape), np.float32)
-        count = len(nu[start : start + size])
-        a[:count] = nu[start : start + size]
-        with DEVICE:
-            batch = gpu.attempt(a, recipe.source, rtol=recipe.rtol, mean=recipe.mean, device=recipe.device)
-            u = batch.u[:count].cpu().numpy()
-        for k in range(count):
-            if batch.accepted_by[k]:
-                found = Solution(u[k], float(batch.residual[k]), "cg-gpu", batch.accepted_by[k], batch.iterations)
-                solutions[start + k] = found
-    return solutions
-
-
-def batch_size(recipe: Recipe) -> int:
-    """Samples that a GPU solves at once."""
-    return min(4096, max(1, POINTS_PER_BATCH // (recipe.shape[0] * recipe.shape[1])))
-
-
-def _check_device(device: str) -> None:
-    try:
-        import torch
-        import triton  # noqa: F401
-
-        usable = torch.device(device).type == "cuda" and torch.cuda.is_available()
-    except (ImportError, RuntimeError):
-        usable = False
-    if not usable:
-        raise ValueError(f"device must be cpu, or cuda where there is a GPU for torch and triton, got {device!r}")
 
 
 def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
@@ -422,6 +155,18 @@ def generate(
             report(done, samples)
         _finish(recipe, out, folder, merge)
     return storage.read_info(out)
+
+
+def _check_device(device: str) -> None:
+    try:
+        import torch
+        import triton  # noqa: F401
+
+        usable = torch.device(device).type == "cuda" and torch.cuda.is_available()
+    except (ImportError, RuntimeError):
+        usable = False
+    if not usable:
+        raise ValueError(f"device must be cpu, or cuda where there is a GPU for torch and triton, got {device!r}")
 
 
 def _shard_size(recipe: Recipe, parts: int) -> int:

@@ -24,7 +24,8 @@ from scipy.interpolate import RectBivariateSpline
 
 from data_gen import storage
 from data_gen.darcy import Mean, Source, interior_source, magnitude, outflow, residual
-from data_gen.generate import Recipe, coefficient
+from data_gen.recipe import Recipe
+from data_gen.samples import coefficient
 from data_gen.solvers import solve
 from data_gen.storage import DatasetInfo
 

@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from pydantic import Field, ValidationError
 
-from data_gen.generate import installed
+from data_gen.recipe import installed
 from pdebench_mano.data import DarcyDataset
 from pdebench_mano.operator import NormalizedOperator, Normalizer
 from pdebench_mano.parallel import processes, threads_for, world

@@ -8,7 +8,8 @@ from baselines.coarse_solver import CoarseSolver
 from baselines.mean_solution import MeanSolution
 from baselines.upsampling import points, upsample
 from data_gen import generate, solve
-from data_gen.generate import Recipe, coefficient
+from data_gen.recipe import Recipe
+from data_gen.samples import coefficient
 from pdebench_mano import evaluation
 from pdebench_mano.data import DarcyDataset
 from pdebench_mano.evaluation import evaluate, evaluate_labels, evaluate_solver, evaluate_upsampled, open_test

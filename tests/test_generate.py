@@ -17,7 +17,8 @@ import pytest
 
 from data_gen import generate, read_info, solve
 from data_gen.coefficients import LAWS
-from data_gen.generate import Recipe, coefficient, splits
+from data_gen.recipe import Recipe, splits
+from data_gen.samples import coefficient
 from data_gen.solvers import NotConverged
 
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_gen import generate
-from data_gen.generate import Recipe, make_block
+from data_gen.recipe import Recipe
+from data_gen.samples import make_block
 from pdebench_mano import leaderboard
 from pdebench_mano.benchmark import run_suite
 from pdebench_mano.cli import main

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from data_gen import generate, solve, storage
-from data_gen.generate import Recipe, coefficient
+from data_gen.recipe import Recipe
+from data_gen.samples import coefficient
 from data_gen.verification import Finding, richardson, verify
 
 

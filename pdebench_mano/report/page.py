@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from data_gen.generate import installed
+from data_gen.recipe import installed
 from pdebench_mano.recording import slug
 from pdebench_mano.records import Evaluation, Record, digest, evaluated_on, read_examples, read_record
 from pdebench_mano.report import figures, tables
