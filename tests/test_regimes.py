@@ -285,10 +285,23 @@ def test_slopes_by_block_are_exact_where_every_block_is_uniform():
     assert by_point["lift"][0] < 0.999
 
 
-def test_rows_have_no_blocks():
-    mlp, a, u = linear_chain([8, 8, 3])
-    with pytest.raises(ValueError, match="slopes='block' needs fields on a grid"):
-        TransportedFoton(slopes="block").gradients(mlp, a, u, half_squared_error)
+@pytest.mark.parametrize("rows", [2, 4, 16])
+def test_slopes_are_undone_in_single_precision_where_many_units_are_off(rows):
+    """Dividing by the hundredth of a slope in layer after layer, float32 would be 10⁶ times as far from float64."""
+    torch.manual_seed(0)
+    mlp = OrthogonalMLP([32] * 11, "relu")
+    a, u = torch.randn(2, rows, 32)
+    regime = TransportedFoton(eta=0.01, slopes="point")
+    single = gradients(regime, mlp, a, u)[1]
+    double = gradients(regime, mlp.double(), a.double(), u.double())[1]
+    for name, exact in double.items():
+        assert (single[name] - exact).norm() < 0.01 * exact.norm(), name
+
+
+@pytest.mark.parametrize("operator", [OrthogonalMLP([8, 8, 3]), GridMLP(1, 1, resolution=4, width=8, depth=3)])
+def test_rows_have_no_blocks(operator):
+    with pytest.raises(TypeError, match=r"slopes='block' cannot train \w+: rows have no grid"):
+        TransportedFoton(slopes="block").check(operator)
 
 
 def test_activation_memory_of_lockstep_does_not_grow_with_depth():

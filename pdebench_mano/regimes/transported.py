@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench_mano.orthogonal import Chain
+from pdebench_mano.orthogonal import Chain, OrthogonalMLP
 from pdebench_mano.regimes.base import retract_layers
 from pdebench_mano.regimes.chains import (
     accumulate,
@@ -40,11 +40,11 @@ Slopes = Literal["none", "channel", "point", "block"]
 BLOCK = 4
 """Grid points a side of the blocks that slopes are averaged over."""
 
-LEAST = 0.01
-"""Least size of a slope, relative to its layer's mean; undoing a smaller one would bring round-off up."""
+BOUNDS = 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01
+"""Sizes that slopes, relative to their layer's mean, may be raised to, to be divided by."""
 
-LEAST_PRODUCT = 1e-8
-"""Least product of such slopes over all blocks: undone one after another, they amplify round-off by its inverse."""
+GAIN = 1e4
+"""By how much undoing all slopes may amplify round-off."""
 
 
 class TransportedFoton:
@@ -63,7 +63,7 @@ class TransportedFoton:
     Raises
     ------
     ValueError
-        For an `eta` that is not positive, or other slopes; in training, for blocks of rows, which have no grid.
+        For an `eta` that is not positive, or other slopes.
     """
 
     name = "transported-foton"
@@ -78,6 +78,10 @@ class TransportedFoton:
     def check(self, operator: nn.Module) -> None:
         chain = chain_of(operator, self.name)
         check_isometric(chain, self.name, chain.named_layers()[1:-1])
+        if self.slopes == "block" and isinstance(chain, OrthogonalMLP):
+            raise TypeError(
+                f"slopes='block' cannot train {type(chain).__name__}: rows have no grid to be averaged over"
+            )
 
     @forward_only
     def gradients(self, operator: nn.Module, a: Inputs, u: Targets, loss: Loss) -> Tensor:
@@ -118,24 +122,29 @@ def _step(r: Tensor) -> Tensor:
 def _noting_slopes(chain: Chain, x: Tensor, kind: Slopes) -> tuple[Tensor, list[Tensor]]:
     """The chain's output, and the relative mean slopes of every layer's activation."""
     z, slopes = chain.embed(x), []
-    least = max(LEAST, LEAST_PRODUCT ** (1 / max(len(chain.blocks), 1)))
+    gain = GAIN ** (1 / max(len(chain.blocks), 1))
     for layer in chain.layers[:-1]:
         activity = layer(z)
         slope = _averaged(chain.phi(activity + 0.01) - chain.phi(activity - 0.01), kind)
-        slopes.append(_bounded(slope / slope.mean(), least))
+        slopes.append(_bounded(slope / slope.mean(), gain))
         z = chain.phi(activity)
     return chain.head(z), slopes
 
 
-def _bounded(slope: Tensor, least: float) -> Tensor:
-    """Slopes of either sign that can be divided by."""
-    return torch.where(slope < 0, slope.clamp_max(-least), slope.clamp_min(least))
+def _bounded(slope: Tensor, gain: float) -> Tensor:
+    """Slopes of either sign, raised to the least size that keeps the root mean square of 1/slope within `gain`.
+
+    An error that the orthogonal layers spread over all channels grows by that in a layer.
+    """
+    size, least = slope.abs(), slope.new_full((), BOUNDS[0])
+    for bound in BOUNDS[1:]:
+        within = size.clamp_min(bound).pow(-2).mean() <= gain**2
+        least = torch.where(within, bound, least)
+    return torch.where(slope < 0, -1.0, 1.0) * size.clamp_min(least)
 
 
 def _averaged(slope: Tensor, kind: Slopes) -> Tensor:
     if kind == "block":
-        if slope.ndim != 4:
-            raise ValueError("slopes='block' needs fields on a grid; rows take 'none', 'channel' or 'point'")
         return F.avg_pool2d(slope, BLOCK, ceil_mode=True, count_include_pad=False)
     return slope.mean([0, *range(2, slope.ndim)] if kind == "channel" else 0, keepdim=True)
 
