@@ -278,7 +278,7 @@ def imported(name: str, what: str) -> Callable[..., Any]:
     Raises
     ------
     ValueError
-        If there is no such module, file or function.
+        If there is no such module, file or function, or it cannot be imported.
     """
     place, _, attribute = name.partition(":")
     try:
@@ -289,6 +289,8 @@ def imported(name: str, what: str) -> Callable[..., Any]:
         raise ValueError(f"{what} {name!r}: {error}") from error
     except (AttributeError, KeyError):
         raise ValueError(f"{what} {name!r}: {place} has no {attribute}") from None
+    except Exception as error:  # of the user's own file
+        raise ValueError(f"{what} {name!r}: {type(error).__name__}: {error}") from error
 
 
 def read_array(path: str, what: str) -> np.ndarray:

@@ -14,7 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,12 @@ from data_gen.recipe import SPLIT, Fractions, Recipe
 from data_gen.samples import batch_size, make_block
 from data_gen.storage import DatasetInfo
 
+LOCK, MANIFEST = "lock", "recipe.json"
+"""What stands beside the shards in their folder."""
+
 POINTS_PER_SHARD = 2**20
+"""A few seconds of work on a CPU."""
+
 SourceLike = float | int | str | np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -139,11 +144,12 @@ def generate(
 
     if is_complete(out, recipe):
         report(samples, samples)
-        if merge and folder.exists():
-            _merge(recipe, out, folder)
+        if merge and (folder / MANIFEST).exists():
+            with _claimed(folder, recipe, 1):
+                _merge(recipe, out, folder)
         return storage.read_info(out)
     size = shard_size or _shard_size(recipe, 64 if executor else 16 * workers)
-    _check_space(recipe, out, merge)
+    _check_target(recipe, out, folder, merge)
     with _claimed(folder, recipe, size) as size:
         firsts = range(0, samples, size)
         missing = [first for first in firsts if not shard_path(folder, first).exists()]
@@ -218,11 +224,13 @@ def _check_same(there: dict[str, Any], here: dict[str, Any], path: Path) -> None
         raise FileExistsError(f"{path} holds another recipe: {'; '.join(different)}")
 
 
-def _check_space(recipe: Recipe, out: Path, merge: bool) -> None:
+def _check_target(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
+    """Make the folder of `out`, or say why it cannot be written to, or cannot hold what is still to come."""
     out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"{out.parent}: the folder is not writable")
     needed = storage.file_size(recipe.samples, recipe.shape) * (2 if merge else 1)
+    needed -= sum(shard.stat().st_size for shard in folder.glob("*.hdf5"))
     free = shutil.disk_usage(out.parent).free
     if needed > free:
         raise OSError(f"{out.parent}: {needed / 1e9:.2f} GB are needed while generating, {free / 1e9:.2f} GB are free")
@@ -232,17 +240,17 @@ def _check_space(recipe: Recipe, out: Path, merge: bool) -> None:
 def _claimed(folder: Path, recipe: Recipe, size: int) -> Iterator[int]:
     """Hold the folder of shards for this process; yields the shard size that it was begun with."""
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FileExistsError(f"{folder} is in use by another process") from None
-        manifest = folder / "recipe.json"
+        manifest = folder / MANIFEST
         if manifest.exists():
             there = json.loads(manifest.read_text())
             _check_same(there["recipe"], recipe.to_json(), folder)
             size = there["shard_size"]
-        elif sorted(path.name for path in folder.iterdir()) != ["lock"]:
+        elif sorted(path.name for path in folder.iterdir()) != [LOCK]:
             raise FileExistsError(f"{folder} exists and holds no shards of generate; it is left as it is")
         else:
             with storage.atomic(manifest) as temporary:
@@ -309,7 +317,17 @@ def _merge(recipe: Recipe, out: Path, folder: Path) -> None:
     if not out.exists() or storage.is_virtual(out):
         shards = sorted(folder.glob("*.hdf5"))
         storage.write(out, recipe.header(), map(_read_shard, shards), scratch=folder)
-    shutil.rmtree(folder)
+    _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of shards, but for what is not ours in it."""
+    for ours in [*folder.glob("*.hdf5"), *folder.glob(".*.tmp")]:
+        ours.unlink(missing_ok=True)
+    (folder / LOCK).unlink()
+    (folder / MANIFEST).unlink()  # last, so that what a kill leaves is known as ours
+    with suppress(OSError):  # holds something that is not ours
+        folder.rmdir()
 
 
 def _read_shard(path: Path) -> storage.Block:

@@ -81,7 +81,10 @@ class Recipe:
         splits(self.samples, self.split)
         interior_source(self.source, self.shape)
         law = build_law(self.law, self.law_args)
-        if isinstance(law, Stored) and (self.samples, *self.shape) > (len(law.values), *self.shape):
+        if isinstance(law, Stored) and law.values.shape[1:] != self.shape:
+            there, asked = ("×".join(map(str, shape)) for shape in (law.values.shape[1:], self.shape))
+            raise ValueError(f"law {self.law!r} holds coefficients on {there} vertices, resolution asks for {asked}")
+        if isinstance(law, Stored) and self.samples > len(law.values):
             raise ValueError(
                 f"law {self.law!r} holds {len(law.values)} coefficients, {self.samples} samples are asked for"
             )
@@ -144,7 +147,7 @@ def installed(package: str) -> str:
 
 
 def splits(samples: int, fractions: Fractions) -> dict[str, np.ndarray]:
-    """Indices of train, val and test: consecutive parts of the samples, by largest fractions first come.
+    """Indices of train, val and test: consecutive parts of the samples, the largest taking what rounding leaves.
 
     A part with a positive fraction has at least one sample; an empty part is left out. With fewer
     samples than parts there is no split.

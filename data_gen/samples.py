@@ -1,4 +1,4 @@
-"""Draw → solve: sample i depends on its recipe and i alone, on whatever it is solved."""
+"""Draw → solve: sample i depends on its recipe and i alone, and within the tolerance not on the device either."""
 
 import json
 import threading
@@ -15,8 +15,11 @@ from data_gen.darcy import check_coefficient
 from data_gen.recipe import Recipe
 from data_gen.solvers import NotConverged, Solution, solve_verified
 
-DEVICE = threading.Lock()
+DEVICE_LOCK = threading.Lock()
+"""One batch at a time: a GPU is shared by the threads of a process."""
+
 POINTS_PER_BATCH = 2**24
+"""What fits beside the solver's own fields on a GPU."""
 
 
 @lru_cache(maxsize=4)
@@ -30,11 +33,16 @@ def coefficient(recipe: Recipe, i: int) -> Float[np.ndarray, "n m"]:
     Raises
     ------
     ValueError
-        If the law gives another shape.
+        If the law gives another shape, or fails.
     """
     law = _law(recipe.law, json.dumps(recipe.law_args))
     rng = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(i,)))
-    a = law[i] if isinstance(law, Stored) else np.asarray(law(recipe.shape, rng))
+    try:
+        a = law[i] if isinstance(law, Stored) else np.asarray(law(recipe.shape, rng))
+    except ValueError:
+        raise
+    except Exception as error:  # of a law of the user's own
+        raise ValueError(f"law {recipe.law!r}: {type(error).__name__}: {error}") from error
     if a.shape != recipe.shape:
         raise ValueError(f"law {recipe.law!r} must give an array of shape {recipe.shape}, got shape {a.shape}")
     return a.astype(np.float32).astype(np.float64)
@@ -52,6 +60,7 @@ def make_block(recipe: Recipe, first: int, count: int) -> storage.Block:
     for k in range(count):
         with _named(first + k):
             nu[k] = coefficient(recipe, first + k)
+            check_coefficient(nu[k])
     ready = solve_on_device(recipe, nu) if recipe.device != "cpu" else {}
 
     tensor = np.empty((count, 1, *recipe.shape), np.float32)
@@ -93,15 +102,13 @@ def solve_on_device(recipe: Recipe, nu: np.ndarray) -> dict[int, Solution]:
     """
     from data_gen import gpu
 
-    for a in nu:
-        check_coefficient(a)
     solutions = {}
     size = batch_size(recipe)
     for start in range(0, len(nu), size):
         a = np.ones((size, *recipe.shape), np.float32)
         count = len(nu[start : start + size])
         a[:count] = nu[start : start + size]
-        with DEVICE:
+        with DEVICE_LOCK:
             batch = gpu.attempt(a, recipe.source, rtol=recipe.rtol, mean=recipe.mean, device=recipe.device)
             u = batch.u[:count].cpu().numpy()
         for k in range(count):

@@ -194,7 +194,10 @@ def first_resolution(data: Data, config: RunConfig) -> int:
 
 def _schema_file(name: str, out: Path, folder: Path) -> Path:
     """The file itself if it is of our schema, else its conversion."""
-    source = folder / os.path.expandvars(name)
+    expanded = os.path.expandvars(name)
+    if "$" in expanded:
+        raise ValueError(f"data {name!r}: set that environment variable to the folder of the files")
+    source = folder / expanded
     if source.suffix in (".hdf5", ".h5"):
         return source
     target = out / f"{source.stem}.hdf5"

@@ -84,19 +84,11 @@ def train_case(case: Case, runs: Path, say: Callable[[str], None], shown: bool) 
     """Train a case, after its trials; returns the run folder and what is worth knowing of the training."""
     config, trials = choose(case, runs, say, shown)
     run = runs / run_name(case.model, config, case.data)
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    fresh = not (run / "summary.json").exists()
     train(config, run, progress=shown)
-    training: dict[str, Any] = {"trials": trials} if trials else {}
-    if torch.cuda.is_available() and fresh:
-        training["memory"] = torch.cuda.max_memory_allocated()
-    return run, training
+    return run, {"trials": trials} if trials else {}
 
 
-def choose(
-    case: Case, runs: Path, say: Callable[[str], None] = lambda line: None, shown: bool = False
-) -> tuple[RunConfig, list[dict[str, Any]]]:
+def choose(case: Case, runs: Path, say: Callable[[str], None], shown: bool) -> tuple[RunConfig, list[dict[str, Any]]]:
     """The configuration of a case with its best settings, and every trial's validation error."""
     errors = []
     for number, trial in enumerate(case.trials, 1):

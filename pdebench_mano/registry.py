@@ -43,17 +43,16 @@ def resolve(name: str, known: Mapping[str, str], what: str) -> Any:
     Raises
     ------
     ValueError
-        If the name is unknown, or its module, file or class does not exist.
+        If the name is unknown, or its module, file or class does not exist or cannot be imported.
     """
     place, _, attribute = known.get(name, name).partition(":")
     if not attribute:
         raise ValueError(f"{what} {name!r} is unknown: use {', '.join(known)}, module:Class or file.py:Class")
+    if place.endswith(".py") and not Path(place).is_file():
+        raise ValueError(f"{what} {name!r}: there is no file {place}")
     try:
         if place.endswith(".py"):
-            path = Path(place)
-            if not path.is_file():
-                raise ValueError(f"{what} {name!r}: there is no file {place}")
-            spec = importlib.util.spec_from_file_location(path.stem, path)
+            spec = importlib.util.spec_from_file_location(Path(place).stem, place)
             assert spec is not None
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
@@ -62,6 +61,8 @@ def resolve(name: str, known: Mapping[str, str], what: str) -> Any:
             module = importlib.import_module(place)
     except ModuleNotFoundError as error:
         raise ValueError(f"{what} {name!r}: no module named {error.name!r} on the Python path") from error
+    except Exception as error:  # of the user's own file
+        raise ValueError(f"{what} {name!r}: {type(error).__name__}: {error}") from error
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -74,7 +75,10 @@ def _call(factory: Any, what: str, name: str, arguments: Mapping[str, Any]) -> A
     except TypeError as error:
         allowed = ", ".join(inspect.signature(factory).parameters)
         raise ValueError(f"{what} {name!r}: {error}; its arguments are {allowed or 'none'}") from None
-    return factory(**arguments)
+    try:
+        return factory(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{what} {name!r}: {error}") from error
 
 
 def build_operator(name: str, in_channels: int, out_channels: int, **arguments: Any) -> nn.Module:

@@ -11,7 +11,8 @@ import json
 import math
 import os
 import platform
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,10 @@ def train(
             if not (out / "config.json").exists():
                 _write(out / "config.json", json.dumps(description, indent=2))
         device = f"cuda:{os.environ['LOCAL_RANK']}" if world() > 1 and torch.cuda.is_available() else device
-        with tracked if rank == 0 else nullcontext() as watch:
+        fresh = not (out / "checkpoint.pt").exists()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        with _refusal_leaves_nothing(out), tracked if rank == 0 else nullcontext() as watch:
             history = fit(
                 operator,
                 regime,
@@ -132,7 +136,7 @@ def train(
             )
         if rank == 0:
             _write(out / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
-            _write(out / "summary.json", json.dumps(_summary(operator, history), indent=2))
+            _write(out / "summary.json", json.dumps(_summary(operator, history, fresh), indent=2))
     return history
 
 
@@ -232,14 +236,27 @@ def _read_history(out: Path) -> History:
     )
 
 
-def _summary(operator: torch.nn.Module, history: History) -> dict[str, Any]:
+def _summary(operator: torch.nn.Module, history: History, fresh: bool) -> dict[str, Any]:
+    """What is worth knowing of a training; the peak of a GPU's memory only if it was trained in one go."""
     parameters = sum(p.numel() * (2 if p.is_complex() else 1) for p in operator.parameters())
     return {
         "parameters": parameters,
         "best_epoch": history.best_epoch,
         "best_validation": history.best_validation,
         "seconds": history.seconds,
+        **({"memory": torch.cuda.max_memory_allocated()} if fresh and next(operator.parameters()).is_cuda else {}),
     }
+
+
+@contextmanager
+def _refusal_leaves_nothing(out: Path) -> Iterator[None]:
+    """Where training ends before there is anything to go on from, let another configuration have the folder."""
+    try:
+        yield
+    except (ValueError, TypeError):
+        if not (out / "checkpoint.pt").exists():
+            (out / "config.json").unlink(missing_ok=True)
+        raise
 
 
 def _claim(out: Path, description: dict[str, Any]) -> None:

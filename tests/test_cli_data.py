@@ -107,6 +107,8 @@ def test_bad_input_is_one_line_and_exit_2(run, tmp_path):
     text.write_text("mine")
     cut = tmp_path / "cut.hdf5"
     cut.write_bytes(before[:5000])
+    (tmp_path / "typo.py").write_text("def law(shape, rng:\n")
+    (tmp_path / "name.py").write_text("def law(shape, rng):\n    return nunpy.ones(shape)\n")
     base = ["generate", "--samples", 3, "--resolution", 17]
     for words, message in (
         (["inspect", tmp_path / "none.hdf5"], "no such file"),
@@ -120,6 +122,8 @@ def test_bad_input_is_one_line_and_exit_2(run, tmp_path):
         ([*base, "--out", tmp_path], "left as it is"),
         ([*base, "--out", out, "--seed", 1], "seed is 0 there, 1 here"),
         ([*base, "--out", tmp_path / "x", "--law", "magic"], "piecewise"),
+        ([*base, "--out", tmp_path / "x", "--law", f"{tmp_path}/typo.py:law"], "SyntaxError: '(' was never closed"),
+        ([*base, "--out", tmp_path / "x", "--law", f"{tmp_path}/name.py:law"], "sample 0: law "),
         ([*base, "--out", tmp_path / "x", "--law-args", "low=0"], "low must be positive"),
         ([*base, "--out", tmp_path / "x", "--law-args", "colour=3"], "high, low, alpha, tau"),
         ([*base, "--out", tmp_path / "x", "--law-args", "low"], "key=value"),

@@ -285,6 +285,15 @@ def test_slopes_by_block_are_exact_where_every_block_is_uniform():
     assert by_point["lift"][0] < 0.999
 
 
+@pytest.mark.parametrize("slopes", ["channel", "point", "block"])
+def test_a_layer_without_slopes_passes_no_nan_on(slopes):
+    operator = OrthogonalFNO(1, 1, width=4, modes=2, activation="relu")
+    with torch.no_grad():
+        operator.blocks[1].bias.fill_(-100)
+    _, got = gradients(TransportedFoton(slopes=slopes), operator, torch.randn(2, 1, 9, 9), torch.randn(2, 1, 9, 9))
+    assert all(gradient.isfinite().all() for gradient in got.values())
+
+
 @pytest.mark.parametrize("rows", [2, 4, 16])
 def test_slopes_are_undone_in_single_precision_where_many_units_are_off(rows):
     """Dividing by the hundredth of a slope in layer after layer, float32 would be 10⁶ times as far from float64."""

@@ -123,6 +123,12 @@ def _text(tmp_path, dataset):
     return path
 
 
+def _broken(tmp_path, dataset):
+    path = tmp_path / "broken.py"
+    path.write_text("class Mine(:\n")
+    return f"{path}:Mine"
+
+
 def _occupied(tmp_path, dataset):
     (tmp_path / "occupied").mkdir()
     (tmp_path / "occupied" / "thesis.tex").write_text("dear to somebody")
@@ -135,7 +141,9 @@ def _occupied(tmp_path, dataset):
         ("--operator", "fnoo", "operator 'fnoo' is unknown"),
         ("--operator", "baselines.fno:FMO", "has no FMO"),
         ("--operator", "nowhere.py:FNO", "no file nowhere.py"),
+        ("--operator", _broken, "broken.py:Mine': SyntaxError: invalid syntax"),
         ("--operator-args", "widht=3", "widht"),
+        ("--operator-args", "width=wide", "operator 'fno': "),
         ("--operator-args", "width", "must be key=value"),
         ("--regime", "hebb", "regime 'hebb' is unknown"),
         ("--data", lambda tmp_path, dataset: tmp_path / "missing.hdf5", "no such file"),
@@ -171,6 +179,15 @@ def test_another_configuration_does_not_touch_a_run(tmp_path, dataset):
     with pytest.raises(ValueError, match=r"another configuration: lr is 0\.001 there, 0\.01 here"):
         train(config.model_copy(update={"lr": 0.01}), tmp_path / "run", device="cpu")
     assert before == {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+
+
+def test_a_refused_training_leaves_its_folder_to_the_next(tmp_path, dataset):
+    config = RunConfig(operator="orthogonal-mlp", operator_args={"resolution": 17}, data=str(dataset), resolution=9)
+    config = config.model_copy(update={"epochs": 1})
+    with pytest.raises(ValueError, match="17×17, got 9×9"):
+        train(config, tmp_path / "run", device="cpu")
+    right = config.model_copy(update={"operator_args": {"resolution": 9, "width": 8}})
+    assert train(right, tmp_path / "run", device="cpu").best_epoch == 1
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):

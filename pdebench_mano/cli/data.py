@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pdebench_mano.cli.app import app, console, key_values
+from pdebench_mano.cli.app import app, key_values
 
 LAWS = "piecewise, lognormal, inclusions, channels, module:function, file.py:function or file.npy."
 
@@ -74,21 +73,11 @@ def generate(
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, with rate and remaining time; yields the function that moves it."""
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=None, rate="")
+    from pdebench_mano.progress import bars
 
-        def show(done: int, total: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:.3g}/s" if speed else "")
-
-        yield show
+    with bars() as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _fractions(text: str) -> Any:

@@ -10,9 +10,10 @@ passes that of its own layer alone, r_l being the error pulled back through the 
 Exact for linear chains, as FOTON is.
 
 With slopes the later activations count too, on average: the first pass notes s_l, a mean of
-φ'(a_l) relative to the layer's own; the error is pulled back through L_l* diag(s_l) instead of
-L_l*, which r_l = diag(s_l)⁻¹ L_l r_{l-1} undoes. The fewer values a mean is taken of, the nearer
-this is to backpropagation, and the more has to be kept.
+φ'(a_l) relative to the mean size of all in the layer; the error is pulled back through
+L_l* diag(s_l) instead of L_l*, which r_l = diag(s_l)⁻¹ L_l r_{l-1} undoes. The fewer values a mean
+is taken of, the nearer this is to backpropagation, up to one factor a layer, and the more has to
+be kept.
 """
 
 import math
@@ -40,8 +41,14 @@ Slopes = Literal["none", "channel", "point", "block"]
 BLOCK = 4
 """Grid points a side of the blocks that slopes are averaged over."""
 
+STEP = 0.003
+"""Root mean square of η r, unless η is given."""
+
+NEAR = 0.01
+"""Half the interval over which a slope is a difference quotient."""
+
 BOUNDS = 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01
-"""Sizes that slopes, relative to their layer's mean, may be raised to, to be divided by."""
+"""Sizes that relative slopes may be raised to, to be divided by."""
 
 GAIN = 1e4
 """By how much undoing all slopes may amplify round-off."""
@@ -88,20 +95,20 @@ class TransportedFoton:
         chain = chain_of(operator, self.name)
         x, layers = encoded(operator, a), chain.layers
         if self.slopes == "none":
-            y, slopes = last(chain.states(x)), [torch.ones((), dtype=x.dtype, device=x.device)] * len(layers)
+            y, slopes = last(chain.states(x)), [torch.ones((), dtype=x.dtype, device=x.device)] * len(chain.blocks)
         else:
             y, slopes = _noting_slopes(chain, x, self.slopes)
         value, e = loss_and_error(operator, chain, y, x, u, loss)
         del y
         r = chain.head.adj(e)
-        for i in reversed(range(1, len(layers) - 1)):
-            r = layers[i].adj(r.mul_(_everywhere(slopes[i], r)))
+        for layer, slope in zip(reversed(layers[1:-1]), reversed(slopes), strict=True):
+            r = layer.adj(r.mul_(self._at_points(slope, r)))
         eta = _step(r) if self.eta is None else torch.full((), self.eta, dtype=r.dtype, device=r.device)
         z = chain.embed(x)
         for i, layer in enumerate(layers[:-1]):
             if i > 0:
                 r = layer.lin(r)
-                r.div_(_everywhere(slopes[i], r))
+                r.div_(self._at_points(slopes[i - 1], r))
             h = layer(z)
             perturbed = chain.phi(torch.addcmul(h, r, eta, value=-1))
             h = chain.phi(h)
@@ -110,23 +117,29 @@ class TransportedFoton:
         accumulate(chain.head, e, z)
         return value
 
+    def _at_points(self, slope: Tensor, r: Tensor) -> Tensor:
+        """Slopes that multiply `r`: those of blocks repeated over their points."""
+        if self.slopes != "block":
+            return slope
+        return F.interpolate(slope, scale_factor=BLOCK)[..., : r.shape[-2], : r.shape[-1]]
+
     def retract(self, operator: nn.Module) -> None:
         retract_layers(operator)
 
 
 def _step(r: Tensor) -> Tensor:
-    """The η for which η r has root mean square 0.003."""
-    return 0.003 * math.sqrt(r.numel()) / torch.linalg.vector_norm(r).clamp_min(torch.finfo(r.dtype).tiny)
+    """The η for which η r has root mean square `STEP`."""
+    return STEP * math.sqrt(r.numel()) / torch.linalg.vector_norm(r).clamp_min(torch.finfo(r.dtype).tiny)
 
 
 def _noting_slopes(chain: Chain, x: Tensor, kind: Slopes) -> tuple[Tensor, list[Tensor]]:
-    """The chain's output, and the relative mean slopes of every layer's activation."""
-    z, slopes = chain.embed(x), []
+    """The chain's output, and the relative mean slopes of every block's activation."""
+    z, slopes = chain.phi(chain.lift(chain.embed(x))), []
     gain = GAIN ** (1 / max(len(chain.blocks), 1))
-    for layer in chain.layers[:-1]:
-        activity = layer(z)
-        slope = _averaged(chain.phi(activity + 0.01) - chain.phi(activity - 0.01), kind)
-        slopes.append(_bounded(slope / slope.mean(), gain))
+    for block in chain.blocks:
+        activity = block(z)
+        slope = _averaged(chain.phi(activity + NEAR) - chain.phi(activity - NEAR), kind)
+        slopes.append(_bounded(slope / slope.abs().mean().clamp_min(torch.finfo(slope.dtype).tiny), gain))
         z = chain.phi(activity)
     return chain.head(z), slopes
 
@@ -147,10 +160,3 @@ def _averaged(slope: Tensor, kind: Slopes) -> Tensor:
     if kind == "block":
         return F.avg_pool2d(slope, BLOCK, ceil_mode=True, count_include_pad=False)
     return slope.mean([0, *range(2, slope.ndim)] if kind == "channel" else 0, keepdim=True)
-
-
-def _everywhere(slope: Tensor, r: Tensor) -> Tensor:
-    """Slopes that multiply `r`: those of blocks are repeated over their points, all others broadcast."""
-    if slope.ndim == 4 and any(m not in (1, n) for m, n in zip(slope.shape, r.shape, strict=True)):
-        return F.interpolate(slope, scale_factor=BLOCK)[..., : r.shape[-2], : r.shape[-1]]
-    return slope
