@@ -71,6 +71,8 @@ class TransportedFoton:
     ------
     ValueError
         For an `eta` that is not positive, or other slopes.
+    TypeError
+        From `check`, for what `Foton` cannot train either, and for slopes by block of rows, which have no grid.
     """
 
     name = "transported-foton"
