@@ -49,11 +49,11 @@ class OrthogonalLayer(nn.Module):
         return y if self.bias is None else y + self.bias.reshape(-1, *(1,) * (z.ndim - 2))
 
     def lin(self, z: Input) -> Output:
-        """L z, the linear part."""
+        """L z, the linear part, as a new tensor."""
         raise NotImplementedError
 
     def adj(self, v: Output) -> Input:
-        """L* v: ⟨L z, v⟩ = ⟨z, L* v⟩."""
+        """L* v: ⟨L z, v⟩ = ⟨z, L* v⟩, as a new tensor, which regimes change in place."""
         raise NotImplementedError
 
     def param_grad(self, delta: Output, z: Input) -> dict[str, Tensor]:
