@@ -154,8 +154,9 @@ def _bounded(slope: Tensor, gain: float) -> Tensor:
     size, least = slope.abs(), slope.new_full((), BOUNDS[0])
     for bound in BOUNDS[1:]:
         within = size.clamp_min(bound).pow(-2).mean() <= gain**2
-        least = torch.where(within, bound, least)
-    return torch.where(slope < 0, -1.0, 1.0) * size.clamp_min(least)
+        least = torch.where(within, slope.new_full((), bound), least)  # a number would be copied to the GPU
+    size = size.clamp_min(least)
+    return torch.where(slope < 0, -size, size)
 
 
 def _averaged(slope: Tensor, kind: Slopes) -> Tensor:
