@@ -25,7 +25,8 @@ from torch.utils.checkpoint import checkpoint_sequential
 from pdebench_mano.orthogonal import Chain, OrthogonalLinear
 from pdebench_mano.regimes import Backprop, Foton, Pepita, TransportedFoton, half_squared_error
 
-CHANNELS, SHAPE = 64, (16, 64, 16, 16)
+CHANNELS = 64
+SHAPE = (16, CHANNELS, 16, 16)
 
 
 class Checkpointing(Backprop):

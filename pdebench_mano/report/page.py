@@ -104,10 +104,8 @@ def claim(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"out={out} is a file; choose a folder")
-    ours = (
-        not out.exists() or not any(out.iterdir()) or any((out / name).exists() for name in (PAGE, PARTIAL, "records"))
-    )
-    if not ours:
+    ours = any((out / name).exists() for name in (PAGE, PARTIAL, "records"))
+    if out.exists() and any(out.iterdir()) and not ours:
         raise ValueError(f"out={out} holds something that is no report; choose a new folder")
     out.mkdir(parents=True, exist_ok=True)
     (out / PARTIAL).touch()
