@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # imported once a group exists, its default arguments would keep that group for ever
 from jaxtyping import Float
 from torch import Tensor, nn
 
