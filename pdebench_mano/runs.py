@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 
 from data_gen.recipe import installed
 from pdebench_mano.data import DarcyDataset
+from pdebench_mano.files import write_text
 from pdebench_mano.operator import NormalizedOperator, Normalizer
 from pdebench_mano.parallel import processes, threads_for, world
 from pdebench_mano.registry import build_operator, build_regime
@@ -117,7 +118,7 @@ def train(
         if rank == 0:
             out.mkdir(parents=True, exist_ok=True)
             if not (out / "config.json").exists():
-                _write(out / "config.json", json.dumps(description, indent=2))
+                write_text(out / "config.json", json.dumps(description, indent=2))
         device = f"cuda:{os.environ['LOCAL_RANK']}" if world() > 1 and torch.cuda.is_available() else device
         fresh = not (out / "checkpoint.pt").exists()
         if torch.cuda.is_available():
@@ -135,8 +136,8 @@ def train(
                 **config.training,
             )
         if rank == 0:
-            _write(out / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
-            _write(out / "summary.json", json.dumps(_summary(operator, history, fresh), indent=2))
+            write_text(out / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
+            write_text(out / "summary.json", json.dumps(_summary(operator, history, fresh), indent=2))
     return history
 
 
@@ -270,9 +271,3 @@ def _claim(out: Path, description: dict[str, Any]) -> None:
     changed = [f"{key} is {before.get(key)!r} there, {now[key]!r} here" for key in now if before.get(key) != now[key]]
     if changed:
         raise ValueError(f"out={out} holds a run of another configuration: {'; '.join(changed)}")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(text)
-    temporary.replace(path)

@@ -11,7 +11,7 @@ import statistics
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pdebench_mano.files import replacing, write_text
 from pdebench_mano.graphs import recorded_gradients
 from pdebench_mano.regimes import relative_l2
 from pdebench_mano.registry import OPERATORS, build_operator
@@ -219,18 +220,19 @@ def scaling(names: Sequence[str], resolutions: Sequence[int], settings: Settings
     elif out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} holds something else: choose another folder")
     out.mkdir(parents=True, exist_ok=True)
-    about.write_text(json.dumps(description, indent=1))
-    done = read_table(table) if table.exists() else pd.DataFrame(columns=["operator", "resolution"])
+    write_text(about, json.dumps(description, indent=1))
+    rows = read_table(table) if table.exists() else pd.DataFrame(columns=[each.name for each in fields(Measurement)])
     for name in names:
         for resolution in sorted(resolutions):
-            if ((done.operator == name) & (done.resolution == resolution)).any():
+            if ((rows.operator == name) & (rows.resolution == resolution)).any():
                 continue
             row = measure(name, resolution, settings)
-            pd.DataFrame([asdict(row)]).to_csv(table, mode="a", header=not table.exists(), index=False)
+            rows = pd.DataFrame([*rows.to_dict("records"), asdict(row)])
+            write_text(table, rows.to_csv(index=False))
             yield row
-    rows = read_table(table)
-    about.write_text(json.dumps(description | {"slopes": slopes(rows).to_dict("index")}, indent=1))
-    figure(rows, description).savefig(out / "scaling.png", dpi=200)
+    write_text(about, json.dumps(description | {"slopes": slopes(rows).to_dict("index")}, indent=1))
+    with replacing(out / "scaling.png") as drawn:
+        figure(rows, description).savefig(drawn, dpi=200)
 
 
 def read_table(path: Path) -> pd.DataFrame:

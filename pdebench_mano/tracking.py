@@ -10,6 +10,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from pdebench_mano.files import write_text
+
 Row = dict[str, int | float]
 Watch = Callable[[Row], None]
 
@@ -40,7 +42,7 @@ def wandb(out: Path, description: dict[str, Any]) -> Iterator[Watch]:
 
     identifier = out / "wandb-id"
     if not identifier.exists():
-        identifier.write_text(token_hex(4))
+        write_text(identifier, token_hex(4))
     run = library.init(
         project="pdebench-mano",
         name=out.name,

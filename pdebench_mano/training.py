@@ -10,7 +10,6 @@ added up, which serves every regime, also those that never call autograd.
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from torch.utils.data import Dataset, default_collate
 
 from pdebench_mano import symmetries
 from pdebench_mano.data import DarcyDataset
+from pdebench_mano.files import replacing
 from pdebench_mano.graphs import recorded_gradients
 from pdebench_mano.metrics import relative_l2
 from pdebench_mano.operator import Fields, Grid, NormalizedOperator, Normalizer
@@ -364,7 +364,7 @@ class _Loop:
                 self.history.best_validation = row.get("validation", math.inf)
                 self.best = {name: value.clone() for name, value in _tensors(self.operator).items()}
                 if self.out is not None and rank() == 0:
-                    save_atomically({"operator": self.best}, self.out / "best.pt")
+                    _write({"operator": self.best}, self.out / "best.pt")
         self.history.epochs.append(row)
         self._save()
         if self.watch is not None and rank() == 0:
@@ -401,7 +401,7 @@ class _Loop:
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
-        save_atomically(state, self.out / "checkpoint.pt")
+        _write(state, self.out / "checkpoint.pt")
 
     def _resume(self) -> None:
         if self.out is None or not (self.out / "checkpoint.pt").exists():
@@ -429,14 +429,9 @@ class _Loop:
             self.operator.load_state_dict(self.best)
 
 
-def save_atomically(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint so that `path` is at every moment absent, the old one or the new one, whole."""
-    temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as file:
+def _write(state: dict[str, Any], path: Path) -> None:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _tensors(operator: nn.Module) -> dict[str, Tensor]:
