@@ -22,7 +22,7 @@ from neuralop.models import FNO as NeuralopFNO
 from torch import Tensor, nn
 
 from pdebench_mano.lattice import Resampled, axis, quadrature, remembered, resample
-from pdebench_mano.operator import Fields, Grid, Operator
+from pdebench_mano.operator import Fields, Grid, Operator, at_least
 
 
 def resolved(points: int, modes: int, period: float, grid: Grid) -> range:
@@ -127,7 +127,7 @@ class FNO(Operator):
     Raises
     ------
     ValueError
-        For fewer than two modes, a period below 1, or a rank outside (0, 1].
+        For fewer than two modes, a size below one, a period below 1, or a rank outside (0, 1].
     """
 
     paper = "Li et al. 2021, arXiv 2010.08895"
@@ -145,8 +145,8 @@ class FNO(Operator):
         rank: float = 1.0,
     ) -> None:
         super().__init__()
-        if modes < 2:
-            raise ValueError(f"modes must be at least 2, got {modes}")
+        at_least(2, modes=modes)
+        at_least(1, width=width, depth=depth)
         if period < 1:
             raise ValueError(f"period must be at least 1, got {period}")
         if not 0 < rank <= 1:

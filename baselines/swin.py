@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from transformers import Swinv2Backbone, Swinv2Config
 
-from pdebench_mano.lattice import lattice_shape, resample
-from pdebench_mano.operator import Fields, Operator
+from pdebench_mano.lattice import check_spacing, lattice_shape, resample
+from pdebench_mano.operator import Fields, Operator, at_least
 
 
 class Swin(Operator):
@@ -38,7 +38,7 @@ class Swin(Operator):
     Raises
     ------
     ValueError
-        If `width` is no multiple of `heads`.
+        For a size below one, a `width` that is no multiple of `heads`, or a spacing outside (0, 1/2].
     """
 
     paper = "Liu et al. 2022, arXiv 2111.09883"
@@ -56,6 +56,8 @@ class Swin(Operator):
         spacing: float | None = 1 / 16,
     ) -> None:
         super().__init__()
+        at_least(1, width=width, stages=len(depths), blocks=min(depths, default=1), heads=heads, window=window)
+        check_spacing(spacing)
         if width % heads:
             raise ValueError(f"width must be a multiple of heads = {heads}, got {width}")
         self.spacing = spacing

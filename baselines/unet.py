@@ -15,8 +15,8 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
-from pdebench_mano.lattice import lattice_shape, resample
-from pdebench_mano.operator import Fields, Operator
+from pdebench_mano.lattice import check_spacing, lattice_shape, resample
+from pdebench_mano.operator import Fields, Operator, at_least
 
 
 def double_conv(channels: int, width: int) -> nn.Sequential:
@@ -59,8 +59,8 @@ class UNet(Operator):
         spacing: float | None = 1 / 16,
     ) -> None:
         super().__init__()
-        if levels < 1:
-            raise ValueError(f"levels must be at least 1, got {levels}")
+        at_least(1, width=width, levels=levels)
+        check_spacing(spacing)
         self.spacing = spacing
         widths = [width * 2**level for level in range(levels)]
         pairs = list(pairwise(widths))

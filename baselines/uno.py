@@ -12,7 +12,7 @@ from neuralop.layers.fno_block import FNOBlocks
 from neuralop.models import UNO as NeuralopUNO
 
 from baselines.fno import FourierConv, drop_metadata
-from pdebench_mano.operator import Fields, Operator
+from pdebench_mano.operator import Fields, Operator, at_least
 
 
 class UNO(Operator):
@@ -31,7 +31,7 @@ class UNO(Operator):
     Raises
     ------
     ValueError
-        For fewer than four modes, or a period below 1.
+        For fewer than four modes, no channel, or a period below 1; on calling, for fewer than three points a side.
     """
 
     paper = "Rahman et al. 2022, arXiv 2204.11127"
@@ -47,8 +47,8 @@ class UNO(Operator):
         period: float = 1.0,
     ) -> None:
         super().__init__()
-        if modes < 4:
-            raise ValueError(f"modes must be at least 4, got {modes}")
+        at_least(4, modes=modes)
+        at_least(1, width=width)
         if period < 1:
             raise ValueError(f"period must be at least 1, got {period}")
         inner = modes // 2
@@ -73,4 +73,5 @@ class UNO(Operator):
         self.register_state_dict_post_hook(drop_metadata)
 
     def forward(self, a: Fields) -> Fields:
+        at_least(3, points=min(a.shape[-2:]))
         return self.model(self.with_coordinates(a))

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench_mano.lattice import axis, interpolation, lattice_shape, remembered, resample
-from pdebench_mano.operator import Fields, Grid, Operator
+from pdebench_mano.lattice import axis, check_spacing, interpolation, lattice_shape, remembered, resample
+from pdebench_mano.operator import Fields, Grid, Operator, at_least
 
 Tokens = Float[Tensor, "batch tokens channels"]
 
@@ -85,7 +85,7 @@ class ViT(Operator):
     Raises
     ------
     ValueError
-        If `width` is not a multiple of 4·heads, or `patch` is below one.
+        For a size below one, a `width` that is no multiple of 4·heads, or a spacing outside (0, 1/2].
     """
 
     paper = "Dosovitskiy et al. 2021, arXiv 2010.11929"
@@ -104,10 +104,10 @@ class ViT(Operator):
         spacing: float | None = 1 / 16,
     ) -> None:
         super().__init__()
+        at_least(1, width=width, depth=depth, heads=heads, patch=patch)
         if width % (4 * heads):
             raise ValueError(f"width must be a multiple of 4·heads = {4 * heads}, got {width}")
-        if patch < 1:
-            raise ValueError(f"patch must be at least 1, got {patch}")
+        check_spacing(spacing)
         self.heads, self.patch, self.spacing = heads, patch, spacing
         self.lift = nn.Sequential(nn.Conv2d(in_channels + 2, width, 1), nn.GELU(), nn.Conv2d(width, width, 1))
         self.embed = nn.Conv2d(width, width, patch, stride=patch)

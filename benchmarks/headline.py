@@ -1,7 +1,8 @@
 """The tables and figures of README, made from the published records.
 
-A table stands between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``, a figure is a link to
-``docs/SUITE/NAME.png``; what README asks for is what is made.
+A table stands between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``, one of paired
+differences behind ``<!-- SUITE paired: … -->``; a figure is a link to ``docs/SUITE/NAME.png``. What README asks for is
+what is made.
 
     python benchmarks/headline.py
 """
@@ -18,13 +19,18 @@ from pdebench_mano.report import figures, tables
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-TABLE = re.compile(r"(<!-- (\w+): made by benchmarks/headline\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- (\w+)( paired)?: made by benchmarks/headline\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 FIGURE = re.compile(r"docs/(\w+)/(error-against-resolution|accuracy-against-time)\.png")
 
 
 def with_tables(text: str) -> str:
     """README's text with every table made anew."""
-    return TABLE.sub(lambda found: f"{found[1]}\n{suite_tables(found[2])}\n{found[3]}", text)
+
+    def made(found: re.Match[str]) -> str:
+        cells = paired_table(found[2]) if found[3] else suite_tables(found[2])
+        return f"{found[1]}\n{cells}\n{found[4]}"
+
+    return TABLE.sub(made, text)
 
 
 def suite_tables(suite: str) -> str:
@@ -36,14 +42,22 @@ def suite_tables(suite: str) -> str:
         (budget, part) for budget, part in comparisons(suite) if part[part.group == "operator"].model.nunique() > 1
     ]
     return "\n".join(
-        markdown(part if number == 0 else part[part.group != "baseline"], f"relative L2 error, {budget}")
+        markdown(
+            tables.headline(part if number == 0 else part[part.group != "baseline"]), f"relative L2 error, {budget}"
+        )
         for number, (budget, part) in enumerate(parts)
     )
 
 
-def markdown(part: pd.DataFrame, title: str) -> str:
-    """One headline table."""
-    cells = tables.headline(part)
+def paired_table(suite: str) -> str:
+    """Differences to the best operator of the suite's first budget, in Markdown."""
+    budget, part = next(comparisons(suite))
+    records = [record for record in published(suite) if record.budget == budget]
+    return markdown(tables.differences(records, part), f"minus {tables.order(part)[0]}, {budget}")
+
+
+def markdown(cells: pd.DataFrame, title: str) -> str:
+    """Models by resolution."""
     rows = [
         [title, *(f"{n}²" for n in cells.columns)],
         ["---", *("---:" for _ in cells.columns)],

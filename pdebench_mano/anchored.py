@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from pdebench_mano.expansions import ORDERS, expand, gather
 from pdebench_mano.kernels import window_attention
-from pdebench_mano.lattice import lattice_points, remembered
+from pdebench_mano.lattice import check_spacing, lattice_points, remembered
 from pdebench_mano.multipole import Field, MultipoleAttention
 from pdebench_mano.operator import Grid
 
@@ -115,7 +115,7 @@ class AnchoredAttention(nn.Module):
 
     def __init__(self, channels: int, spacing: float, *geometry: Any) -> None:
         super().__init__()
-        lattice_points(spacing, "vertices")
+        check_spacing(spacing)
         self.spacing = spacing
         self.down = nn.Linear(ORDERS * channels, channels)
         self.attention = LocalAttention(channels, *geometry)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from pdebench_mano.presets import PRESETS
 from pdebench_mano.registry import OPERATORS, REGIMES, build_operator, build_regime, resolve
 
 POINTS = 64
@@ -26,8 +27,10 @@ class Entry:
         `what` is the first line of its class's docstring.
     parameters : int
         Trainable real numbers: complex ones count twice.
-    flops_per_point : float or None
-        Of one forward pass on a 64×64 grid; None for an operator that does not live there.
+    flops_per_point : float
+        Of one forward pass on a 64×64 grid.
+    presets : list of str
+        Names for ``--operator-args preset=NAME``, see `pdebench_mano.presets`.
     regimes : list of str
         Training regimes that can train it.
     """
@@ -37,7 +40,8 @@ class Entry:
     paper: str
     receptive_field: str
     parameters: int
-    flops_per_point: float | None
+    flops_per_point: float
+    presets: list[str]
     regimes: list[str]
 
 
@@ -54,6 +58,7 @@ def catalogue(names: Mapping[str, str] = OPERATORS) -> Iterator[Entry]:
             getattr(operator, "receptive_field", ""),
             parameter_count(operator),
             flops_per_point(operator),
+            list(PRESETS.get(name, {})),
             [regime for regime in REGIMES if can_train(regime, operator)],
         )
 
@@ -73,18 +78,15 @@ def can_train(regime: str, operator: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def flops_per_point(operator: nn.Module, points: int = POINTS) -> float | None:
+def flops_per_point(operator: nn.Module, points: int = POINTS) -> float:
     """Real multiplications and additions of one forward pass, for each of points² grid points.
 
     Counted are matrix products, convolutions and attention, a complex multiply-add as eight operations; FFTs and
     pointwise functions are not.
     """
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.bmm: _product, torch.ops.aten.mm: _product})
-    try:
-        with sdpa_kernel(SDPBackend.MATH), counter:  # fused attention on CPUs would not be counted
-            operator.eval()(torch.zeros(1, 1, points, points))
-    except ValueError:
-        return None
+    with sdpa_kernel(SDPBackend.MATH), counter:  # fused attention on CPUs would not be counted
+        operator.eval()(torch.zeros(1, 1, points, points))
     return counter.get_total_flops() / points**2
 
 

@@ -39,14 +39,16 @@ class Check:
         return f"{'holds' if self.holds else 'FAILS'}  {self.name}: {self.detail}"
 
 
-def contract(operator: nn.Module, in_channels: int = 1, trained: NormalizedOperator | None = None) -> Iterator[Check]:
+def contract(
+    operator: nn.Module, in_channels: int = 1, out_channels: int = 1, trained: NormalizedOperator | None = None
+) -> Iterator[Check]:
     """Check an operator, clause by clause.
 
     Parameters
     ----------
     operator : nn.Module
-        Takes `in_channels` channels; left as it was.
-    in_channels : int
+        Takes `in_channels` channels and gives `out_channels`; left as it was.
+    in_channels, out_channels : int
     trained : NormalizedOperator, optional
         A trained one, for a refinement study of what training made of it.
 
@@ -56,9 +58,12 @@ def contract(operator: nn.Module, in_channels: int = 1, trained: NormalizedOpera
     """
     operator = copy.deepcopy(operator).cpu().eval()
     clauses: list[tuple[str, Callable[[], str]]] = [
-        *((f"{name} grids", partial(same_grid, operator, in_channels, shape)) for name, shape in GRIDS.items()),
-        ("same parameters at three resolutions", lambda: same_parameters(operator, in_channels)),
-        ("batch permutation", lambda: batch_permutation(operator, in_channels)),
+        *(
+            (f"{name} grids", partial(same_grid, operator, in_channels, out_channels, shape))
+            for name, shape in GRIDS.items()
+        ),
+        ("same parameters at three resolutions", lambda: same_parameters(operator, in_channels, out_channels)),
+        ("samples of a batch alone", lambda: alone(operator, in_channels)),
         ("gradient of every parameter", lambda: every_gradient(operator, in_channels)),
         ("state-dict round trip", lambda: state_dict_round_trip(operator, in_channels)),
         ("refinement at initialisation", lambda: refinement(operator, in_channels)),
@@ -89,20 +94,21 @@ def sample(batch: int, channels: int, shape: tuple[int, int]) -> Fields:
 
 
 @torch.no_grad()
-def same_grid(operator: nn.Module, channels: int, shape: tuple[int, int]) -> str:
-    """Fields come out on the grid they went in on, and finite."""
-    u = operator(sample(2, channels, shape))
-    require(u.ndim == 4 and u.shape[0] == 2 and tuple(u.shape[-2:]) == shape, f"{shape} became {tuple(u.shape)}")
+def same_grid(operator: nn.Module, channels: int, out_channels: int, shape: tuple[int, int]) -> str:
+    """Fields come out on the grid they went in on, with the channels that were asked for, and finite."""
+    a = sample(2, channels, shape)
+    u = operator(a)
+    require(tuple(u.shape) == (2, out_channels, *shape), f"{tuple(a.shape)} became {tuple(u.shape)}")
     require(bool(u.isfinite().all()), f"not finite on {shape}")
     return f"{shape[0]}×{shape[1]}"
 
 
 @torch.no_grad()
-def same_parameters(operator: nn.Module, channels: int) -> str:
+def same_parameters(operator: nn.Module, channels: int, out_channels: int) -> str:
     """No resolution adds, removes, reshapes or changes anything in the state."""
     before = {name: value.clone() for name, value in operator.state_dict().items()}
     for n in RESOLUTIONS:
-        same_grid(operator, channels, (n, n))
+        same_grid(operator, channels, out_channels, (n, n))
         after = operator.state_dict()
         require(before.keys() == after.keys(), f"{sorted(before.keys() ^ after.keys())} came or went at {n}²")
         changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
@@ -111,18 +117,17 @@ def same_parameters(operator: nn.Module, channels: int) -> str:
 
 
 @torch.no_grad()
-def batch_permutation(operator: nn.Module, channels: int) -> str:
-    """f(a[p]) = f(a)[p]."""
+def alone(operator: nn.Module, channels: int) -> str:
+    """f(a)[i] = f(a[i]): no sample sees the others of its batch, nor its place among them."""
     a = sample(3, channels, GRIDS["odd"])
-    order = torch.tensor([2, 0, 1])
     u = operator(a)
-    error = relative(operator(a[order]) - u[order], u)
+    error = relative(torch.cat([operator(each[None]) for each in a]) - u, u)
     require(error < ROUNDING, f"relative difference {error:.1e}")
     return f"relative difference {error:.1e}"
 
 
 def every_gradient(operator: nn.Module, channels: int) -> str:
-    """Each trainable parameter gets a finite gradient from one step of training."""
+    """Each trainable parameter gets a finite gradient from one step of training, and one that is not all zeros."""
     model = copy.deepcopy(operator).train()
     model(sample(2, channels, GRIDS["even"])).square().mean().backward()
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -131,6 +136,8 @@ def every_gradient(operator: nn.Module, channels: int) -> str:
     require(not missing, f"none for {', '.join(missing)}")
     bad = [name for name, p in trainable.items() if p.grad is not None and not p.grad.isfinite().all()]
     require(not bad, f"not finite for {', '.join(bad)}")
+    dead = [name for name, p in trainable.items() if p.grad is not None and not p.grad.any()]
+    require(not dead, f"zero for {', '.join(dead)}")
     return f"{len(trainable)} tensors"
 
 
@@ -157,7 +164,8 @@ def refinement(operator: nn.Module, channels: int) -> str:
     """Predictions for one smooth coefficient approach one another as the grid is refined.
 
     Compared at the points of the coarsest grid, which all hold; the rate between successive differences d, d' is
-    log₂(d/d'). Differences that grow mean that the operator is another one on every grid.
+    log₂(d/d'). Differences that grow mean that the operator is another one on every grid; rates well below 1, that it
+    comes to its answer slowly, and that its error on a finer grid may be far from that on the training grid.
     """
     grid: Grid = getattr(operator, "grid", "vertices")
     ends = 1 if grid == "vertices" else 0
@@ -171,6 +179,8 @@ def refinement(operator: nn.Module, channels: int) -> str:
         values.append(predict(a)[..., ::stride, ::stride].double())
     steps = [relative(fine - coarse, values[-1]) for coarse, fine in pairwise(values)]
     rates = [math.log2(d / e) if d > 0 and e > 0 else math.inf for d, e in pairwise(steps)]
+    if max(steps) < ROUNDING:
+        return f"differences below {ROUNDING:.0e}: the grid changes nothing"
     points = "→".join(f"{n + ends}²" for n in INTERVALS)
     detail = (
         f"differences {', '.join(f'{d:.1e}' for d in steps)} over {points}, "

@@ -24,6 +24,7 @@ from data_gen.darcy import relative_residual
 from data_gen.storage import EQUATION, DatasetInfo, read_info
 from data_gen.verification import extrapolate
 from pdebench_mano.data import DarcyDataset
+from pdebench_mano.devices import chosen
 from pdebench_mano.metrics import BANDS, band_errors, cosine_spectrum, max_error, relative_h1, relative_l2
 from pdebench_mano.operator import Fields, Grid
 from pdebench_mano.records import Evaluation, Spectra
@@ -170,7 +171,7 @@ def measure(
     predictor: Predictor, name: str, inputs: DarcyDataset, truths: DarcyDataset, progress: Progress | None = None
 ) -> Evaluation:
     """Errors of one predictor, given coefficients of `inputs`, against the solutions of `truths`, batch by batch."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen()
     size = max(1, POINTS // math.prod(truths.shape))
     starts: Iterable[int] = range(0, len(truths), size)
     if progress is not None:

@@ -53,27 +53,25 @@ def quadrature(points: int, grid: Grid, device: torch.device) -> Float[Tensor, "
     return weights
 
 
-def lattice_points(spacing: float, grid: Grid) -> int:
-    """Points a side of the lattice of a spacing.
+def check_spacing(spacing: float | None) -> None:
+    """Refuse what is no distance of lattice points.
 
     Raises
     ------
     ValueError
-        For a spacing outside (0, 1/2].
+        For a spacing outside (0, 1/2]; None is the data's own grid.
     """
-    if not 0 < spacing <= 0.5:
-        raise ValueError(f"spacing must be in (0, 0.5] or None, got {spacing}")
+    if spacing is not None and not 0 < spacing <= 0.5:
+        raise ValueError(f"spacing must be in (0, 0.5] or None, got {spacing}; it is a length in the unit square")
+
+
+def lattice_points(spacing: float, grid: Grid) -> int:
+    """Points a side of the lattice of a spacing."""
     return round(1 / spacing) + (grid == "vertices")
 
 
 def lattice_shape(shape: tuple[int, int], spacing: float | None, grid: Grid) -> tuple[int, int]:
-    """Points of the lattice that serves a grid: about 1/spacing a side, never more than the grid itself has.
-
-    Raises
-    ------
-    ValueError
-        For a spacing outside (0, 1/2].
-    """
+    """Points of the lattice that serves a grid: about 1/spacing a side, never more than the grid itself has."""
     if spacing is None:
         return shape
     points = lattice_points(spacing, grid)

@@ -23,7 +23,7 @@ from pdebench_mano.anchored import AnchoredAttention
 from pdebench_mano.kernels import fused_mlp
 from pdebench_mano.lattice import lattice_points
 from pdebench_mano.multipole import Field, MultipoleAttention
-from pdebench_mano.operator import Fields, Grid, Operator
+from pdebench_mano.operator import Fields, Grid, Operator, at_least
 
 
 class MLP(nn.Module):
@@ -93,7 +93,12 @@ class MANO(Operator):
     Raises
     ------
     ValueError
-        For arguments that `MultipoleAttention` refuses, or a spacing outside (0, 1/2].
+        For a size below one, arguments that `MultipoleAttention` refuses, or a spacing outside (0, 1/2].
+
+    Notes
+    -----
+    The authors' program is ``MANO(…, coordinates=False, spacing=None)``. It was built for one grid, so that its
+    ``size`` has no counterpart here.
     """
 
     paper = "Colagrande et al. 2025, arXiv 2507.02748"
@@ -102,8 +107,8 @@ class MANO(Operator):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        in_channels: int = 1,
+        out_channels: int = 1,
         width: int = 32,
         depth: int = 4,
         heads: int = 4,
@@ -119,6 +124,7 @@ class MANO(Operator):
         spacing: float | None = 1 / 28,
     ) -> None:
         super().__init__()
+        at_least(1, width=width, depth=depth, mlp_width=mlp_width)
         self.coordinates, self.spacing = coordinates, spacing
         self.lift = nn.Linear(in_channels + 2 * coordinates, width)
         self.dropout = nn.Dropout(dropout)
@@ -163,8 +169,17 @@ class PublishedMANO(MANO):
     in_channels, out_channels, window, stride
         See `MANO`.
     **arguments
-        The other arguments of `MANO`, but for `spacing`.
+        The other arguments of `MANO`, but for `spacing`, which is None.
+
+    Raises
+    ------
+    ValueError
+        For another spacing, and as `MANO`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, window: int = 2, stride: int = 1, **arguments: Any) -> None:
+    def __init__(
+        self, in_channels: int = 1, out_channels: int = 1, window: int = 2, stride: int = 1, **arguments: Any
+    ) -> None:
+        if arguments.pop("spacing", None) is not None:
+            raise ValueError("spacing must be None, which it is in the published form")
         super().__init__(in_channels, out_channels, window=window, stride=stride, spacing=None, **arguments)

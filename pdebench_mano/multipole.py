@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pdebench_mano.kernels import fused_attention, window_attention
+from pdebench_mano.operator import at_least
 
 Field = Float[Tensor, "batch height width channels"]
 
@@ -95,16 +96,13 @@ class MultipoleAttention(nn.Module):
         sampling: Literal["conv", "avg_pool"] = "conv",
     ) -> None:
         super().__init__()
-        sizes = {"channels": channels, "heads": heads, "head_dim": head_dim, "window": window, "stride": stride}
-        for name, value in (sizes if levels is None else sizes | {"levels": levels}).items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        at_least(1, channels=channels, heads=heads, head_dim=head_dim, window=window, stride=stride)
+        at_least(1, levels=1 if levels is None else levels)
+        at_least(2, rate=rate)
         if stride > window:
             raise ValueError(
                 f"stride must be at most the window, {window}, so that every point is attended; got {stride}"
             )
-        if rate < 2:
-            raise ValueError(f"rate must be at least 2, got {rate}")
         if sampling not in ("conv", "avg_pool"):
             raise ValueError(f"sampling must be 'conv' or 'avg_pool', got {sampling!r}")
         self.heads, self.window, self.stride, self.rate, self.levels = heads, window, stride, rate, levels

@@ -55,6 +55,19 @@ def coordinates(
     return torch.stack(torch.meshgrid(x, y, indexing="ij"))
 
 
+def at_least(least: int, **sizes: int) -> None:
+    """Refuse an argument below `least`: ``at_least(1, width=width, depth=depth)``.
+
+    Raises
+    ------
+    ValueError
+        Names the first of `sizes` that is.
+    """
+    for name, value in sizes.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
 class Operator(nn.Module):
     """Base class of the suite's own operators; a user's operator needs none.
 

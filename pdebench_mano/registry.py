@@ -61,7 +61,7 @@ def resolve(name: str, known: Mapping[str, str], what: str) -> Any:
             module = importlib.import_module(place)
     except ModuleNotFoundError as error:
         raise ValueError(f"{what} {name!r}: no module named {error.name!r} on the Python path") from error
-    except Exception as error:  # of the user's own file
+    except (Exception, SystemExit) as error:  # of the user's own file
         raise ValueError(f"{what} {name!r}: {type(error).__name__}: {error}") from error
     try:
         return getattr(module, attribute)
@@ -77,8 +77,10 @@ def _call(factory: Any, what: str, name: str, arguments: Mapping[str, Any]) -> A
         raise ValueError(f"{what} {name!r}: {error}; its arguments are {allowed or 'none'}") from None
     try:
         return factory(**arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{what} {name!r}: {error}") from error
+    except Exception as error:  # of the user's own class, or of a library with arguments it does not expect
+        raise ValueError(f"{what} {name!r}: {type(error).__name__}: {error}") from error
 
 
 def build_operator(name: str, in_channels: int, out_channels: int, **arguments: Any) -> nn.Module:

@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 
 from data_gen.recipe import installed
 from pdebench_mano.data import DarcyDataset
+from pdebench_mano.devices import chosen
 from pdebench_mano.files import write_text
 from pdebench_mano.operator import NormalizedOperator, Normalizer
 from pdebench_mano.parallel import processes, threads_for, world
@@ -93,6 +94,7 @@ def train(
         For bad input, or if `out` holds something else or a run of another configuration.
     """
     out = Path(out)
+    chosen(device)
     datasets, validation = training_data(config)
     description = {
         "config": config.model_dump(),
@@ -159,9 +161,8 @@ def load(run: str | Path, *, device: str | None = None) -> NormalizedOperator:
     operator = NormalizedOperator(
         inner, Normalizer.identity(channels[0]), Normalizer.identity(channels[1]), data["grid"]
     )
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     operator.load_state_dict(torch.load(run / "best.pt", weights_only=True, map_location="cpu")["operator"])
-    return operator.to(device).eval()
+    return operator.to(chosen(device)).eval()
 
 
 def read_config(run: str | Path) -> RunConfig:

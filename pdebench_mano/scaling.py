@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pdebench_mano.devices import chosen
 from pdebench_mano.files import replacing, write_text
 from pdebench_mano.graphs import recorded_gradients
 from pdebench_mano.regimes import relative_l2
@@ -64,8 +65,7 @@ class Settings:
     cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
-        if self.device not in ("cpu", "cuda") or (self.device == "cuda" and not torch.cuda.is_available()):
-            raise ValueError(f"device must be cpu, or cuda where there is one, got {self.device!r}")
+        chosen(self.device)
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be float32 or bfloat16, got {self.precision!r}")
         for name in ("batch_size", "repeats"):

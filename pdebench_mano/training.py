@@ -26,6 +26,7 @@ from torch.utils.data import Dataset, default_collate
 
 from pdebench_mano import symmetries
 from pdebench_mano.data import DarcyDataset
+from pdebench_mano.devices import chosen
 from pdebench_mano.files import replacing
 from pdebench_mano.graphs import recorded_gradients
 from pdebench_mano.metrics import relative_l2
@@ -60,8 +61,8 @@ class Training(BaseModel):
         and a cosine down (Smith & Topin 2018); or none.
     seed : int
         Of batches, symmetries and dropout.
-    loss : str
-        Name of a loss in `pdebench_mano.regimes`, on physical fields.
+    loss : {"relative_l2", "half_squared_error", "cross_entropy"}
+        One of `pdebench_mano.regimes.LOSSES`, on physical fields.
     h1 : float
         Weight of the relative error of the gradient, added to the loss; 0 for none.
     clip_norm : float, optional
@@ -94,7 +95,7 @@ class Training(BaseModel):
     weight_decay: float = Field(1e-4, ge=0)
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
     seed: int = Field(0, ge=0)
-    loss: str = Field("relative_l2", pattern="^(" + "|".join(LOSSES) + ")$")
+    loss: Literal["relative_l2", "half_squared_error", "cross_entropy"] = "relative_l2"
     h1: float = Field(0.0, ge=0)
     clip_norm: float | None = Field(None, gt=0)
     ema: float = Field(0.0, ge=0, lt=1)
@@ -171,7 +172,7 @@ def fit(
     TypeError
         If the regime cannot train this operator.
     ValueError
-        For a bad option, or if the loss stops being finite.
+        For a bad option or device, or if the loss stops being finite.
     """
     settings = Training(**options)
     regime.check(operator)
@@ -180,7 +181,7 @@ def fit(
     datasets = [data] if isinstance(data, Dataset) else list(data)
     if len({len(each) for each in datasets}) != 1 or len(datasets[0]) == 0:  # type: ignore[arg-type]
         raise ValueError(f"data must hold the same samples, at least one: {[len(each) for each in datasets]}")  # type: ignore[arg-type]
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = chosen(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         loop = _Loop(operator.to(device), regime, datasets, validation, settings, device, Path(out) if out else None)

@@ -1,8 +1,10 @@
 """Every operator keeps the contract, and the contract notices operators that do not."""
 
+import inspect
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +14,8 @@ from pdebench_mano.catalogue import flops_per_point, parameter_count
 from pdebench_mano.contract import contract
 from pdebench_mano.operator import NormalizedOperator, Normalizer
 from pdebench_mano.presets import PRESETS
-from pdebench_mano.registry import OPERATORS, build_operator
+from pdebench_mano.registry import OPERATORS, build_operator, resolve
 
-BOUND_TO_ONE_GRID = {"orthogonal-mlp"}
 SMALLER = {"orthogonal-conv": {"width": 8, "depth": 2}}
 
 
@@ -22,7 +23,7 @@ def broken(operator, trained=None):
     return {check.name: check.detail for check in contract(operator, trained=trained) if not check.holds}
 
 
-@pytest.mark.parametrize("name", sorted(OPERATORS.keys() - BOUND_TO_ONE_GRID))
+@pytest.mark.parametrize("name", OPERATORS)
 def test_registered_operators_keep_the_contract(name):
     torch.manual_seed(0)
     assert broken(build_operator(name, 1, 1, **SMALLER.get(name, {}))) == {}
@@ -81,6 +82,20 @@ class AcrossTheBatch(nn.Module):
         return self.scale * a.cumsum(0)
 
 
+class MeanOfTheBatch(AcrossTheBatch):
+    """Each sample sees all of them, in no order."""
+
+    def forward(self, a):
+        return self.scale * (a - a.mean(0))
+
+
+class TwoChannels(AcrossTheBatch):
+    """Gives more than it was asked for."""
+
+    def forward(self, a):
+        return self.scale * torch.cat([a, a], dim=1)
+
+
 class Idle(AcrossTheBatch):
     """Has a parameter that nothing uses."""
 
@@ -90,6 +105,13 @@ class Idle(AcrossTheBatch):
 
     def forward(self, a):
         return self.scale * a
+
+
+class Dead(Idle):
+    """Has a parameter that changes nothing."""
+
+    def forward(self, a):
+        return self.scale * a + 0 * self.unused
 
 
 class FunctionInState(Idle):
@@ -117,8 +139,11 @@ class DividedTwice(AcrossTheBatch):
     [
         (Cropping(), "odd grids"),
         (Growing(), "same parameters at three resolutions"),
-        (AcrossTheBatch(), "batch permutation"),
+        (TwoChannels(), "odd grids"),
+        (AcrossTheBatch(), "samples of a batch alone"),
+        (MeanOfTheBatch(), "samples of a batch alone"),
         (Idle(), "gradient of every parameter"),
+        (Dead(), "gradient of every parameter"),
         (FunctionInState(), "state-dict round trip"),
         (DividedTwice(), "refinement at initialisation"),
     ],
@@ -173,9 +198,34 @@ def test_check_command_takes_a_file_and_says_what_fails(tmp_path):
     result = command("check", f"{path}:Shrinks")
     assert result.returncode == 1
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("FAILS  odd grids: (17, 17) became")
+    assert lines[0].startswith("FAILS  odd grids: (2, 1, 17, 17) became (2, 1, 15, 15)")
     assert sum(line.startswith("holds") for line in lines) >= 2
     assert command("check", f"{path}:Grows").returncode == 2
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_sizes_that_build_nothing_are_refused(name):
+    sizes = {"width", "depth", "heads", "window", "levels", "modes", "patch", "spacing", "kernel", "resolution"}
+    for size in sizes & inspect.signature(resolve(name, OPERATORS, "operator")).parameters.keys():
+        with pytest.raises(ValueError, match=rf"operator '{name}': {size}.* must be .* got 0"):
+            build_operator(name, 1, 1, **{size: 0.0 if size == "spacing" else 0})
+
+
+def test_what_a_file_of_ones_own_does_wrong_is_said_in_one_line(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("class Fails:\n    def __init__(self, **_):\n        raise RuntimeError('no weights')\n")
+    with pytest.raises(ValueError, match="RuntimeError: no weights"):
+        build_operator(f"{path}:Fails", 1, 1)
+    path.write_text("raise SystemExit(0)\n")
+    with pytest.raises(ValueError, match="SystemExit: 0"):
+        build_operator(f"{path}:Fails", 1, 1)
+
+
+def test_a_run_is_checked_as_what_it_is():
+    (run,) = (Path(__file__).parents[1] / "benchmarks" / "checkpoints" / "darcy85").glob("mano-*")
+    result = command("check", "fno", "--run", run)
+    assert result.returncode == 2
+    assert "trained 'mano', not 'fno'" in result.stderr
 
 
 def test_operators_command_lists_every_name():

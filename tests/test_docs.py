@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs" / "pages" / "reference").glob("*.md"))
 DOCUMENTED = [name for page in PAGES for name in re.findall(r"^::: (\S+)$", page.read_text(), flags=re.MULTILINE)]
-INTERNAL = re.compile(r"pdebench_mano\.(cli|kernels|report\.(figures|page)|graphs|progress)\b|.*\.__\w+__$")
+INTERNAL = re.compile(
+    r"pdebench_mano\.(cli|kernels|report\.(figures|page)|devices|files|graphs|progress)\b|.*\.__\w+__$"
+)
 
 
 def file_of(module):

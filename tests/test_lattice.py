@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.vit import ViT
-from pdebench_mano.lattice import lattice_shape, resample
+from pdebench_mano.lattice import check_spacing, lattice_shape, resample
 from pdebench_mano.operator import coordinates
 
 sizes = st.integers(2, 40)
@@ -45,8 +45,11 @@ def test_lattice_is_never_finer_than_the_grid():
     assert lattice_shape((33, 9), 1 / 16, "vertices") == (17, 9)
     assert lattice_shape((33, 9), 1 / 16, "left") == (16, 9)
     assert lattice_shape((33, 9), None, "left") == (33, 9)
-    with pytest.raises(ValueError, match="spacing must be"):
-        lattice_shape((33, 33), 16.0, "vertices")
+
+
+def test_a_spacing_is_no_number_of_points():
+    with pytest.raises(ValueError, match=r"spacing must be .* got 16\.0"):
+        check_spacing(16.0)
 
 
 def test_patches_leave_no_seams():

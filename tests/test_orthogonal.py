@@ -104,7 +104,12 @@ def test_layers_refuse_grids_that_do_not_carry_them():
     with pytest.raises(ValueError, match=r"5 points .* got 16×4"):
         OrthogonalConv(1, 1, kernel=5)(torch.randn(1, 1, 16, 4))
     with pytest.raises(ValueError, match=r"16×16, got 16×17"):
-        GridMLP(1, 1)(torch.randn(1, 1, 16, 17))
+        GridMLP(1, 1).embed(torch.randn(1, 1, 16, 17))
+
+
+def test_a_perceptron_resamples_nothing_on_its_own_grid():
+    operator, a = GridMLP(1, 1, resolution=5), torch.randn(2, 1, 5, 5)
+    assert torch.equal(operator(a), operator.unembed(list(operator.states(a))[-1], a))
 
 
 @pytest.mark.parametrize(

@@ -182,12 +182,24 @@ def test_another_configuration_does_not_touch_a_run(tmp_path, dataset):
 
 
 def test_a_refused_training_leaves_its_folder_to_the_next(tmp_path, dataset):
-    config = RunConfig(operator="orthogonal-mlp", operator_args={"resolution": 17}, data=str(dataset), resolution=9)
-    config = config.model_copy(update={"epochs": 1})
+    config = RunConfig(
+        operator="orthogonal-mlp",
+        operator_args={"resolution": 17},
+        regime="transported-foton",
+        data=str(dataset),
+        resolution=9,
+        epochs=1,
+    )
     with pytest.raises(ValueError, match="17×17, got 9×9"):
         train(config, tmp_path / "run", device="cpu")
     right = config.model_copy(update={"operator_args": {"resolution": 9, "width": 8}})
     assert train(right, tmp_path / "run", device="cpu").best_epoch == 1
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path, dataset):
+    with pytest.raises(ValueError, match="device must be cpu, or cuda where there is one, got 'tpu'"):
+        train(RunConfig(operator="fno", data=str(dataset)), tmp_path / "run", device="tpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):

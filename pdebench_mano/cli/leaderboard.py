@@ -25,6 +25,9 @@ def leaderboard(
     A run is added if it was evaluated on the test samples of the suite, at one of its resolutions at least:
     `pdebench-mano evaluate RUN --data FILE --resolutions …`, on a file that the suite's recipe makes. Its budget is its
     own, and is said beside its name.
+
+    With --json, a line is one model, `budget`, `seed` and `resolution`; a coarse solver's also has the grid that it
+    `computed_at`.
     """
     from pdebench_mano.leaderboard import beside, lines, named, published, suites
 

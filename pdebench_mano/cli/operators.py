@@ -14,7 +14,7 @@ from pdebench_mano.cli.app import app, key_values
 def operators(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """List every operator: size, cost, receptive field, what it is, paper, and the regimes that can train it.
+    """List every operator: size, cost, receptive field, what it is, paper, presets, and the regimes that can train it.
 
     Parameters are real numbers (complex ones count twice); FLOPs per point are those of a forward pass on 64×64 points,
     with default arguments.
@@ -30,11 +30,11 @@ def operators(
         return
     console = Console(highlight=False)
     for entry in catalogue():
-        flops = "" if entry.flops_per_point is None else f", {entry.flops_per_point:,.0f} FLOPs/point"
         lines = (
             entry.what,
-            f"{entry.parameters:,} parameters{flops}",
+            f"{entry.parameters:,} parameters, {entry.flops_per_point:,.0f} FLOPs/point",
             f"receptive field: {entry.receptive_field}",
+            f"presets: {', '.join(entry.presets) or 'none'}",
             f"regimes: {', '.join(entry.regimes)}",
             entry.paper,
         )
@@ -46,21 +46,32 @@ def operators(
 @app.command()
 def check(
     operator: Annotated[str, typer.Argument(help="Registered name, module:Class or file.py:Class.")],
-    operator_args: Annotated[list[str] | None, typer.Option(help="key=value …, given to the operator.")] = None,
+    operator_args: Annotated[
+        list[str] | None, typer.Option(help="key=value …, given to the operator; or preset=NAME.")
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="Run folder: study the refinement of what was trained, too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Check an operator against the contract, line by line; the exit status is 1 if something does not hold.
 
-    It must take odd, even and non-square grids with the same parameters, treat samples of a batch alike, train in every
-    parameter, save and load plain tensors, and come to an answer as the grid is refined.
+    It must take odd, even and non-square grids with the same parameters, treat each sample of a batch alone, train in
+    every parameter, save and load plain tensors, and come to an answer as the grid is refined. Its weights are drawn
+    with seed 0. With --run, the operator of that run is checked, with the arguments that it was trained with.
     """
+    import torch
+
     from pdebench_mano.contract import contract
     from pdebench_mano.registry import build_operator
-    from pdebench_mano.runs import load
+    from pdebench_mano.runs import load, read_config
 
-    trained = None if run is None else load(run, device="cpu")
-    built = build_operator(operator, 1, 1, **key_values(operator_args, "--operator-args"))
+    trained, arguments = None, key_values(operator_args, "--operator-args")
+    if run is not None:
+        config = read_config(run)
+        if config.operator != operator:
+            raise ValueError(f"--run {run} trained {config.operator!r}, not {operator!r}")
+        trained, arguments = load(run, device="cpu"), config.operator_args | arguments
+    torch.manual_seed(0)
+    built = build_operator(operator, 1, 1, **arguments)
     holds = True
     for clause in contract(built, trained=trained):
         print(json.dumps(asdict(clause)) if as_json else clause, flush=True)

@@ -11,6 +11,8 @@ import typer
 from pdebench_mano.cli.app import app, console, integers
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pdebench_mano.records import Record
 
 
@@ -166,22 +168,31 @@ def say(line: str) -> None:
 
 
 def print_comparison(records: "Sequence[Record]", added: "Sequence[Record]" = ()) -> None:
-    """The headline table of each budget, on stdout; what is `added` stands in all of them."""
+    """The headline table of each budget and paired differences, on stdout; what is `added` stands in all of them."""
     import pandas as pd
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
 
-    from pdebench_mano.report.tables import budgets, comparison, headline, rows
+    from pdebench_mano.report.tables import budgets, comparison, differences, headline, order, rows
 
     table = rows(records)
     own = [rows(added)] if added else []
     for budget in budgets(table):
-        cells = headline(pd.concat([comparison(table, budget), *own], ignore_index=True))
-        shown = Table(title=f"relative L2 error, trained for {budget}", title_justify="left", box=SIMPLE)
-        shown.add_column(min_width=max(len(word) for name in cells.index for word in str(name).split()))
-        for resolution in cells.columns:
-            shown.add_column(f"{resolution}²", justify="right")
-        for name, row in cells.iterrows():
-            shown.add_row(str(name), *row)
-        Console().print(shown)
+        part = pd.concat([comparison(table, budget), *own], ignore_index=True)
+        _print(headline(part), f"relative L2 error, trained for {budget}")
+        there = [*(record for record in records if record.budget == budget), *added]
+        if len(minus := differences(there, part)):
+            _print(minus, f"minus that of {order(part)[0]}, paired over the test samples, with 95 % interval")
+
+
+def _print(cells: "pd.DataFrame", title: str) -> None:
+    """Models by resolution, on stdout."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", box=SIMPLE)
+    shown.add_column(min_width=max(len(word) for name in cells.index for word in str(name).split()))
+    for resolution in cells.columns:
+        shown.add_column(f"{resolution}²", justify="right")
+    for name, row in cells.iterrows():
+        shown.add_row(str(name), *row)
+    Console().print(shown)

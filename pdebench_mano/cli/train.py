@@ -13,7 +13,9 @@ def train(
     operator: Annotated[str, typer.Option(help="Registered name, module:Class or file.py:Class.")],
     data: Annotated[Path, typer.Option(help="Dataset file.")],
     out: Annotated[Path, typer.Option(help="Run folder to make, or to go on with.")],
-    operator_args: Annotated[list[str] | None, typer.Option(help="key=value …, given to the operator.")] = None,
+    operator_args: Annotated[
+        list[str] | None, typer.Option(help="key=value …, given to the operator; or preset=NAME.")
+    ] = None,
     regime: Annotated[str, typer.Option(help="How gradients are made.")] = "backprop",
     regime_args: Annotated[list[str] | None, typer.Option(help="key=value …, given to the regime.")] = None,
     resolution: Annotated[

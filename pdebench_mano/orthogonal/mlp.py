@@ -5,7 +5,8 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pdebench_mano.operator import Fields
+from pdebench_mano.lattice import resample
+from pdebench_mano.operator import Fields, at_least
 from pdebench_mano.orthogonal.chain import Chain
 from pdebench_mano.orthogonal.linear import OrthogonalLinear
 
@@ -60,13 +61,15 @@ class OrthogonalMLP(Chain):
 
 
 class GridMLP(OrthogonalMLP):
-    """Orthogonal perceptron on all points of one square grid: the one operator bound to a grid size.
+    """Orthogonal perceptron on all points of one square grid, to which fields on another grid are resampled.
+
+    The forward-only regimes train it on its own grid alone.
 
     Parameters
     ----------
     in_channels, out_channels : int
     resolution : int
-        Points a side; fields on another grid are refused.
+        Points a side of its own grid.
     width, depth : int
         Features of the hidden layers; number of layers, lift and head included.
     activation, bias, constrained
@@ -75,13 +78,13 @@ class GridMLP(OrthogonalMLP):
     Raises
     ------
     ValueError
-        For a depth below 2; on calling, for fields on another grid.
+        For a depth below 2 or a width below 1; for embedding fields on another grid.
     """
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        in_channels: int = 1,
+        out_channels: int = 1,
         *,
         resolution: int = 16,
         width: int = 256,
@@ -90,17 +93,21 @@ class GridMLP(OrthogonalMLP):
         bias: bool = True,
         constrained: bool = True,
     ) -> None:
-        if depth < 2:
-            raise ValueError(f"depth must be at least 2, got {depth}")
+        at_least(2, resolution=resolution, depth=depth)
+        at_least(1, width=width)
         points = resolution**2
         widths = [in_channels * points, *[width] * (depth - 1), out_channels * points]
         super().__init__(widths, activation, bias, free_head=True, constrained=constrained)
         self.resolution = resolution
 
+    def forward(self, a: Fields) -> Fields:
+        own = resample(a, (self.resolution, self.resolution), self.grid)
+        return resample(super().forward(own), (a.shape[-2], a.shape[-1]), self.grid)
+
     def embed(self, a: Fields) -> Rows:
         if a.shape[-2:] != (self.resolution, self.resolution):
             n = self.resolution
-            raise ValueError(f"this operator lives on one grid, {n}×{n}, got {a.shape[-2]}×{a.shape[-1]}")
+            raise ValueError(f"this perceptron is trained on its own grid, {n}×{n}, got {a.shape[-2]}×{a.shape[-1]}")
         return a.flatten(1)
 
     def unembed(self, y: Rows, a: Fields) -> Fields:

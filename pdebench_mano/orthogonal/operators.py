@@ -5,7 +5,7 @@ maps over channels, the same at each point, and the blocks between them conserve
 what passes through them.
 """
 
-from pdebench_mano.operator import Fields
+from pdebench_mano.operator import Fields, at_least
 from pdebench_mano.orthogonal.chain import Chain
 from pdebench_mano.orthogonal.convolution import OrthogonalConvolution
 from pdebench_mano.orthogonal.layer import OrthogonalLayer
@@ -45,7 +45,7 @@ class OrthogonalFNO(_FieldChain):
     Raises
     ------
     ValueError
-        For a depth below 1, modes below 1 or an unknown activation; on calling, for too small a grid.
+        For a size below 1 or an unknown activation; on calling, for too small a grid.
     """
 
     paper = "FOTON, arXiv 2512.20668, on Li et al. 2021, arXiv 2010.08895"
@@ -53,8 +53,8 @@ class OrthogonalFNO(_FieldChain):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        in_channels: int = 1,
+        out_channels: int = 1,
         *,
         width: int = 32,
         depth: int = 4,
@@ -62,7 +62,7 @@ class OrthogonalFNO(_FieldChain):
         activation: str = "gelu",
         constrained: bool = True,
     ) -> None:
-        _check_depth(depth)
+        at_least(1, depth=depth, width=width)
         blocks: list[OrthogonalLayer] = [UnitarySpectral(width, modes, constrained=constrained) for _ in range(depth)]
         super().__init__(in_channels, out_channels, width, blocks, activation)
 
@@ -85,7 +85,7 @@ class OrthogonalConv(_FieldChain):
     Raises
     ------
     ValueError
-        For a depth below 1, an even kernel or an unknown activation; on calling, for a grid smaller than the kernel.
+        For a size below 1, an even kernel or an unknown activation; on calling, for a grid smaller than the kernel.
     """
 
     paper = "FOTON, arXiv 2512.20668, on Trockman & Kolter 2021, arXiv 2104.07167"
@@ -93,19 +93,14 @@ class OrthogonalConv(_FieldChain):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        in_channels: int = 1,
+        out_channels: int = 1,
         *,
         width: int = 32,
         depth: int = 4,
         kernel: int = 3,
         activation: str = "gelu",
     ) -> None:
-        _check_depth(depth)
+        at_least(1, depth=depth, width=width)
         blocks: list[OrthogonalLayer] = [OrthogonalConvolution(width, kernel) for _ in range(depth)]
         super().__init__(in_channels, out_channels, width, blocks, activation)
-
-
-def _check_depth(depth: int) -> None:
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from pdebench_mano.operator import Fields
+from pdebench_mano.operator import Fields, at_least
 from pdebench_mano.orthogonal.layer import OrthogonalLayer
 from pdebench_mano.orthogonal.linear import outer
 
@@ -59,8 +59,7 @@ class UnitarySpectral(OrthogonalLayer):
 
     def __init__(self, channels: int, modes: int, *, bias: bool = True, constrained: bool = True) -> None:
         super().__init__(channels, channels, bias, constrained)
-        if modes < 1:
-            raise ValueError(f"modes must be at least 1, got {modes}")
+        at_least(1, modes=modes)
         self.modes = modes
         axis = [(k, 0) for k in range(1, modes + 1)]
         beyond = [(k, j) for j in range(1, modes + 1) for k in range(-modes, modes + 1)]

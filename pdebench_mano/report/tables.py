@@ -147,5 +147,21 @@ def paired(records: Sequence[Record], models: Sequence[str], resolution: int, se
         if model != reference and len(values) == len(means[reference]):
             difference = values - means[reference]
             low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
-            table[model] = {"difference": f"{difference.mean():+.4f}", "95 % interval": f"{low:+.4f} … {high:+.4f}"}
+            table[model] = {"difference": f"{difference.mean():+.5f}", "95 % interval": f"{low:+.5f} … {high:+.5f}"}
     return pd.DataFrame(table).T.reindex([name for name in models if name in table])
+
+
+def differences(records: Sequence[Record], table: pd.DataFrame) -> pd.DataFrame:
+    """Operators by resolution, coarsest and finest: `paired` differences to the first of `order`, with intervals.
+
+    Empty if `table` has one operator alone.
+    """
+    operators = table[table.group == "operator"]
+    first, *others = order(operators)
+    there = operators[operators.model == first].resolution
+    cells = {}
+    for n in dict.fromkeys([int(there.min()), int(there.max())]):
+        if len(pairs := paired(records, [first, *others], n)):
+            cells[n] = pairs["difference"] + " (" + pairs["95 % interval"] + ")"
+    result = pd.DataFrame(cells).fillna("")
+    return result.reindex([name for name in others if name in result.index])
