@@ -7,6 +7,7 @@ takes milliseconds. `Upsampled(CoarseSolver(f), shape)` brings it to a finer gri
 import torch
 
 from data_gen import solve
+from data_gen.darcy import Mean
 from pdebench_mano.operator import Fields, Grid
 
 
@@ -19,12 +20,14 @@ class CoarseSolver:
         The constant f.
     rtol : float
         Relative residual to iterate to.
+    mean : {"arithmetic", "harmonic"}
+        Mean that makes the coefficient at the faces.
     """
 
     grid: Grid = "vertices"
 
-    def __init__(self, source: float = 1.0, rtol: float = 1e-6) -> None:
-        self.source, self.rtol = source, rtol
+    def __init__(self, source: float = 1.0, rtol: float = 1e-6, mean: Mean = "arithmetic") -> None:
+        self.source, self.rtol, self.mean = source, rtol, mean
 
     def predict(self, a: Fields) -> Fields:
         """Solutions (batch, 1, height, width) for coefficients on the vertices of the same grid.
@@ -34,5 +37,6 @@ class CoarseSolver:
         ValueError
             If a coefficient is not positive.
         """
-        fields = [solve(sample[0].double().cpu().numpy(), self.source, rtol=self.rtol) for sample in a]
+        arrays = [sample[0].double().cpu().numpy() for sample in a]
+        fields = [solve(array, self.source, rtol=self.rtol, mean=self.mean) for array in arrays]
         return torch.stack([torch.from_numpy(u) for u in fields])[:, None].to(a)

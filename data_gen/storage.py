@@ -235,7 +235,7 @@ def file_size(samples: int, shape: tuple[int, int]) -> int:
 @contextmanager
 def _created(path: Path, size: int) -> Iterator[h5py.File]:
     """A new file for which there is space: HDF5 itself does not survive a full disk."""
-    with path.open("xb") as stream:
+    with path.open("wb") as stream:
         os.posix_fallocate(stream.fileno(), 0, size)
     with h5py.File(path, "w") as file:
         yield file

@@ -70,7 +70,7 @@ class DarcyDataset(Dataset[Sample]):
             raise ValueError(f"split {split!r} is not in {path}; its splits are: {held}")
         samples = np.arange(self.info.samples) if split is None else np.asarray(self.info.splits[split])
         self.samples = samples if indices is None else samples[np.asarray(indices, dtype=int)]
-        self.resolution = resolution or self.info.shape[0]
+        self.resolution = self.info.shape[0] if resolution is None else resolution
         self.stride = exact_stride(self.info.shape[0], self.resolution, self.grid)
         self.shape = tuple(len(range(0, n, self.stride)) for n in self.info.shape)
         if self.grid == "vertices" and (self.info.shape[1] - 1) % self.stride:

@@ -20,7 +20,7 @@ from torch.nn.functional import max_pool2d
 
 from baselines.coarse_solver import CoarseSolver
 from baselines.upsampling import Upsampled
-from data_gen.darcy import relative_residual
+from data_gen.darcy import Mean, relative_residual
 from data_gen.storage import EQUATION, DatasetInfo, read_info
 from data_gen.verification import extrapolate
 from pdebench_mano.data import DarcyDataset
@@ -109,7 +109,7 @@ def evaluate_solver(
     info = read_info(path)
     if info.source is None or not solvable(info):
         return []
-    solver = CoarseSolver(info.source)
+    solver = CoarseSolver(info.source, mean=face_mean(info))
     return [
         row for grid in grids for row in evaluate_upsampled(solver, "coarse solver", path, grid, resolutions, progress)
     ]
@@ -165,6 +165,11 @@ def open_split(path: str | Path, split: str | None, resolutions: Sequence[int]) 
 def solvable(info: DatasetInfo) -> bool:
     """Whether the file says which equation its solutions satisfy, as `CoarseSolver` needs it."""
     return info.equation == EQUATION and info.source is not None and info.grid == "vertices"
+
+
+def face_mean(info: DatasetInfo) -> Mean:
+    """The mean that made the labels' face values; arithmetic where the file does not say."""
+    return "harmonic" if info.attributes.get("face_mean") == "harmonic" else "arithmetic"
 
 
 def measure(
@@ -233,8 +238,9 @@ def errors(prediction: Fields, truth: Fields, a: Fields, info: DatasetInfo) -> d
         "elsewhere": relative_l2(torch.where(near, truth, prediction), truth),
     }
     if info.source is not None and solvable(info):
+        mean = face_mean(info)
         pairs = zip(a[:, 0].double().cpu().numpy(), prediction[:, 0].double().cpu().numpy(), strict=True)
-        metrics["residual"] = torch.tensor([relative_residual(a_i, u_i, info.source) for a_i, u_i in pairs])
+        metrics["residual"] = torch.tensor([relative_residual(a_i, u_i, info.source, mean) for a_i, u_i in pairs])
     return metrics
 
 

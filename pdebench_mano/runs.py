@@ -201,7 +201,9 @@ def training_data(config: RunConfig) -> tuple[list[DarcyDataset], DarcyDataset]:
     """
     resolutions = config.resolution if isinstance(config.resolution, list) else [config.resolution]
     whole = DarcyDataset(config.data)
-    split = "train" if "train" in whole.info.splits else None
+    if whole.info.splits and "train" not in whole.info.splits:
+        raise ValueError(f"data={config.data} has no split 'train'; its splits are: {', '.join(whole.info.splits)}")
+    split = "train" if whole.info.splits else None
     if "val" in whole.info.splits:
         sets = [DarcyDataset(config.data, split, each) for each in resolutions]
         return sets, DarcyDataset(config.data, "val", resolutions[0])

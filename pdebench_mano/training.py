@@ -268,7 +268,7 @@ class _Loop:
         total = self.settings.epochs * self.steps if self.settings.seconds is None else round(self.settings.seconds)
         with bars(progress and rank() == 0) as bar:
             task = bar.add_task("train", total=total)
-            while self._fraction() < 1:
+            while self._fraction() < 1 or self.step:  # a resumed run may only have its last epoch to finish
                 self._run_epoch(lambda: bar.update(task, completed=self._done(), description=self._standing()))
         self._load_best()
 

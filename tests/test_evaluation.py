@@ -62,6 +62,13 @@ def test_the_solver_on_the_stored_grid_reproduces_the_labels(dataset):
     assert max(row.errors["residual"]) < 1e-3  # what rounding the solution to float32 leaves
 
 
+def test_the_solver_takes_the_face_mean_of_the_labels(tmp_path):
+    generate(tmp_path / "harmonic.hdf5", 2, 17, mean="harmonic", split=(0.0, 0.0, 1.0))
+    (row,) = evaluate_solver(tmp_path / "harmonic.hdf5", [17], [17])
+    assert max(row.errors["relative_l2"]) < 1e-5
+    assert max(row.errors["residual"]) < 1e-3
+
+
 def test_the_coarse_solver_improves_with_its_grid(dataset):
     means = [row.mean() for row in evaluate_solver(dataset, [5, 9, 17], [33])]
     assert means[0] > 1.5 * means[1] > 2 * means[2] > 0

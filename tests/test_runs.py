@@ -202,6 +202,12 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_file_with_splits_but_none_to_train_on_is_refused(tmp_path):
+    generate(tmp_path / "held.hdf5", 4, 9, split=(0.0, 0.5, 0.5))
+    with pytest.raises(ValueError, match="no split 'train'; its splits are: test, val"):
+        train(RunConfig(operator="fno", data=str(tmp_path / "held.hdf5")), tmp_path / "run")
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="not a run folder"):
         load(Path(tmp_path))

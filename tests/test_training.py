@@ -68,6 +68,16 @@ def test_resumed_training_ends_with_the_same_bits(tmp_path, stop, optimizer):
     assert [row["loss"] for row in history.epochs] == [row["loss"] for row in expected.epochs]
 
 
+def test_a_run_stopped_in_its_last_validation_still_finishes_that_epoch(tmp_path):
+    options = OPTIONS | {"checkpoint_seconds": 0}
+    validation = pairs(4, seed=1)
+    expected = fit(network(), Backprop(), pairs(), validation=validation, **options)
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), Backprop(), pairs(), validation=Interrupted(validation, 2), out=tmp_path, **options)
+    history = fit(network(seed=1), Backprop(), pairs(), validation=validation, out=tmp_path, **options)
+    assert [row["validation"] for row in history.epochs] == [row["validation"] for row in expected.epochs]
+
+
 def test_the_epoch_with_the_lowest_validation_error_is_kept():
     a, u = pairs(4, seed=1).tensors
     validation = TensorDataset(a, 1 - u)  # learning the training map takes the operator away from this one
