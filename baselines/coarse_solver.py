@@ -7,8 +7,8 @@ takes milliseconds. `Upsampled(CoarseSolver(f), shape)` brings it to a finer gri
 import torch
 
 from data_gen import solve
-from data_gen.darcy import Mean
-from pdebench_mano.operator import Fields, Grid
+from data_gen.problems.darcy.scheme import Mean
+from pdebench_mano.fields.operator import Fields, Grid
 
 
 class CoarseSolver:

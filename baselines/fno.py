@@ -21,8 +21,8 @@ from neuralop.layers.spectral_convolution import SpectralConv
 from neuralop.models import FNO as NeuralopFNO
 from torch import Tensor, nn
 
-from pdebench_mano.lattice import Resampled, axis, quadrature, remembered, resample
-from pdebench_mano.operator import Fields, Grid, Operator, at_least
+from pdebench_mano.fields.lattice import Resampled, axis, quadrature, remembered, resample
+from pdebench_mano.fields.operator import Fields, Grid, Operator, at_least
 
 
 def resolved(points: int, modes: int, period: float, grid: Grid) -> range:

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pdebench_mano.data import DarcyDataset
-from pdebench_mano.operator import Fields
+from pdebench_mano.fields.data import View
+from pdebench_mano.fields.operator import Fields
 
 
 class MeanSolution:
@@ -13,11 +13,11 @@ class MeanSolution:
 
     Parameters
     ----------
-    data : DarcyDataset
+    data : View
         Training samples, on the grid that predictions are made on.
     """
 
-    def __init__(self, data: DarcyDataset) -> None:
+    def __init__(self, data: View) -> None:
         self.grid = data.grid
         total = torch.zeros(1, *data.shape, dtype=torch.float64)
         for index in range(len(data)):

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from transformers import Swinv2Backbone, Swinv2Config
 
-from pdebench_mano.lattice import check_spacing, lattice_shape, resample
-from pdebench_mano.operator import Fields, Operator, at_least
+from pdebench_mano.fields.lattice import check_spacing, lattice_shape, resample
+from pdebench_mano.fields.operator import Fields, Operator, at_least
 
 
 class Swin(Operator):

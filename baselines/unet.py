@@ -15,8 +15,8 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
-from pdebench_mano.lattice import check_spacing, lattice_shape, resample
-from pdebench_mano.operator import Fields, Operator, at_least
+from pdebench_mano.fields.lattice import check_spacing, lattice_shape, resample
+from pdebench_mano.fields.operator import Fields, Operator, at_least
 
 
 def double_conv(channels: int, width: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ from neuralop.layers.fno_block import FNOBlocks
 from neuralop.models import UNO as NeuralopUNO
 
 from baselines.fno import FourierConv, drop_metadata
-from pdebench_mano.operator import Fields, Operator, at_least
+from pdebench_mano.fields.operator import Fields, Operator, at_least
 
 
 class UNO(Operator):

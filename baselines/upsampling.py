@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
-from pdebench_mano.operator import Fields, Grid
+from pdebench_mano.fields.operator import Fields, Grid
 
 Finer = Float[Tensor, "batch channels rows columns"]
 

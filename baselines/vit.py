@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench_mano.lattice import axis, check_spacing, interpolation, lattice_shape, remembered, resample
-from pdebench_mano.operator import Fields, Grid, Operator, at_least
+from pdebench_mano.fields.lattice import axis, check_spacing, interpolation, lattice_shape, remembered, resample
+from pdebench_mano.fields.operator import Fields, Grid, Operator, at_least
 
 Tokens = Float[Tensor, "batch tokens channels"]
 

@@ -23,7 +23,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint_sequential
 
 from pdebench_mano.orthogonal import Chain, OrthogonalLinear
-from pdebench_mano.regimes import Backprop, Foton, Pepita, TransportedFoton, half_squared_error
+from pdebench_mano.training.losses import half_squared_error
+from pdebench_mano.training.regimes import Backprop, Foton, Pepita, TransportedFoton
 
 CHANNELS = 64
 SHAPE = (16, CHANNELS, 16, 16)

@@ -1,6 +1,6 @@
 """Time and memory of MANO against its published formulation on one GPU, and the accuracy of the kernels.
 
-    python benchmarks/attention.py --out benchmarks/records/attention.json
+    python benchmarks/attention.py --out benchmarks/attention.json
 
 Width 128, depth 8, 4 heads × 32, mlp 128, rate 2, batch 1, bfloat16 autocast; a step is forward, mean
 squared error, backward and AdamW. Every part that is done is in the record, whatever fails after it.
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from pdebench_mano import MultipoleAttention
-from pdebench_mano.graphs import recorded
-from pdebench_mano.kernels import using, window_attention
-from pdebench_mano.mano import PublishedMANO
-from pdebench_mano.unfolded import UnfoldedMANO
+from pdebench_mano.machine.graphs import recorded
+from pdebench_mano.mano.kernels import using, window_attention
+from pdebench_mano.mano.model import PublishedMANO
+from pdebench_mano.mano.unfolded import UnfoldedMANO
 
 SETTINGS = {
     "2/1": {"window": 2, "stride": 1, "levels": 9},

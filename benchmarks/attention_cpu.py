@@ -1,6 +1,6 @@
 """Time of one multipole attention layer on a CPU, against its published formulation.
 
-    python benchmarks/attention_cpu.py --out benchmarks/records/attention_cpu.json
+    python benchmarks/attention_cpu.py --out benchmarks/attention_cpu.json
 
 One training step (forward and backward, float32) on a 128² grid, 64 channels, 4 heads × 16, batch 1. The two
 forms take turns, so that what else the machine does slows both; ratios are of medians.
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from pdebench_mano import MultipoleAttention
-from pdebench_mano.unfolded import UnfoldedAttention
+from pdebench_mano.mano.unfolded import UnfoldedAttention
 
 SETTINGS = {"2/1": (2, 1, 7), "8/4": (8, 4, 5)}
 

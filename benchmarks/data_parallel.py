@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from data_gen import generate
-from pdebench_mano.runs import environment
+from pdebench_mano.training.runs import environment
 
 
 def samples_per_second(processes: int, data: Path, out: Path, options: list[str]) -> float:

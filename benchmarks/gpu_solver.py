@@ -2,7 +2,7 @@
 
     python benchmarks/gpu_solver.py [--device cuda] [--resolutions 129,421,841] [--law piecewise]
 
-One JSON object a line: samples per second of `data_gen.gpu.solve_batch`, coefficients in host
+One JSON object a line: samples per second of `data_gen.problems.darcy.gpu.solve_batch`, coefficients in host
 memory and compilation left out, the largest residual, and the distance to `data_gen.solve` for the first samples.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from data_gen import solve
-from data_gen.coefficients import LAWS
-from data_gen.gpu import solve_batch
+from data_gen.laws import LAWS
+from data_gen.problems.darcy.gpu import solve_batch
 
 POINTS = 2**24
 

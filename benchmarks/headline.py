@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pdebench_mano.leaderboard import published
+from pdebench_mano.benchmark.leaderboard import published
 from pdebench_mano.report import figures, tables
 
 ROOT = Path(__file__).parents[1]

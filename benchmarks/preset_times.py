@@ -10,8 +10,8 @@ import time
 
 import torch
 
-from pdebench_mano.presets import PRESETS
-from pdebench_mano.registry import build_operator
+from pdebench_mano.operators.presets import PRESETS
+from pdebench_mano.operators.registry import build_operator
 
 
 def step_seconds(name: str, preset: str, resolution: int, batch_size: int) -> float:

@@ -11,7 +11,7 @@ cases; and here, ::
 
 puts each file where it belongs::
 
-    pdebench_mano/published/SUITE/records/CASE.jsonl                        comes with the package
+    pdebench_mano/benchmark/published/SUITE/records/CASE.jsonl              comes with the package
     benchmarks/checkpoints/SUITE/CASE/{config.json,best.pt,summary.json}    `pdebench-mano evaluate` takes the folder
 """
 
@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pdebench_mano.records import find_records, read_record
+from pdebench_mano.evaluation.records import find_records, read_record
 
 ROOT = Path(__file__).parents[1]
-RECORDS, CHECKPOINTS = "pdebench_mano/published", "benchmarks/checkpoints"
+RECORDS, CHECKPOINTS = "pdebench_mano/benchmark/published", "benchmarks/checkpoints"
 CHECKPOINT = ("config.json", "best.pt", "summary.json")
 MIB = 2**20
 

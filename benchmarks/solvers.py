@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from data_gen.coefficients import LAWS
-from data_gen.darcy import matrix, relative_residual
-from data_gen.solvers import solve
+from data_gen.laws import LAWS
+from data_gen.problems.darcy.scheme import matrix, relative_residual
+from data_gen.problems.darcy.solvers import solve
 
 RTOL = 1e-10
 REFERENCE = "spsolve"

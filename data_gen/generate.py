@@ -5,7 +5,6 @@ there, they become ``OUT``: one plain file, or one of virtual datasets over the 
 where a killed one stopped, and the content depends neither on that, nor on workers, order or shard size.
 """
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -25,8 +24,10 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from data_gen import storage
-from data_gen.coefficients import imported, read_array
-from data_gen.darcy import Mean
+from data_gen.grid import vertices
+from data_gen.laws.stored import read_array
+from data_gen.lookup import find
+from data_gen.problems.darcy.scheme import Mean
 from data_gen.recipe import SPLIT, Fractions, Recipe
 from data_gen.samples import batch_size, make_block
 from data_gen.storage import DatasetInfo
@@ -51,6 +52,11 @@ def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
 def shard_path(folder: Path, first: int) -> Path:
     """Where the shard that begins with sample `first` lies."""
     return folder / f"{first:09d}.hdf5"
+
+
+def complete_shards(folder: Path) -> list[Path]:
+    """The shards in `folder`, in the order of their samples; not those that are being written, which are hidden."""
+    return sorted(folder.glob("[!.]*.hdf5"))
 
 
 def generate(
@@ -86,7 +92,7 @@ def generate(
     seed : int
         Sample i depends on the seed and i alone.
     law, law_args : str, dict
-        A name in `data_gen.coefficients.LAWS` with its parameters, or one's own law, see `build_law`.
+        A name in `data_gen.laws.LAWS` with its parameters, or one's own law, see `build_law`.
     source : float, (n, m) array or callable
         Source f; a callable maps the coordinates x, y, arrays of shape (n, m), to the values.
     mean : {"arithmetic", "harmonic"}
@@ -139,15 +145,15 @@ def generate(
         raise ValueError(f"shard_size must be at least 1, got {shard_size}")
     if device != "cpu":
         _check_device(device)
-    folder = out.with_name(out.name + ".shards")
     report = progress or (lambda done, total: None)
-
-    if is_complete(out, recipe):
+    there = complete(out, recipe)
+    folder = out.with_name(out.name + ".shards")
+    if there is not None:
         report(samples, samples)
         if merge and (folder / MANIFEST).exists():
             with _claimed(folder, recipe, 1):
                 _merge(recipe, out, folder)
-        return storage.read_info(out)
+        return there
     size = shard_size or _shard_size(recipe, 64 if executor else 16 * workers)
     _check_target(recipe, out, folder, merge)
     with _claimed(folder, recipe, size) as size:
@@ -193,15 +199,15 @@ def sample_source(source: SourceLike, shape: tuple[int, int]) -> float | Float[n
         try:
             source = float(name)
         except ValueError:
-            source = imported(name, "source") if ":" in name else read_array(name, "source")
+            source = find(name, {}, "source") if ":" in name else read_array(name, "source")
     if callable(source):
-        x, y = np.meshgrid(*map(storage.vertices, shape), indexing="ij")
+        x, y = np.meshgrid(*map(vertices, shape), indexing="ij")
         source = np.array(np.broadcast_to(source(x, y), shape))
     return source.astype(np.float64) if isinstance(source, np.ndarray) else float(source)
 
 
-def is_complete(out: Path, recipe: Recipe) -> bool:
-    """Whether `out` is the complete dataset of `recipe`.
+def complete(out: Path, recipe: Recipe) -> DatasetInfo | None:
+    """What `out` says about itself if it is the complete dataset of `recipe`; None if nothing is there.
 
     Raises
     ------
@@ -209,13 +215,14 @@ def is_complete(out: Path, recipe: Recipe) -> bool:
         If something else is there.
     """
     if not out.exists():
-        return False
+        return None
     try:
-        there = json.loads(storage.read_info(out).attributes["recipe"])
+        info = storage.read_info(out)
+        there = json.loads(info.attributes["recipe"])
     except (ValueError, KeyError, OSError):
         raise FileExistsError(f"{out} exists and is no dataset of generate; it is left as it is") from None
     _check_same(there, recipe.to_json(), out)
-    return True
+    return info
 
 
 def _check_same(there: dict[str, Any], here: dict[str, Any], path: Path) -> None:
@@ -230,7 +237,7 @@ def _check_target(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"{out.parent}: the folder is not writable")
     needed = storage.file_size(recipe.samples, recipe.shape) * (2 if merge else 1)
-    needed -= sum(shard.stat().st_size for shard in folder.glob("*.hdf5"))
+    needed -= sum(shard.stat().st_size for shard in complete_shards(folder))
     free = shutil.disk_usage(out.parent).free
     if needed > free:
         raise OSError(f"{out.parent}: {needed / 1e9:.2f} GB are needed while generating, {free / 1e9:.2f} GB are free")
@@ -240,21 +247,16 @@ def _check_target(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
 def _claimed(folder: Path, recipe: Recipe, size: int) -> Iterator[int]:
     """Hold the folder of shards for this process; yields the shard size that it was begun with."""
     folder.mkdir(exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FileExistsError(f"{folder} is in use by another process") from None
+    with storage.locked(folder / LOCK):
         manifest = folder / MANIFEST
         if manifest.exists():
             there = json.loads(manifest.read_text())
             _check_same(there["recipe"], recipe.to_json(), folder)
             size = there["shard_size"]
-        elif sorted(path.name for path in folder.iterdir()) != [LOCK]:
+        elif {*folder.iterdir()} - {folder / LOCK, *storage.leftovers(folder)}:
             raise FileExistsError(f"{folder} exists and holds no shards of generate; it is left as it is")
         else:
-            with storage.atomic(manifest) as temporary:
-                temporary.write_text(json.dumps({"recipe": recipe.to_json(), "shard_size": size}))
+            storage.write_text(manifest, json.dumps({"recipe": recipe.to_json(), "shard_size": size}))
         yield size
 
 
@@ -304,25 +306,24 @@ def end_with_parent() -> None:
 
 def _finish(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
     """Turn the complete folder of shards into `out`."""
-    for leftover in folder.glob(".*.tmp"):
+    for leftover in storage.leftovers(folder):
         leftover.unlink()
     if merge:
         _merge(recipe, out, folder)
     else:
-        storage.write_virtual(out, recipe.header(), sorted(folder.glob("*.hdf5")), scratch=folder)
+        storage.write_virtual(out, recipe.header(), complete_shards(folder), scratch=folder)
 
 
 def _merge(recipe: Recipe, out: Path, folder: Path) -> None:
     """Make `out` a plain file, unless it is one, and remove the shards."""
     if not out.exists() or storage.is_virtual(out):
-        shards = sorted(folder.glob("*.hdf5"))
-        storage.write(out, recipe.header(), map(_read_shard, shards), scratch=folder)
+        storage.write(out, recipe.header(), map(_read_shard, complete_shards(folder)), scratch=folder)
     _remove(folder)
 
 
 def _remove(folder: Path) -> None:
     """Remove a folder of shards, but for what is not ours in it."""
-    for ours in [*folder.glob("*.hdf5"), *folder.glob(".*.tmp")]:
+    for ours in [*complete_shards(folder), *storage.leftovers(folder)]:
         ours.unlink(missing_ok=True)
     (folder / LOCK).unlink()
     (folder / MANIFEST).unlink()  # last, so that what a kill leaves is known as ours

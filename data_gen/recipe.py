@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from data_gen import storage
-from data_gen.coefficients import Stored, build_law, law_description, law_parameters
-from data_gen.darcy import MEANS, Mean, interior_source
-from data_gen.solvers import METHODS
+from data_gen.grid import vertices
+from data_gen.laws import build_law, law_description, law_parameters
+from data_gen.laws.stored import Stored
+from data_gen.problems.darcy.scheme import MEANS, Mean, interior_source
+from data_gen.problems.darcy.solvers import METHODS
 from data_gen.storage import Header
 
 SPLIT = (0.8, 0.1, 0.1)
@@ -123,8 +125,8 @@ class Recipe:
         n, m = self.shape
         return Header(
             self.samples,
-            storage.vertices(n),
-            storage.vertices(m),
+            vertices(n),
+            vertices(m),
             "vertices",
             attributes,
             self.source,

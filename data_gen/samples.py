@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from data_gen import storage
-from data_gen.coefficients import Law, Stored, build_law
-from data_gen.darcy import check_coefficient
+from data_gen.laws import Law, build_law
+from data_gen.laws.stored import Stored
+from data_gen.problems.darcy.scheme import check_coefficient
+from data_gen.problems.darcy.solvers import NotConverged, Solution, solve_verified
 from data_gen.recipe import Recipe
-from data_gen.solvers import NotConverged, Solution, solve_verified
 
 DEVICE_LOCK = threading.Lock()
 """One batch at a time: a GPU is shared by the threads of a process."""
@@ -100,7 +101,7 @@ def solve_on_device(recipe: Recipe, nu: np.ndarray) -> dict[int, Solution]:
     Always in batches of one size, the last one filled up with ones: matrix products of other
     sizes may be summed in another order, and a sample must not depend on its company.
     """
-    from data_gen import gpu
+    from data_gen.problems.darcy import gpu
 
     solutions = {}
     size = batch_size(recipe)

@@ -1,4 +1,4 @@
-"""Check a finished dataset: does every stored field solve its equation, and how good is it as a label?
+"""Check a finished dataset: does every stored field solve its equation?
 
 Nothing is taken on trust. From the float32 fields as they lie in the file are recomputed
 
@@ -13,20 +13,14 @@ Instead of rtol stands the residual that the file records, for a sample that was
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
-from jaxtyping import Float
-from scipy.interpolate import RectBivariateSpline
 
 from data_gen import storage
-from data_gen.darcy import Mean, Source, interior_source, magnitude, outflow, residual
-from data_gen.recipe import Recipe
-from data_gen.samples import coefficient
-from data_gen.solvers import solve
+from data_gen.problems.darcy.scheme import Mean, Source, interior_source, magnitude, outflow, residual
 from data_gen.storage import DatasetInfo
 
 RTOL = 1e-10
@@ -44,12 +38,12 @@ class Finding(NamedTuple):
         return self.message if self.sample is None else f"sample {self.sample}: {self.message}"
 
 
-def verify(path: str | Path, progress: Callable[[int, int], None] | None = None) -> Iterator[Finding]:
+def verify(path: str | Path | h5py.File, progress: Callable[[int, int], None] | None = None) -> Iterator[Finding]:
     """Recompute all that can be recomputed; yields what is wrong.
 
     Parameters
     ----------
-    path : path
+    path : path or h5py.File
         A dataset file.
     progress : callable
         Told the number of samples that are done, and of all.
@@ -59,8 +53,8 @@ def verify(path: str | Path, progress: Callable[[int, int], None] | None = None)
     FileNotFoundError, ValueError
         If the file itself cannot be read as a dataset.
     """
-    path = Path(path)
     with storage.open_hdf5(path) as file:
+        path = Path(file.filename)
         info = storage.describe(path, file)
         source = storage.source_of(file)
         broken = dict(_broken_shards(path, file))
@@ -132,88 +126,3 @@ def _check_solution(a: np.ndarray, u: np.ndarray, source: Source, rtol: float, m
     if sign and (sign * u).min() < -NEGATIVE * np.abs(u).max():
         relation = "≥" if sign > 0 else "≤"
         yield f"the maximum principle is violated: f {relation} 0, and u reaches {sign * (sign * u).min():.2e}"
-
-
-class ErrorEstimate(NamedTuple):
-    """The discretisation error of one label, by Richardson extrapolation.
-
-    Attributes
-    ----------
-    sample : int
-        Number of the sample.
-    relative_l2 : float
-        Estimate of ‖u_h - u‖ / ‖u‖ over the vertices.
-    order : float
-        Observed order of convergence, from spacings 2h, h and h/2; NaN where 2h is no grid.
-    """
-
-    sample: int
-    relative_l2: float
-    order: float
-
-
-class Extrapolation(NamedTuple):
-    """One label and what it tends to as the grid is refined.
-
-    Attributes
-    ----------
-    label, limit : (n, m) arrays
-        u_h, and the estimate of the solution u of the differential equation at its vertices.
-    order : float
-        Observed order of convergence, from spacings 2h, h and h/2; NaN where 2h is no grid.
-    """
-
-    label: Float[np.ndarray, "n m"]
-    limit: Float[np.ndarray, "n m"]
-    order: float
-
-
-def extrapolate(path: str | Path, i: int) -> Extrapolation:
-    """Estimate the solution of the differential equation that the label of sample `i` discretises.
-
-    The same coefficient, drawn again from the recipe, is solved at half the spacing, with a source array
-    interpolated by cubic splines; with the error of order p, u ≈ u_h + (u_{h/2} - u_h) / (1 - 2⁻ᵖ)
-    (Richardson 1911). p is observed in the norm, between ½ and 2, by solving at twice the spacing as well;
-    where there is no such grid, it is taken as 1. Where the coefficient jumps, the error has no expansion in h
-    point by point: the size of u - u_h is estimated, not its shape.
-
-    Raises
-    ------
-    ValueError
-        If the file was not made by a law that can be drawn on a finer grid.
-    """
-    info, source = storage.read_info(path), storage.read_source(path)
-    if "recipe" not in info.attributes or source is None or info.attributes["law"].endswith(".npy"):
-        raise ValueError(f"{path} has no law by which its coefficients could be drawn on a finer grid")
-    recipe = Recipe.from_json(info.attributes["recipe"], source)
-    n, m = info.shape
-    fine, middle = (_solution(recipe, i, shape) for shape in ((2 * n - 1, 2 * m - 1), (n, m)))
-    order = np.nan
-    if n % 2 and m % 2 and min(n, m) >= 5:
-        coarse = _solution(recipe, i, ((n + 1) // 2, (m + 1) // 2))
-        steps = coarse - middle[::2, ::2], middle[::2, ::2] - fine[::4, ::4]
-        order = float(np.log2(np.linalg.norm(steps[0]) / np.linalg.norm(steps[1])))
-    p = float(np.clip(1.0 if np.isnan(order) else order, 0.5, 2))
-    return Extrapolation(middle, middle + (fine[::2, ::2] - middle) / (1 - 2**-p), order)
-
-
-def richardson(path: str | Path, samples: int = 3) -> Iterator[ErrorEstimate]:
-    """Estimate the error of the first labels against the solution of the differential equation, see `extrapolate`.
-
-    Raises
-    ------
-    ValueError
-        If the file was not made by a law that can be drawn on a finer grid.
-    """
-    for i in range(min(samples, storage.read_info(path).samples)):
-        label, limit, order = extrapolate(path, i)
-        yield ErrorEstimate(i, float(np.linalg.norm(limit - label) / np.linalg.norm(label)), order)
-
-
-def _solution(recipe: Recipe, i: int, shape: tuple[int, int]) -> np.ndarray:
-    source = recipe.source
-    if isinstance(source, np.ndarray):
-        (x, y), (fine_x, fine_y) = (map(storage.vertices, s) for s in (recipe.shape, shape))
-        source = np.asarray(RectBivariateSpline(x, y, source)(fine_x, fine_y))
-    recipe = replace(recipe, shape=shape, source=source)
-    return solve(coefficient(recipe, i), recipe.source, method=recipe.method, rtol=recipe.rtol, mean=recipe.mean)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of PyTorch: every worker has one core, and so has what it starts
 install_import_hook(["data_gen", "pdebench_mano", "baselines"], "beartype.beartype")
 
 # no deadline: tests never time anything; the same examples each run, so that a failure can be met again

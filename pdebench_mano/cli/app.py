@@ -5,10 +5,11 @@ import importlib
 import os
 import shlex
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from pdebench_mano.machine.progress import console
 
 FIRST_STEPS = """Neural operators on Darcy flow: generate data, train, evaluate, compare.
 
@@ -30,11 +31,33 @@ The same command again goes on where it was interrupted. `pdebench-mano COMMAND 
 """
 
 app = typer.Typer(help=FIRST_STEPS, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-console = Console(stderr=True)
 
 UsageError: Any = typer.BadParameter.__base__  # Click's, or that of the copy inside newer Typers
 INTERRUPTED = 130
-COMMANDS = ("data", "train", "results", "leaderboard", "operators", "scaling")
+COMMANDS = ("data", "train", "evaluate", "benchmark", "leaderboard", "operators", "scaling")
+
+
+def _show_version(asked: bool) -> bool:
+    if asked:
+        from pdebench_mano import __version__
+
+        print(__version__)
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def say(line: str) -> None:
+    """Tell a person at the terminal what begins, or how it ended."""
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def key_values(items: list[str] | None, what: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Commands on dataset files: generate, inspect, convert."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -42,11 +42,11 @@ def generate(
 
     The same command again resumes a partial output and leaves a complete one as it is.
     """
-    from data_gen.generate import generate as run
+    from data_gen import generate as run
+    from pdebench_mano.machine.progress import bar
 
     existed = out.exists()
     with ExitStack() as stack:
-        show = stack.enter_context(progress("generate"))
         info = run(
             out,
             samples,
@@ -64,20 +64,10 @@ def generate(
             executor=stack.enter_context(dask_executor(scheduler)) if scheduler else None,
             shard_size=shard_size,
             merge=merge or scheduler is None,
-            progress=show,
+            progress=stack.enter_context(bar("generate")),
         )
     state = "is already complete" if existed else "written"
     print(f"{info.path} {state}: {info.samples} samples of {info.shape[0]}×{info.shape[1]} vertices")
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, with rate and remaining time; yields the function that moves it."""
-    from pdebench_mano.progress import bars
-
-    with bars() as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _fractions(text: str) -> Any:
@@ -113,16 +103,18 @@ def inspect(
 
     With --verify, one line for each thing wrong with a sample, and exit status 1 if there is any.
     """
-    from data_gen import verification
+    from data_gen import convergence, storage, verification
+    from pdebench_mano.machine.progress import bar
 
-    if verify:
-        with progress("verify") as show:
-            findings = list(verification.verify(file, show))
-        for finding in findings:
-            print(json.dumps({"sample": finding.sample, "problem": finding.message}) if as_json else finding)
-        if findings:
-            raise typer.Exit(1)
-    summary = _summary(file)
+    with storage.open_hdf5(file) as data:
+        with bar("verify") as progress:
+            findings = list(verification.verify(data, progress)) if verify else []
+        summary = _summary(data) if not findings else {}
+        estimates = list(convergence.richardson(data)) if richardson and not findings else []
+    for finding in findings:
+        print(json.dumps({"sample": finding.sample, "problem": finding.message}) if as_json else finding)
+    if findings:
+        raise typer.Exit(1)
     if as_json:
         print(json.dumps(summary | ({"verified": True} if verify else {})))
     else:
@@ -130,22 +122,20 @@ def inspect(
             print(f"{key:24}{'unknown' if value is None else ' '.join(str(value).split())}")
         if verify:
             print(f"{'verified':24}all {summary['samples']} samples")
-    if richardson:
-        for estimate in verification.richardson(file):
-            if as_json:
-                print(json.dumps(estimate._asdict() | ({"order": None} if np.isnan(estimate.order) else {})))
-            else:
-                order = "unknown" if np.isnan(estimate.order) else f"{estimate.order:.2f}"
-                print(f"sample {estimate.sample}: relative L2 error about {estimate.relative_l2:.2g}, order {order}")
+    for estimate in estimates:
+        if as_json:
+            print(json.dumps(estimate._asdict() | ({"order": None} if np.isnan(estimate.order) else {})))
+        else:
+            order = "unknown" if np.isnan(estimate.order) else f"{estimate.order:.2f}"
+            print(f"sample {estimate.sample}: relative L2 error about {estimate.relative_l2:.2g}, order {order}")
 
 
-def _summary(file: Path) -> dict[str, Any]:
-    from data_gen.storage import open_hdf5, read_info
+def _summary(data: Any) -> dict[str, Any]:
+    from data_gen.storage import checked
 
-    info = read_info(file)
-    with open_hdf5(file) as data:
-        residual = data["quality/relative_residual"][:]
-        solvers, counts = np.unique(data["quality/solver"][:], return_counts=True)
+    info = checked(Path(data.filename), data)
+    residual = data["quality/relative_residual"][:]
+    solvers, counts = np.unique(data["quality/solver"][:], return_counts=True)
     known = np.isfinite(residual).all()
     return {
         "path": str(info.path),
@@ -179,7 +169,7 @@ def convert(
 
     What a foreign file does not say and no option tells is marked unknown.
     """
-    from data_gen.interop import convert as run
+    from data_gen import convert as run
 
     run(
         source,

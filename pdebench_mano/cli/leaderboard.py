@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pdebench_mano.cli.app import app
-from pdebench_mano.cli.results import print_comparison, say
+from pdebench_mano.cli.app import app, say
 
 
 @app.command()
@@ -29,7 +28,8 @@ def leaderboard(
     With --json, a line is one model, `budget`, `seed` and `resolution`; a coarse solver's also has the grid that it
     `computed_at`.
     """
-    from pdebench_mano.leaderboard import beside, lines, named, published, suites
+    from pdebench_mano.benchmark.leaderboard import beside, lines, named, published, suites
+    from pdebench_mano.report.terminal import print_comparison
 
     name = suite or suites()[0]
     board = published(name)

@@ -22,7 +22,7 @@ def operators(
     from rich.console import Console
     from rich.padding import Padding
 
-    from pdebench_mano.catalogue import catalogue
+    from pdebench_mano.benchmark.catalogue import catalogue
 
     if as_json:
         for entry in catalogue():
@@ -60,9 +60,9 @@ def check(
     """
     import torch
 
-    from pdebench_mano.contract import contract
-    from pdebench_mano.registry import build_operator
-    from pdebench_mano.runs import load, read_config
+    from pdebench_mano.operators.contract import contract
+    from pdebench_mano.operators.registry import build_operator
+    from pdebench_mano.training.runs import load, read_config
 
     trained, arguments = None, key_values(operator_args, "--operator-args")
     if run is not None:

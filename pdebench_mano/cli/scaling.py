@@ -33,18 +33,17 @@ def scaling(
     from rich.console import Console
     from rich.table import Table
 
-    from pdebench_mano.progress import bars
-    from pdebench_mano.scaling import NAMES, QUANTITIES, Settings, read_table, slopes
-    from pdebench_mano.scaling import scaling as measurements
+    from pdebench_mano.benchmark.scaling import NAMES, QUANTITIES, Settings, read_table, slopes
+    from pdebench_mano.benchmark.scaling import scaling as measurements
+    from pdebench_mano.machine.progress import bar
 
     names = list(NAMES) if operators is None else [name.strip() for name in operators.split(",")]
     sizes = integers(resolutions, "resolutions")
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     settings = Settings(chosen, precision, batch_size, repeats, cuda_graphs)
-    with bars(shown=not as_json) as progress:
-        task = progress.add_task("measuring", total=len(names) * len(sizes))
-        for row in measurements(names, sizes, settings, out):
-            progress.advance(task)
+    with bar("measure", shown=not as_json) as progress:
+        for done, row in enumerate(measurements(names, sizes, settings, out), 1):
+            progress(done, len(names) * len(sizes))
             if as_json:
                 print(json.dumps(asdict(row)), flush=True)
     if as_json:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pdebench_mano.operator import Operator
+from pdebench_mano.fields.operator import Operator
 from pdebench_mano.orthogonal.layer import OrthogonalLayer
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor, nn
 
-from pdebench_mano.operator import Fields
+from pdebench_mano.fields.operator import Fields
 from pdebench_mano.orthogonal.layer import OrthogonalLayer
 from pdebench_mano.orthogonal.polar import orthogonality_residual
 

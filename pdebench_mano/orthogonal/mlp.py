@@ -5,8 +5,8 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pdebench_mano.lattice import resample
-from pdebench_mano.operator import Fields, at_least
+from pdebench_mano.fields.lattice import resample
+from pdebench_mano.fields.operator import Fields, at_least
 from pdebench_mano.orthogonal.chain import Chain
 from pdebench_mano.orthogonal.linear import OrthogonalLinear
 

@@ -5,7 +5,7 @@ maps over channels, the same at each point, and the blocks between them conserve
 what passes through them.
 """
 
-from pdebench_mano.operator import Fields, at_least
+from pdebench_mano.fields.operator import Fields, at_least
 from pdebench_mano.orthogonal.chain import Chain
 from pdebench_mano.orthogonal.convolution import OrthogonalConvolution
 from pdebench_mano.orthogonal.layer import OrthogonalLayer

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from pdebench_mano.operator import Fields, at_least
+from pdebench_mano.fields.operator import Fields, at_least
 from pdebench_mano.orthogonal.layer import OrthogonalLayer
 from pdebench_mano.orthogonal.linear import outer
 

@@ -5,6 +5,6 @@ OUT/figures/        every figure as PNG and SVG
 OUT/tables/         every table as CSV; rows.csv holds everything
 """
 
-from pdebench_mano.report.page import write_report
+from pdebench_mano.report.page import check_folder, write_report
 
-__all__ = ["write_report"]
+__all__ = ["check_folder", "write_report"]

@@ -14,8 +14,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
-from pdebench_mano.evaluation import ranked
-from pdebench_mano.records import Evaluation, Record
+from pdebench_mano.evaluation.evaluate import ranked
+from pdebench_mano.evaluation.records import Evaluation, Record
 from pdebench_mano.report.tables import metric_name, order, timed
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

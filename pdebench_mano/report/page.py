@@ -14,13 +14,14 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from data_gen.recipe import installed
-from pdebench_mano.recording import slug
-from pdebench_mano.records import Evaluation, Record, digest, evaluated_on, read_examples, read_record
+from data_gen.storage import write_text
+from pdebench_mano.evaluation.assess import slug
+from pdebench_mano.evaluation.records import Evaluation, Record, digest, evaluated_on, read_examples, read_record
 from pdebench_mano.report import figures, tables
 
 PAGE = "report.html"
 PARTIAL = f".{PAGE}.tmp"
-"""Stands in a folder while a report is being written to it."""
+"""Stands in a folder that a report is being written to: what a kill leaves is known as ours."""
 
 
 def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural operators on Darcy flow") -> Path:
@@ -47,7 +48,9 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
     out = Path(out)
     if not paths:
         raise ValueError("a report needs at least one record")
-    claim(out)
+    check_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / PARTIAL).touch()
     records = [read_record(path) for path in paths]
     table = tables.rows(records)
     _Keeper(out).csv("rows", table)
@@ -89,13 +92,13 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
         version=installed("pdebench-mano"),
         count=len(records),
     )
-    (out / PARTIAL).write_text(page)
-    (out / PARTIAL).replace(out / PAGE)
+    write_text(out / PAGE, page)
+    (out / PARTIAL).unlink()
     return out / PAGE
 
 
-def claim(out: Path) -> None:
-    """Make the folder, or refuse one that holds neither a report, be it unfinished, nor a benchmark.
+def check_folder(out: Path) -> None:
+    """Refuse a folder that holds neither a report, be it unfinished, nor a benchmark.
 
     Raises
     ------
@@ -107,8 +110,6 @@ def claim(out: Path) -> None:
     ours = any((out / name).exists() for name in (PAGE, PARTIAL, "records"))
     if out.exists() and any(out.iterdir()) and not ours:
         raise ValueError(f"out={out} holds something that is no report; choose a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / PARTIAL).touch()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pdebench_mano.records import Evaluation, Record, digest, evaluated_on
+from pdebench_mano.evaluation.records import Evaluation, Record, digest, evaluated_on
 
 BASELINES = ("coarse solver", "mean solution", "label uncertainty")
 BOOTSTRAPS = 2000

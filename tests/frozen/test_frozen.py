@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import typer
 
-from pdebench_mano import DarcyDataset, RunConfig, leaderboard, load, train
-from pdebench_mano.benchmark import Baselines, first_resolution, locate
-from pdebench_mano.cases import suite_cases
+from pdebench_mano import DarcyDataset, RunConfig, load, train
+from pdebench_mano.benchmark import leaderboard
+from pdebench_mano.benchmark.cases import suite_cases
+from pdebench_mano.benchmark.data import first_resolution, locate
+from pdebench_mano.benchmark.references import References
+from pdebench_mano.benchmark.suite import packaged, read_suite
 from pdebench_mano.cli import main
 from pdebench_mano.cli.app import COMMANDS, app
-from pdebench_mano.records import read_examples, read_record
-from pdebench_mano.suite import read_suite
+from pdebench_mano.evaluation.records import read_examples, read_record
 
 HERE = Path(__file__).parent
 FNO = shlex.split("--operator fno --operator-args width=4 modes=4 depth=1 --resolution 9 --epochs 2 --batch-size 4")
@@ -147,17 +149,17 @@ def test_benchmark_finds_every_published_key(tmp_path):
     published = json.loads((HERE / "keys.json").read_text())
     assert sum(map(len, published.values())) == 150
     for name, keys in published.items():
-        suite = read_suite(leaderboard.PUBLISHED.parent / "suites" / f"{name}.toml")
+        suite = read_suite(packaged(name))
         records = leaderboard.published(name)
         config = next(record.configuration for record in records if record.configuration)
         if suite.data.generate is None:
             data = f"digests {config['data']['digest']} {records[0].dataset['digest']}"
             trained_at = config["data"]["resolution"]
         else:
-            _, _, data = locate(suite.data, tmp_path, tmp_path)
-            trained_at = first_resolution(suite.data, next(suite_cases(suite, tmp_path, data)).config)
+            train_file, _, data = locate(suite.data, tmp_path, tmp_path)
+            trained_at = first_resolution(suite.data, next(suite_cases(suite, tmp_path, data)).config, train_file)
         found = {case.key for case in suite_cases(suite, tmp_path / "data.hdf5", data)}
-        assert set(keys) <= found | {Baselines(suite, data, trained_at).key}
+        assert set(keys) <= found | {References(suite, data, trained_at).key}
         assert {record.key for record in records} >= set(keys)
 
 

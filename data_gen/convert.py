@@ -1,0 +1,149 @@
+"""Files of other projects to our schema, and back.
+
+What a format cannot say (source, boundary condition, law) is told by the caller or marked unknown.
+The kind of grid is read off the data: from coordinates where there are any; else from
+solutions that vanish on all four edges, or on two of them.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Float
+
+from data_gen import storage
+from data_gen.formats import FORMATS, Foreign, Selection, read_foreign
+from data_gen.formats.foreign import SAMPLES
+from data_gen.grid import Kind, left, vertices
+from data_gen.storage import Block, Header
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    to: str | None = None,
+    grid: Kind | None = None,
+    f: float | None = None,
+    boundary: str | None = None,
+    law: str | None = None,
+    split: str | None = None,
+    resolution: int | None = None,
+) -> Path:
+    """Convert a dataset file.
+
+    Parameters
+    ----------
+    source : path
+        A file of this project's schema, or of another: ``.pt``, ``.mat``, or HDF5 in PDEBench's Darcy layout.
+    target : path
+        File to write; it must not exist.
+    to : {"schema", "neuralop", "fno", "pdebench", "the_well"}, optional
+        Format of the target; by default ``neuralop`` for ``.pt``, ``fno`` for ``.mat``, else ``schema``.
+    grid, f, boundary, law : str, float, str, str, optional
+        What a foreign source does not say of itself: kind of grid, constant source, boundary condition, law.
+    split, resolution : str, int, optional
+        On export: only the samples of this split, and at this resolution, an exact stride of the source's.
+
+    Returns
+    -------
+    Path
+        `target`.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError
+        If `source` is missing or unreadable, `target` exists, or a value or an option is unfit.
+    """
+    source, target = Path(source), Path(target)
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: no such file")
+    if target.exists():
+        raise FileExistsError(f"{target} exists; it is left as it is")
+    to = to or next((name for name, layout in FORMATS.items() if layout.suffix == target.suffix), "schema")
+    if to != "schema" and to not in FORMATS:
+        raise ValueError(f"to must be one of schema, {', '.join(FORMATS)}, got {to!r}")
+    with storage.open_hdf5(source) if h5py.is_hdf5(source) else nullcontext() as file:
+        ours = file is not None and storage.is_dataset(file)
+        if ours == (to == "schema"):
+            raise ValueError(
+                f"{source} is {'' if ours else 'not '}of this project's schema: say with --to what {target} shall be"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if ours:
+            if (grid, f, boundary, law) != (None,) * 4:
+                raise ValueError("grid, f, boundary and law are for files of other projects: this one says them itself")
+            selection = Selection(file, split, resolution)
+            with storage.atomic(target) as temporary:
+                FORMATS[to].write(selection, temporary)
+        else:
+            if (split, resolution) != (None, None):
+                raise ValueError("split and resolution are for exports")
+            _import(read_foreign(source, file), source, target, grid, f, boundary, law)
+    return target
+
+
+def _import(
+    foreign: Foreign,
+    path: Path,
+    target: Path,
+    grid: Kind | None,
+    f: float | None,
+    boundary: str | None,
+    law: str | None,
+) -> None:
+    samples, n, m = foreign.shape
+    first = slice(0, min(SAMPLES, samples))
+    grid = grid or kind_of_grid(foreign, foreign.solution(first))
+    if grid is None:
+        raise ValueError(f"{path} does not tell the kind of its grid: say grid vertices or left")
+    if foreign.source is not None and f is not None and f != foreign.source:
+        raise ValueError(f"{path} says that its source is {foreign.source:g}, and f is {f:g}")
+    f = foreign.source if f is None else f
+    indicator = foreign.coefficient(slice(0, 1)).dtype == bool
+    known = f is not None and boundary == storage.BOUNDARY and not indicator
+    attributes: dict[str, Any] = {
+        "equation": storage.EQUATION if known else storage.UNKNOWN,
+        "boundary_condition": boundary or storage.UNKNOWN,
+        "law": law or storage.UNKNOWN,
+        "coefficient": "indicator" if indicator else "physical",
+        "origin": path.name,
+    }
+    points = vertices if grid == "vertices" else left
+    x = points(n) if foreign.x is None else foreign.x
+    y = points(m) if foreign.y is None else foreign.y
+    blocks = _blocks(foreign, path, indicator)
+    storage.write(target, Header(samples, x, y, grid, attributes, f), blocks)
+
+
+def _blocks(foreign: Foreign, path: Path, indicator: bool) -> Iterator[Block]:
+    for start in range(0, foreign.shape[0], SAMPLES):
+        rows = slice(start, min(start + SAMPLES, foreign.shape[0]))
+        a, u = foreign.coefficient(rows), foreign.solution(rows)
+        for name, values in (("coefficient", a), ("solution", u)):
+            bad = ~np.isfinite(values).all((1, 2))
+            if bad.any():
+                raise ValueError(f"{path}: sample {start + int(bad.argmax())}: NaN or infinite values in the {name}")
+        bad = a.min((1, 2)) <= 0
+        if bad.any() and not indicator:
+            i = int(bad.argmax())
+            raise ValueError(
+                f"{path}: sample {start + i}: the coefficient must be positive, its minimum is {a[i].min():g}"
+            )
+        yield Block(a.astype(np.float32), u[:, None].astype(np.float32))
+
+
+def kind_of_grid(foreign: Foreign, u: Float[np.ndarray, "k n m"]) -> Kind | None:
+    """What coordinates, or else solutions that vanish on edges, tell of the grid; None if nothing."""
+    if foreign.x is not None:
+        n = len(foreign.x)
+        if np.allclose(foreign.x, vertices(n), atol=1e-5):
+            return "vertices"
+        return "left" if np.allclose(np.diff(foreign.x), 1 / n, atol=1e-5) else None
+    near, far = (float(np.abs(u[:, i]).mean() + np.abs(u[:, :, i]).mean()) for i in (0, -1))
+    if max(near, far) <= 1e-6 * np.abs(u).mean():
+        return "vertices"
+    return "left" if near < 0.1 * far else None

@@ -1,0 +1,65 @@
+"""The ``.mat`` files of the FNO's authors, MATLAB's version 5 or 7.3: arrays coeff, sol (N, n, m)."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from data_gen.formats.foreign import Foreign, Selection, pair
+
+MAT5_LIMIT = 2**30
+NAMES = {"coeff", "sol"}
+
+
+def read(path: Path, file: h5py.File | None) -> Foreign | None:
+    """Version 7.3, which is HDF5, slice by slice; version 5, known by its suffix, in memory. None for other files.
+
+    Raises
+    ------
+    ValueError
+        If it is no MATLAB file, or coeff and sol are missing or not of one shape (N, n, m).
+    """
+    if file is not None:
+        return _version73(path, file) if NAMES.issubset(file) else None
+    return _version5(path) if path.suffix == ".mat" else None
+
+
+def _version5(path: Path) -> Foreign:
+    import scipy.io
+
+    try:
+        data = scipy.io.loadmat(path, variable_names=sorted(NAMES))
+    except Exception as error:
+        raise ValueError(f"{path} is no MATLAB file, or a truncated one") from error
+    if not NAMES.issubset(data):
+        raise ValueError(f"{path} must hold arrays coeff and sol")
+    return pair(path, data["coeff"], data["sol"])
+
+
+def _version73(path: Path, file: h5py.File) -> Foreign:
+    """Version 7.3 is HDF5 with the order of the axes reversed."""
+    a, u = file["coeff"], file["sol"]
+    if a.ndim != 3 or a.shape != u.shape:
+        raise ValueError(
+            f"{path}: coeff and sol must be of one shape (N, n, m), got {a.shape[::-1]} and {u.shape[::-1]}"
+        )
+    return Foreign(a.shape[::-1], lambda rows: a[..., rows].T, lambda rows: u[..., rows].T)
+
+
+def write(data: Selection, path: Path) -> None:
+    """Arrays coeff and sol, in version 5 up to its limit of size, above in version 7.3."""
+    if 4 * int(np.prod(data.shape)) < MAT5_LIMIT:
+        import scipy.io
+
+        a, u = data.arrays()
+        scipy.io.savemat(path, {"coeff": a, "sol": u}, appendmat=False)
+        return
+    with h5py.File(path, "w-", userblock_size=512) as file:
+        arrays = [file.create_dataset(name, data.shape[::-1], "<f4") for name in ("coeff", "sol")]
+        for array in arrays:
+            array.attrs["MATLAB_class"] = np.bytes_("single")
+        for rows, *values in data.blocks():
+            for array, value in zip(arrays, values, strict=True):
+                array[..., rows] = value.T
+    with path.open("r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")

@@ -1,0 +1,1 @@
+"""The equations that data is made for, one a folder."""

@@ -1,0 +1,66 @@
+"""Dataset files: what is in them (`schema`), how they are read and written, whole or in shards, and never half."""
+
+from data_gen.storage.files import DISK_FULL, atomic, leftovers, locked, write_text
+from data_gen.storage.read import (
+    checked,
+    describe,
+    is_dataset,
+    open_dataset,
+    open_hdf5,
+    read_info,
+    read_source,
+    shard_sizes,
+    source_of,
+)
+from data_gen.storage.schema import (
+    BOUNDARY,
+    EQUATION,
+    QUALITY,
+    SCHEMA,
+    SCHEMA_VERSION,
+    UNKNOWN,
+    Block,
+    DatasetInfo,
+    Header,
+    checksum,
+    digest,
+    file_size,
+    seal,
+)
+from data_gen.storage.shards import file_checksum, is_virtual, write_virtual
+from data_gen.storage.write import subset, write
+
+__all__ = [
+    "BOUNDARY",
+    "DISK_FULL",
+    "EQUATION",
+    "QUALITY",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "UNKNOWN",
+    "Block",
+    "DatasetInfo",
+    "Header",
+    "atomic",
+    "checked",
+    "checksum",
+    "describe",
+    "digest",
+    "file_checksum",
+    "file_size",
+    "is_dataset",
+    "is_virtual",
+    "leftovers",
+    "locked",
+    "open_dataset",
+    "open_hdf5",
+    "read_info",
+    "read_source",
+    "seal",
+    "shard_sizes",
+    "source_of",
+    "subset",
+    "write",
+    "write_text",
+    "write_virtual",
+]

@@ -1,0 +1,153 @@
+"""A case: a model trained once, from its settings' trials to its record."""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from pdebench_mano.benchmark.suite import Model, Suite, merge
+from pdebench_mano.evaluation.assess import record_run, slug, train_command
+from pdebench_mano.evaluation.records import digest
+from pdebench_mano.fields.data import Dataset
+from pdebench_mano.machine.progress import Progress, silent
+from pdebench_mano.operators.registry import build_operator
+from pdebench_mano.training.options import RunConfig, parse_config
+from pdebench_mano.training.regimes import build_regime
+from pdebench_mano.training.runs import read_config, train, training_data
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model to be trained once and evaluated.
+
+    Attributes
+    ----------
+    model : str
+        Its name in tables.
+    config : RunConfig
+    trials : tuple of RunConfig
+        What to choose among by validation error; none where nothing is tuned.
+    data : str
+        What the data are, wherever they lie.
+    resolutions : tuple of int
+        Where to evaluate.
+    finer : tuple of int
+        Where to evaluate its upsampled predictions.
+    """
+
+    model: str
+    config: RunConfig
+    trials: tuple[RunConfig, ...]
+    data: str
+    resolutions: tuple[int, ...]
+    finer: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Digest of all that determines the outcome."""
+        configs = [identity(config, self.data) for config in (self.config, *self.trials)]
+        return digest([configs, self.resolutions, self.finer])
+
+    @property
+    def name(self) -> str:
+        """Name of the case's files."""
+        return f"{slug(self.model)}-seed{self.config.seed}-{self.key[:8]}"
+
+
+class Work(NamedTuple):
+    """A case, where its runs go, the data it needs, and where its record is kept; `command` is what was typed."""
+
+    case: Case
+    runs: Path
+    train: Dataset
+    test: Dataset
+    target: Path
+    command: str
+
+
+def suite_cases(suite: Suite, train_file: str | os.PathLike[str], data: str) -> Iterator[Case]:
+    """All cases of a suite, budget by budget, model by model, seed by seed."""
+    for allowed in suite.budgets:
+        for model in suite.models:
+            for seed in allowed.seeds or model.seeds or suite.seeds:
+                config = configuration(suite, model, train_file) | allowed.training
+                trials = [parse_config(merge(config, trial) | {"seed": suite.seeds[0]}) for trial in model.trials()]
+                own = parse_config(config | {"seed": seed})
+                places = model.resolutions or suite.resolutions
+                yield Case(model.label, own, tuple(trials), data, tuple(places), tuple(suite.resolutions))
+
+
+def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]) -> dict[str, Any]:
+    """Fields of the `RunConfig` of a model, but for budget and seed."""
+    own = model.model_dump(include={"operator", "operator_args", "regime", "regime_args"})
+    return merge(suite.training, model.training) | own | {"data": os.fspath(train_file)}
+
+
+def check(case: Case, data: Dataset) -> None:
+    """Raise ValueError or TypeError if the operator, the regime or the data of a case do not exist or fit."""
+    for config in (case.config, *case.trials):
+        with torch.random.fork_rng():
+            operator = build_operator(config.operator, 1, 1, **config.operator_args)
+        build_regime(config.regime, **config.regime_args).check(operator)
+        training_data(config, data)
+
+
+def choose(
+    work: Work, say: Callable[[str], None] = lambda line: None, progress: Progress = silent
+) -> tuple[RunConfig, list[dict[str, Any]]]:
+    """The configuration of a case with its best settings, and every trial's validation error."""
+    case, errors = work.case, []
+    for number, trial in enumerate(case.trials, 1):
+        say(f"    trial {number} of {len(case.trials)}")
+        run = work.runs / run_name(case.model, trial, case.data)
+        try:
+            errors.append(train(trial, run, progress=progress, data=work.train).best_validation)
+        except ValueError as error:
+            say(f"    {error}")
+            errors.append(math.inf)
+    if not errors:
+        return case.config, []
+    best = case.trials[errors.index(min(errors))]
+    trials = [
+        {"configuration": identity(trial, case.data), "validation": error}
+        for trial, error in zip(case.trials, errors, strict=True)
+    ]
+    return best.model_copy(update={"seed": case.config.seed}), trials
+
+
+def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progress: Progress = silent) -> list[str]:
+    """Train a case, after its trials, and leave its record; returns why not, in one line, where training diverged."""
+    case = work.case
+    try:
+        config, trials = choose(work, say, progress)
+        run = work.runs / run_name(case.model, config, case.data)
+        train(config, run, progress=progress, data=work.train)
+    except ValueError as error:  # the input is checked, so this training diverged: the others need not wait
+        return [f"{case.model}, seed {case.config.seed}: {error}"]
+    record_run(
+        run,
+        work.test,
+        case.resolutions,
+        work.target,
+        finer=case.finer,
+        model=case.model,
+        key=case.key,
+        commands=[work.command, train_command(read_config(run), run)],
+        training={"trials": trials} if trials else {},
+        progress=progress,
+    )
+    return []
+
+
+def identity(config: RunConfig, data: str) -> dict[str, Any]:
+    """What determines the outcome of a training: its configuration, where it is not the default, and the data."""
+    return config.model_dump(exclude_defaults=True, exclude={"checkpoint_seconds"}) | {"data": data}
+
+
+def run_name(model: str, config: RunConfig, data: str) -> str:
+    """Name of a run's folder; equal for equal trainings, so that a trial is not trained again."""
+    return f"{slug(model)}-seed{config.seed}-{digest(identity(config, data))[:8]}"

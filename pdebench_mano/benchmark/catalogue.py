@@ -1,0 +1,99 @@
+"""What there is to choose from: every registered operator, described by its class and by measurement."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from data_gen.lookup import find
+from pdebench_mano.operators.presets import PRESETS
+from pdebench_mano.operators.registry import OPERATORS, build_operator
+from pdebench_mano.training.regimes import REGIMES, build_regime
+
+POINTS = 64
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One operator with its default arguments.
+
+    Attributes
+    ----------
+    name, what, paper, receptive_field : str
+        `what` is the first line of its class's docstring.
+    parameters : int
+        Trainable real numbers: complex ones count twice.
+    flops_per_point : float
+        Of one forward pass on a 64×64 grid.
+    presets : list of str
+        Names for ``--operator-args preset=NAME``, see `pdebench_mano.operators.presets`.
+    regimes : list of str
+        Training regimes that can train it.
+    """
+
+    name: str
+    what: str
+    paper: str
+    receptive_field: str
+    parameters: int
+    flops_per_point: float
+    presets: list[str]
+    regimes: list[str]
+
+
+def catalogue(names: Mapping[str, str] = OPERATORS) -> Iterator[Entry]:
+    """Describe the operators of `names`, as built with their default arguments for one channel in and out."""
+    for name in names:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            operator = build_operator(name, 1, 1)
+        yield Entry(
+            name,
+            (inspect.getdoc(find(name, names, "operator")) or "").partition("\n")[0].rstrip("."),
+            getattr(operator, "paper", ""),
+            getattr(operator, "receptive_field", ""),
+            parameter_count(operator),
+            flops_per_point(operator),
+            list(PRESETS.get(name, {})),
+            [regime for regime in REGIMES if can_train(regime, operator)],
+        )
+
+
+def parameter_count(operator: nn.Module) -> int:
+    """Trainable real numbers."""
+    return sum(p.numel() * (2 if p.is_complex() else 1) for p in operator.parameters() if p.requires_grad)
+
+
+def can_train(regime: str, operator: nn.Module) -> bool:
+    """Whether a regime, with its default arguments, accepts the operator."""
+    try:
+        build_regime(regime).check(operator)
+    except TypeError:
+        return False
+    return True
+
+
+@torch.no_grad()
+def flops_per_point(operator: nn.Module, points: int = POINTS) -> float:
+    """Real multiplications and additions of one forward pass, for each of points² grid points.
+
+    Counted are matrix products, convolutions and attention, a complex multiply-add as eight operations; FFTs and
+    pointwise functions are not.
+    """
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.bmm: _product, torch.ops.aten.mm: _product})
+    with sdpa_kernel(SDPBackend.MATH), counter:  # fused attention on CPUs would not be counted
+        operator.eval()(torch.zeros(1, 1, points, points))
+    return counter.get_total_flops() / points**2
+
+
+def _product(a: Tensor, b: Tensor, *_: Any, **__: Any) -> int:
+    return (8 if a.is_complex() else 2) * prod(a.shape) * b.shape[-1]
+
+
+_product._get_raw = True  # type: ignore[attr-defined]  # called with the tensors instead of their shapes

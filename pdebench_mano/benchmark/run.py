@@ -1,0 +1,119 @@
+"""Case → Record: runs a suite, and skips what is done.
+
+A case is known by the digest of all that determines its outcome and leaves one record, so a suite can be stopped at
+any time and run in pieces, and goes on from records that others have published::
+
+    OUT/records/NAME.jsonl    the record of one case, one line
+    OUT/records/NAME.npz      its best, median and worst prediction
+    OUT/runs/NAME/            trained runs, those of the tuning among them
+    OUT/data/                 what was generated or converted
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from pdebench_mano.benchmark.cases import Case, Work, check, run_case, suite_cases
+from pdebench_mano.benchmark.data import first_resolution, locate, make
+from pdebench_mano.benchmark.jobs import run_side_by_side
+from pdebench_mano.benchmark.references import References, record_references
+from pdebench_mano.benchmark.suite import Suite
+from pdebench_mano.evaluation.assess import budget
+from pdebench_mano.evaluation.evaluate import held_out
+from pdebench_mano.evaluation.records import Record, find_records, read_record, write_record
+from pdebench_mano.fields.data import opened
+from pdebench_mano.machine.progress import bar
+from pdebench_mano.machine.provenance import provenance
+from pdebench_mano.operators.registry import build_reference
+from pdebench_mano.training.runs import training_data
+
+
+def run_suite(
+    suite: Suite,
+    out: str | Path,
+    *,
+    folder: str | Path = ".",
+    only: Collection[str] = (),
+    jobs: int = 1,
+    published: str | Path | None = None,
+    command: str = "",
+    say: Callable[[str], None] | None = None,
+) -> list[Record]:
+    """Train and evaluate every case that has no record yet; returns the records of all.
+
+    Parameters
+    ----------
+    suite : Suite
+    out : path
+        Folder of the data, runs and records.
+    folder : path
+        What the suite's paths are relative to.
+    only : collection of str
+        Names of the models to run now; all of them by default.
+    jobs : int
+        Cases to run at the same time, each in a process of one thread, which take the GPUs in turn. They share the
+        machine, so a budget of seconds and the times in the records are those of a shared machine.
+    published : path, optional
+        Folder of records to take over first; data are made only where some case has none.
+    command : str
+        What was typed, for the records.
+    say : callable, optional
+        Told in one line what begins; with it, progress bars are shown on stderr.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        For a suite that asks for what there is not, before anything is trained.
+    """
+    out, say, shown = Path(out), say or (lambda line: None), say is not None
+    known = [model.label for model in suite.models]
+    if unknown := sorted(set(only) - set(known)):
+        raise ValueError(f"no model is called {', '.join(unknown)}: this suite has {', '.join(known)}")
+    train, test, data = locate(suite.data, out / "data", Path(folder))
+    cases = [case for case in suite_cases(suite, train, data) if not only or case.model in only]
+    references = References(suite, data, first_resolution(suite.data, cases[0].config, train))
+    parts: list[References | Case] = [references, *cases]
+    files = {part.name: out / "records" / f"{part.name}.jsonl" for part in parts}
+    if published is not None and (taken := take_over(Path(published), {part.key: files[part.name] for part in parts})):
+        say(f"{taken} of {len(files)} records are published ones (--fresh makes all anew)")
+    todo = [case for case in cases if not files[case.name].exists()]
+    failures: list[str] = []
+    if todo or not files[references.name].exists():
+        with bar("generate", shown) as progress:
+            make(suite.data, Path(train), progress)
+        one_file = train == test
+        train = opened(train)
+        test = train if one_file else opened(test)
+        held_out(test, suite.coarse_solver or [])
+        for case in todo:
+            check(case, train)
+            held_out(test, [*case.resolutions, *case.finer])
+        work = [Work(case, out / "runs", train, test, files[case.name], command) for case in todo]
+        if jobs > 1:
+            with bar("cases", shown) as progress:
+                failures += run_side_by_side(work, jobs, progress)
+        for number, item in enumerate(work if jobs == 1 else (), 1):
+            say(f"[{number}/{len(todo)}] {item.case.model}, seed {item.case.config.seed}, {budget(item.case.config)}")
+            with bar(item.case.model, shown) as progress:
+                failures += run_case(item, say=say, progress=progress)
+        for failure in failures:
+            say(failure)
+        if not files[references.name].exists():
+            views, _ = training_data(cases[0].config, train)
+            mean = build_reference("mean", views[0]) if suite.mean_solution else None
+            with bar("references", shown) as progress:
+                record_references(references, mean, test, files[references.name], command, progress)
+    if failures:
+        raise ValueError(f"{len(failures)} of {len(cases)} cases failed: {'; '.join(failures)}")
+    records = [read_record(path) for path in files.values()]
+    if older := sum(record.environment["source"] != provenance()["source"] for record in records):
+        say(f"{older} of {len(records)} records were made by another version of the code")
+    return records
+
+
+def take_over(published: Path, files: Mapping[str, Path]) -> int:
+    """Copy the records of these keys to files that are not there yet; returns how many there were."""
+    records = [read_record(path) for path in find_records(published)]
+    wanted = [record for record in records if record.key in files and not files[record.key].exists()]
+    for record in wanted:
+        write_record(record, files[record.key])
+    return len(wanted)

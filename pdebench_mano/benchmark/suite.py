@@ -1,0 +1,229 @@
+"""What a suite says: the TOML form of an experiment.
+
+::
+
+    title = "Darcy flow"
+    resolutions = [33, 65, 129]             # where models are evaluated
+    seeds = [0, 1, 2]
+
+    [data.generate]                         # or data.train = "file", data.test = "file"
+    samples = 300
+    resolution = 129
+
+    [training]                              # options of `RunConfig` for all models
+    resolution = 33
+    epochs = 24
+
+    [[models]]
+    operator = "fno"
+    tune.lr = [1e-3, 3e-3]                  # chosen on validation
+    tune.operator_args.width = [32, 64]
+
+An unknown key is an error.
+"""
+
+import itertools
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SUITES = Path(__file__).parent / "suites"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Recipe(_Table):
+    """Arguments of `data_gen.generate`; ``device = "auto"`` is a GPU where there is one."""
+
+    samples: int
+    resolution: int
+    seed: int = 0
+    law: str = "piecewise"
+    law_args: dict[str, Any] = {}
+    source: float = 1.0
+    method: str = "auto"
+    rtol: float = 1e-10
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    device: str = "cpu"
+    workers: int = 1
+
+
+class Data(_Table):
+    """What to train and test on: a recipe, or files of the schema or of a kind that `convert` reads.
+
+    Paths are relative to the suite and may hold environment variables; `test` is `train` by default.
+    """
+
+    generate: Recipe | None = None
+    train: str | None = None
+    test: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Data":
+        if (self.generate is None) == (self.train is None):
+            raise ValueError("give either generate or train")
+        if self.generate is not None and self.test is not None:
+            raise ValueError("test goes with train, not with generate")
+        return self
+
+
+class Budget(_Table):
+    """How long every model trains, and from which seeds; what is not given is as `training` and the models say."""
+
+    epochs: int | None = None
+    seconds: float | None = None
+    seeds: list[int] | None = Field(default=None, min_length=1)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Options of `RunConfig`."""
+        return self.model_dump(include={"epochs", "seconds"}, exclude_none=True)
+
+
+class Model(_Table):
+    """An operator under a regime, with its arguments, training options and settings to choose among.
+
+    `tune` has the structure of a `RunConfig` with a list of values in each place. Every combination is trained from
+    the suite's first seed; the one with the lowest validation error is then trained from every seed.
+
+    `resolutions` are those an operator of a fixed grid is evaluated at; its upsampled predictions go to all.
+    """
+
+    operator: str
+    name: str | None = None
+    operator_args: dict[str, Any] = {}
+    regime: str = "backprop"
+    regime_args: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    seeds: list[int] | None = Field(None, min_length=1)
+    resolutions: list[int] | None = Field(None, min_length=1)
+    tune: dict[str, Any] = {}
+
+    @property
+    def label(self) -> str:
+        """What tables call the model."""
+        return self.name or (self.operator if self.regime == "backprop" else f"{self.operator}, {self.regime}")
+
+    def trials(self) -> Iterator[dict[str, Any]]:
+        """Every combination of the values in `tune`, in its structure; none where there is nothing to choose."""
+        leaves = list(_leaves(self.tune))
+        if not leaves:
+            return
+        for values in itertools.product(*(choices for _, choices in leaves)):
+            trial: dict[str, Any] = {}
+            for (path, _), value in zip(leaves, values, strict=True):
+                trial = merge(trial, _nested(path, value))
+            yield trial
+
+    @model_validator(mode="after")
+    def _lists_to_choose_from(self) -> "Model":
+        for path, choices in _leaves(self.tune):
+            if not isinstance(choices, list) or not choices:
+                raise ValueError(f"tune.{'.'.join(path)} must be a list of values to choose among, got {choices!r}")
+        return self
+
+
+class Suite(_Table):
+    """One experiment: every model, within every budget, from every seed.
+
+    Attributes
+    ----------
+    title : str
+    data : Data
+    resolutions : list of int
+        Where models are evaluated.
+    training : dict
+        Options of `RunConfig` shared by all models.
+    budgets : list of Budget
+        By default one, as `training` says.
+    seeds : list of int
+    models : list of Model
+    coarse_solver : list of int, optional
+        Grids of the finite-difference rows; the training resolution by default.
+    mean_solution : bool
+        Whether to add the row of a model that has learned nothing.
+    label_uncertainty : int
+        Number of test samples to estimate the error of the labels themselves on; 0 for none. Of generated data only.
+    """
+
+    title: str
+    data: Data
+    resolutions: list[int] = Field(min_length=1)
+    training: dict[str, Any] = {}
+    budgets: list[Budget] = Field([Budget()], min_length=1)
+    seeds: list[int] = Field([0], min_length=1)
+    models: list[Model] = Field(min_length=1)
+    coarse_solver: list[int] | None = None
+    mean_solution: bool = False
+    label_uncertainty: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Suite":
+        labels = [model.label for model in self.models]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"models need names of their own; there are several of {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_to_refine(self) -> "Suite":
+        if self.label_uncertainty and self.data.generate is None:
+            raise ValueError("label_uncertainty is estimated for generated data only")
+        return self
+
+
+def read_suite(path: str | Path) -> Suite:
+    """Read and check a suite.
+
+    Raises
+    ------
+    ValueError, OSError
+        For a file that cannot be read, is no TOML, or has a table or key that is unknown or wrong.
+    """
+    path = Path(path)
+    try:
+        return Suite(**tomllib.loads(path.read_text()))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def packaged(name: str) -> Path:
+    """The file of a suite that comes with the package.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none of that name.
+    """
+    known = {path.stem: path for path in sorted(SUITES.glob("*.toml"))}
+    if name not in known:
+        raise FileNotFoundError(f"there is no suite {name}: give a TOML file, or one of {', '.join(known)}")
+    return known[name]
+
+
+def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `change`, tables within tables merged likewise."""
+    merged = dict(base)
+    for key, value in change.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if nested else value
+    return merged
+
+
+def _leaves(table: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    return {path[0]: _nested(path[1:], value) if path[1:] else value}

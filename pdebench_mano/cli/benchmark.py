@@ -1,0 +1,70 @@
+"""``pdebench-mano benchmark`` and ``demo``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pdebench_mano.cli.app import app, say
+
+
+@app.command()
+def benchmark(
+    suite: Annotated[Path, typer.Argument(help="TOML file, or the name of a suite that comes with the package.")],
+    out: Annotated[Path, typer.Option(help="Folder of data, runs, records and report.")],
+    only: Annotated[list[str] | None, typer.Option(help="Run this model only; may be repeated.")] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Cases to run at the same time, on one thread each; they take the GPUs in turn.")
+    ] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="In a new OUT, take no published record over.")] = False,
+) -> None:
+    """Train and evaluate every case of a suite, then write the report; what is done is skipped.
+
+    Done is what has a record in OUT, or, of a suite that comes with the package, a published one.
+    """
+    from pdebench_mano.benchmark.leaderboard import PUBLISHED
+    from pdebench_mano.benchmark.suite import packaged
+
+    path = suite if suite.is_file() else packaged(suite.stem)
+    published = None if fresh or suite.is_file() else PUBLISHED / path.stem
+    run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [], jobs, published)
+
+
+@app.command()
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes: seconds, and nothing learned.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of data, runs, records and report.")] = Path("demo"),
+) -> None:
+    """Generate data, train FNO and MANO, evaluate zero-shot and report: the whole way in minutes.
+
+    The same command again goes on where it stopped, or shows what is there.
+    """
+    from pdebench_mano.benchmark.suite import packaged
+
+    run_and_report(packaged("demo-quick" if quick else "demo"), out, "pdebench-mano demo" + " --quick" * quick)
+
+
+def run_and_report(
+    suite_file: Path,
+    out: Path,
+    command: str,
+    only: Sequence[str] = (),
+    jobs: int = 1,
+    published: Path | None = None,
+) -> None:
+    """Run a suite, then print its tables and write its report."""
+    from pdebench_mano.benchmark.run import run_suite
+    from pdebench_mano.benchmark.suite import read_suite
+    from pdebench_mano.evaluation.records import find_records, read_record
+    from pdebench_mano.report import write_report
+    from pdebench_mano.report.terminal import print_comparison
+
+    suite = read_suite(suite_file)
+    records = run_suite(
+        suite, out, folder=suite_file.parent, only=only, jobs=jobs, published=published, command=command, say=say
+    )
+    keys = {record.key for record in records}
+    page = write_report([path for path in find_records(out) if read_record(path).key in keys], out, suite.title)
+    print_comparison(records)
+    print(f"report: {page}")

@@ -1,0 +1,293 @@
+"""Evaluation across resolutions, beside the baselines that zero-shot super-resolution has to beat.
+
+Every model is asked for the same samples at every resolution, each an exact stride of the stored fields. An *upsampled*
+row reads the coefficient at the training resolution and interpolates the prediction; a *coarse solver* row solves the
+equation there instead.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from data_gen.convergence import extrapolate, recipe_of
+from data_gen.problems.darcy.scheme import Mean, relative_residual
+from data_gen.storage import EQUATION, DatasetInfo
+from pdebench_mano.evaluation.records import Evaluation, Spectra
+from pdebench_mano.fields.data import Dataset, View, opened
+from pdebench_mano.fields.metrics import BANDS, band_errors, cosine_spectrum, max_error, relative_h1, relative_l2
+from pdebench_mano.fields.operator import Fields, Grid
+from pdebench_mano.machine.devices import chosen
+from pdebench_mano.machine.progress import Progress, silent
+from pdebench_mano.operators.registry import build_reference
+
+POINTS = 1 << 18
+"""Grid points in one batch: what bounds the memory of an evaluation."""
+
+JUMP = 1.5
+"""Ratio between coefficients of one neighbourhood from which on they make a jump."""
+
+JUMP_WIDTH = 1 / 40
+"""How far from a jump a point is still near it."""
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Coefficients (batch, 1, h, w) ↦ solutions, in physical units, on grids of one kind."""
+
+    grid: Grid
+
+    def predict(self, a: Fields) -> Fields: ...
+
+
+def evaluate(
+    operator: Predictor,
+    name: str,
+    data: Dataset | str | Path,
+    resolutions: Sequence[int],
+    progress: Progress = silent,
+    split: str | None = None,
+) -> list[Evaluation]:
+    """Errors of an operator on the samples of a file, one row a resolution.
+
+    Parameters
+    ----------
+    operator : Predictor
+    name : str
+        What the rows are called.
+    data : Dataset or path
+    resolutions : sequence of int
+        Points along the first axis, each an exact stride of the stored grid.
+    progress : callable
+        Told of every row how many samples are done; see `pdebench_mano.machine.progress`.
+    split : {"train", "val", "test"}, optional
+        By default the test split if the file has one, else all its samples.
+
+    Raises
+    ------
+    ValueError
+        If a resolution is no exact stride, the file has no such split, or another kind of grid than the operator.
+    """
+    truths = held_out(data, resolutions) if split is None else views(data, split, resolutions)
+    check_grid(operator, name, truths[0])
+    return [measure(operator, name, truth, truth, progress) for truth in truths]
+
+
+def evaluate_upsampled(
+    predictor: Predictor,
+    name: str,
+    data: Dataset | str | Path,
+    computed_at: int,
+    resolutions: Sequence[int],
+    progress: Progress = silent,
+) -> list[Evaluation]:
+    """Errors of predictions made on the grid `computed_at` and splined to those of `resolutions` that are no coarser.
+
+    The other parameters, and the errors raised, are those of `evaluate`.
+    """
+    data = opened(data)
+    (inputs,) = held_out(data, [computed_at])
+    check_grid(predictor, name, inputs)
+    return [
+        measure(build_reference("upsampled", predictor, truth.shape), name, inputs, truth, progress)
+        for truth in held_out(data, [n for n in resolutions if n >= computed_at])
+    ]
+
+
+def evaluate_solver(
+    data: Dataset | str | Path, grids: Sequence[int], resolutions: Sequence[int], progress: Progress = silent
+) -> list[Evaluation]:
+    """Errors of finite differences on each of `grids`, splined; none where the equation of the data is unknown."""
+    data = opened(data)
+    if data.info.source is None or not solvable(data.info):
+        return []
+    solver = build_reference("solver", data.info.source, mean=face_mean(data.info))
+    return [
+        row for grid in grids for row in evaluate_upsampled(solver, "coarse solver", data, grid, resolutions, progress)
+    ]
+
+
+def evaluate_labels(
+    data: Dataset | str | Path, count: int, resolutions: Sequence[int], progress: Progress = silent
+) -> list[Evaluation]:
+    """How far the labels of the first `count` test samples are from the solution of the differential equation.
+
+    The rows are those of a model that predicts what the labels tend to as their grid is refined: no error below theirs
+    says anything about the equation. `data_gen.convergence.extrapolate` estimates the limit from solves on up to twice
+    as many intervals a side.
+
+    Raises
+    ------
+    ValueError
+        If a resolution is no exact stride, or the coefficients cannot be drawn on a finer grid.
+    """
+    data = opened(data)
+    recipe = recipe_of(data.info, data.source)
+    truths = held_out(data, resolutions)
+    samples = truths[0].samples[:count]
+    began = time.perf_counter()
+    limits = torch.empty(len(samples), 1, *data.info.shape)
+    for k, i in enumerate(samples):
+        limits[k, 0] = torch.from_numpy(extrapolate(recipe, int(i)).limit)
+        progress(k + 1, len(samples), "label uncertainty")
+    seconds = time.perf_counter() - began
+    rows = []
+    for truth in truths:
+        a, u = truth.batch(range(len(limits)))
+        prediction = limits[..., :: truth.stride, :: truth.stride]
+        spectra = torch.stack([spectrum(field, u) for field in (u, prediction, prediction - u)])
+        finest = 2 * truth.info.shape[0] - 1
+        rows.append(_row("label uncertainty", truth, finest, errors(prediction, u, a, truth.info), spectra, seconds))
+    return rows
+
+
+def check_grid(predictor: Predictor, name: str, data: View) -> None:
+    """Raise ValueError if predictions and data live on grids of different kinds."""
+    if data.grid != predictor.grid:
+        raise ValueError(f"{name} works on a grid of kind {predictor.grid!r}; {data.path} has {data.grid!r}")
+
+
+def held_out(data: Dataset | str | Path, resolutions: Sequence[int]) -> list[View]:
+    """The samples to evaluate on, at each resolution: the test split of a file that has one, else all of them."""
+    data = opened(data)
+    return views(data, "test" if "test" in data.info.splits else None, resolutions)
+
+
+def views(data: Dataset | str | Path, split: str | None, resolutions: Sequence[int]) -> list[View]:
+    """The samples of a split, or all of them, at each resolution; nothing of them is kept in memory."""
+    data = opened(data)
+    return [data.view(split, resolution, cache_bytes=0) for resolution in resolutions]
+
+
+def solvable(info: DatasetInfo) -> bool:
+    """Whether the file says which equation its solutions satisfy, as `CoarseSolver` needs it."""
+    return info.equation == EQUATION and info.source is not None and info.grid == "vertices"
+
+
+def face_mean(info: DatasetInfo) -> Mean:
+    """The mean that made the labels' face values; arithmetic where the file does not say."""
+    return "harmonic" if info.attributes.get("face_mean") == "harmonic" else "arithmetic"
+
+
+def measure(predictor: Predictor, name: str, inputs: View, truths: View, progress: Progress = silent) -> Evaluation:
+    """Errors of one predictor, given coefficients of `inputs`, against the solutions of `truths`, batch by batch."""
+    device = chosen()
+    size = max(1, POINTS // math.prod(truths.shape))
+    values: dict[str, list[Tensor]] = {}
+    spectra, seconds = torch.zeros(3, truths.resolution // 2, dtype=torch.float64), 0.0
+    for start in range(0, len(truths), size):
+        indices = range(start, min(start + size, len(truths)))
+        a, truth = (each.to(device) for each in truths.batch(indices))
+        given = a if inputs is truths else inputs.batch(indices)[0].to(device)
+        if start == 0:
+            predictor.predict(given if device.type == "cuda" else given[:1])  # plans and allocates for what is timed
+        began = _now(device)
+        prediction = predictor.predict(given)
+        seconds += _now(device) - began
+        for metric, batch in errors(prediction, truth, a, truths.info).items():
+            values.setdefault(metric, []).append(batch.cpu())
+        spectra += torch.stack([spectrum(field, truth) for field in (truth, prediction, prediction - truth)])
+        progress(indices.stop, len(truths), f"{name} at {truths.resolution}²")
+    joined = {metric: torch.cat(batches) for metric, batches in values.items()}
+    return _row(name, truths, inputs.resolution, joined, spectra, seconds)
+
+
+def _row(
+    name: str,
+    truths: View,
+    computed_at: int,
+    values: dict[str, Float[Tensor, " samples"]],
+    spectra: Float[Tensor, "3 frequencies"],
+    seconds: float,
+) -> Evaluation:
+    """A row of errors, from spectra and seconds that are sums over its samples."""
+    count = len(values["relative_l2"])
+    return Evaluation(
+        model=name,
+        resolution=truths.resolution,
+        computed_at=computed_at,
+        errors={metric: _digits(each) for metric, each in values.items()},
+        spectra=Spectra(*(_digits(row) for row in spectra / count)),
+        seconds=float(f"{seconds / count:.4g}"),
+    )
+
+
+def errors(prediction: Fields, truth: Fields, a: Fields, info: DatasetInfo) -> dict[str, Float[Tensor, " batch"]]:
+    """Every metric of the suite, one value per sample each.
+
+    ``near_jumps`` and ``elsewhere`` are the parts of the relative L2 error on points within 1/40 of a jump of the
+    coefficient and on the others; like the bands, their squares sum to its square. ``residual`` is ‖f - Au‖/‖f‖ of the
+    five-point scheme on the grid of the prediction, where the equation is known.
+    """
+    edges = ["0", *(f"{edge:g}" for edge in BANDS), "inf"]
+    bands = band_errors(prediction, truth).T
+    near = near_jumps(a)
+    metrics = {
+        "relative_l2": relative_l2(prediction, truth),
+        "relative_h1": relative_h1(prediction, truth, info.grid),
+        "max_error": max_error(prediction, truth),
+        **{f"band_{low}_{high}": band for low, high, band in zip(edges, edges[1:], bands, strict=False)},
+        "near_jumps": relative_l2(torch.where(near, prediction, truth), truth),
+        "elsewhere": relative_l2(torch.where(near, truth, prediction), truth),
+    }
+    if info.source is not None and solvable(info):
+        mean = face_mean(info)
+        pairs = zip(a[:, 0].double().cpu().numpy(), prediction[:, 0].double().cpu().numpy(), strict=True)
+        metrics["residual"] = torch.tensor([relative_residual(a_i, u_i, info.source, mean) for a_i, u_i in pairs])
+    return metrics
+
+
+def near_jumps(a: Fields) -> Bool[Tensor, "batch channels height width"]:
+    """Points of which some neighbour's coefficient, at most `JUMP_WIDTH` away, is `JUMP` times that of another."""
+    i, j = (max(1, round(JUMP_WIDTH * n)) for n in a.shape[-2:])
+
+    def largest_nearby(field: Tensor) -> Tensor:
+        along_x = max_pool2d(field, (2 * i + 1, 1), stride=1, padding=(i, 0))
+        return max_pool2d(along_x, (1, 2 * j + 1), stride=1, padding=(0, j))
+
+    return largest_nearby(a) > -JUMP * largest_nearby(-a)
+
+
+def spectrum(field: Fields, truth: Fields) -> Float[Tensor, " half"]:
+    """Energy of `field` at frequencies [k, k+1) cycles per unit length over that of `truth`, summed over a batch."""
+    energy, frequency = cosine_spectrum(field)
+    total = truth.square().flatten(1).sum(1)
+    relative = (energy.sum(1) / total[:, None, None]).sum(0).double()
+    bins = frequency.long()
+    return torch.bincount(bins.flatten(), relative.flatten(), minlength=int(bins.max()) + 1)[
+        : field.shape[-2] // 2
+    ].cpu()
+
+
+def ranked(errors: Sequence[float]) -> dict[str, int]:
+    """Positions of the samples with the smallest, the median and the largest error."""
+    order = np.argsort(errors, kind="stable")
+    return {"best": int(order[0]), "median": int(order[len(order) // 2]), "worst": int(order[-1])}
+
+
+def examples(
+    operator: Predictor, data: Dataset | str | Path, evaluation: Evaluation
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """The best, the median and the worst sample of an evaluation: ``a``, ``truth``, ``prediction``, (3, h, w) each."""
+    (view,) = held_out(data, [evaluation.resolution])
+    a, truth = view.batch(list(ranked(evaluation.errors["relative_l2"]).values()))
+    prediction = torch.cat([operator.predict(sample[None]) for sample in a])
+    return {"a": a[:, 0].numpy(), "truth": truth[:, 0].numpy(), "prediction": prediction[:, 0].numpy()}
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _digits(values: Tensor) -> list[float]:
+    """Six significant digits are what a float32 computation supports."""
+    return [float(f"{value:.6g}") for value in values.tolist()]

@@ -1,0 +1,174 @@
+"""What a comparison remembers: one JSON line a case, with every sample's errors.
+
+A record is written once and whole, and holds all that tables and curves are made of; a report computes no
+prediction. Means, medians and spreads are the report's business, so nothing is averaged away here.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from data_gen.laws import LAWS
+from data_gen.storage import atomic, write_text
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Energy at frequencies [k, k+1) cycles per unit length, k = 0, 1, …, mean over samples.
+
+    Each relative to the energy of the true solution: `truth` sums to nearly one, `error` to the mean square of
+    the relative L2 error.
+    """
+
+    truth: list[float]
+    prediction: list[float]
+    error: list[float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One row of a comparison: the errors of one model at one resolution.
+
+    Attributes
+    ----------
+    model : str
+        Name of an operator, ``upsampled NAME``, ``coarse solver``, ``mean solution`` or ``label uncertainty``.
+    resolution : int
+        Points along the first axis of the grid the errors are taken on.
+    computed_at : int
+        The same of the grid the prediction was computed on; a coarser one is splined to `resolution`.
+    errors : dict
+        Metric → one value per sample, in the order of `Record.samples`; a row on fewer samples has the first of them.
+    spectra : Spectra
+    seconds : float
+        Time of one prediction, within a batch, not counting the reading of the data.
+    """
+
+    model: str
+    resolution: int
+    computed_at: int
+    errors: dict[str, list[float]]
+    spectra: Spectra
+    seconds: float
+
+    def mean(self, metric: str = "relative_l2") -> float:
+        """Mean over samples."""
+        return sum(self.errors[metric]) / len(self.errors[metric])
+
+    def summary(self) -> dict[str, Any]:
+        """The row as a plain object: means over samples."""
+        place = {"model": self.model, "resolution": self.resolution, "computed_at": self.computed_at}
+        means = {metric: float(f"{self.mean(metric):.6g}") for metric in self.errors}
+        return place | means | {"samples": len(self.errors["relative_l2"]), "seconds": self.seconds}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One case: what was trained, how, on what, and how it fared.
+
+    Attributes
+    ----------
+    key : str
+        Digest of everything that determines the outcome.
+    model : str
+        Name in tables; an operator's registered name where nothing else was asked for.
+    seed : int
+    budget : str
+        What training was allowed, in words; only models of one budget are compared with one another.
+    configuration : dict
+        The run's full configuration; empty for a baseline that is not trained.
+    training : dict
+        What training took: ``parameters``, ``seconds``, ``best_epoch``, ``best_validation``, …
+    history : list of dict
+        One for each epoch: ``epoch``, ``loss``, ``validation``, …
+    dataset : dict
+        What the file of the evaluated samples says about itself, its ``digest`` first.
+    samples : list of int
+        Positions of the evaluated samples in that file.
+    evaluations : list of Evaluation
+    commands : list of str
+        What to type to get this record again.
+    environment : dict
+        Device, versions, and the digest of the suite's own ``source``.
+    """
+
+    key: str
+    model: str
+    seed: int
+    budget: str
+    configuration: dict[str, Any]
+    training: dict[str, Any]
+    history: list[dict[str, float]]
+    dataset: dict[str, Any]
+    samples: list[int]
+    evaluations: list[Evaluation]
+    commands: list[str]
+    environment: dict[str, str]
+
+
+_RECORD = TypeAdapter(Record)
+
+
+def evaluated_on(record: Record) -> dict[str, Any]:
+    """What the samples of a record are: their positions, and the recipe that draws and solves them.
+
+    Files of one recipe differ in digest where other devices solved them, and where they hold more samples or split
+    them otherwise; a sample does not. Without a recipe, or with a law of one's own, the digest stands in its place.
+    """
+    recipe = json.loads(record.dataset.get("recipe", "{}"))
+    if recipe.get("law") not in LAWS:
+        return {"digest": record.dataset["digest"], "positions": record.samples}
+    same_everywhere = {name: value for name, value in recipe.items() if name not in ("device", "samples", "split")}
+    return same_everywhere | {"positions": record.samples}
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write a record as one JSON line; the file is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(asdict(record)) + "\n")
+
+
+def write_examples(fields: dict[str, np.ndarray], record: Path) -> None:
+    """Keep some fields beside a record, in a NumPy archive of its name."""
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(record.with_suffix(".npz")) as temporary:
+        np.savez_compressed(temporary, **fields)  # type: ignore[arg-type]
+
+
+def read_examples(record: Path) -> dict[str, np.ndarray]:
+    """Fields kept beside a record; empty if there are none."""
+    path = record.with_suffix(".npz")
+    if not path.exists():
+        return {}
+    with np.load(path) as archive:
+        return dict(archive)
+
+
+def read_record(path: Path) -> Record:
+    """Read back what `write_record` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else.
+    """
+    try:
+        return _RECORD.validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{path} is no record: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
+
+
+def find_records(folder: Path) -> list[Path]:
+    """Records of a run or a benchmark: the files ``records/*.jsonl``, in the order of their names."""
+    return sorted(path for path in (folder / "records").glob("*.jsonl") if not path.name.startswith("."))

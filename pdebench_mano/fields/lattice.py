@@ -1,0 +1,108 @@
+"""Restriction to a lattice of fixed physical spacing, and prolongation back to the data's grid.
+
+An operator whose kernels, windows or patches count points is another operator on every grid. Its points may instead be
+those of a lattice with a spacing given as a length: features come down by full weighting and go up linearly, with
+
+    P_ij = max(0, 1 - |x_i - y_j|/h),    R = PᵀW with rows normalised,
+
+for grid points x with quadrature weights W, lattice points y and lattice spacing h along each axis (Trottenberg,
+Oosterlee & Schüller 2001, §2.3): a lattice value is the mean of the field under a hat function, on every grid.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pdebench_mano.fields.operator import Fields, Grid
+
+Resampled = Float[Tensor, "batch channels new_height new_width"]
+
+
+P = ParamSpec("P")
+
+
+def remembered(build: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Keep the constant matrices of the last grids: building them takes longer than using them."""
+    cached = lru_cache(maxsize=128)(build)
+
+    @wraps(build)
+    def get(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        if torch.compiler.is_compiling():
+            return build(*args, **kwargs)
+        with torch.inference_mode(False), torch.no_grad():
+            return cached(*args, **kwargs)  # type: ignore[arg-type]
+
+    return get
+
+
+def axis(points: int, grid: Grid, device: torch.device) -> Float[Tensor, " points"]:
+    """Coordinates in [0, 1] of the points of one axis, in float64."""
+    return torch.arange(points, device=device, dtype=torch.float64) / (points - (grid == "vertices"))
+
+
+def quadrature(points: int, grid: Grid, device: torch.device) -> Float[Tensor, " points"]:
+    """Weights of the integral over [0, 1]: trapezoidal rule on vertices, rectangle rule on left-closed grids."""
+    intervals = points - (grid == "vertices")
+    weights = torch.full((points,), 1 / intervals, device=device, dtype=torch.float64)
+    if grid == "vertices":
+        weights[0] = weights[-1] = 1 / (2 * intervals)
+    return weights
+
+
+def check_spacing(spacing: float | None) -> None:
+    """Refuse what is no distance of lattice points.
+
+    Raises
+    ------
+    ValueError
+        For a spacing outside (0, 1/2]; None is the data's own grid.
+    """
+    if spacing is not None and not 0 < spacing <= 0.5:
+        raise ValueError(f"spacing must be in (0, 0.5] or None, got {spacing}; it is a length in the unit square")
+
+
+def lattice_points(spacing: float, grid: Grid) -> int:
+    """Points a side of the lattice of a spacing."""
+    return round(1 / spacing) + (grid == "vertices")
+
+
+def lattice_shape(shape: tuple[int, int], spacing: float | None, grid: Grid) -> tuple[int, int]:
+    """Points of the lattice that serves a grid: about 1/spacing a side, never more than the grid itself has."""
+    if spacing is None:
+        return shape
+    points = lattice_points(spacing, grid)
+    return min(shape[0], points), min(shape[1], points)
+
+
+def interpolation(x: Float[Tensor, " fine"], y: Float[Tensor, " coarse"]) -> Float[Tensor, "fine coarse"]:
+    """Linear interpolation from the equidistant points `y` to `x`, constant beyond the ends."""
+    if len(y) == 1:
+        return torch.ones_like(x)[:, None]
+    x = x.clamp(y[0], y[-1])
+    return (1 - (x[:, None] - y).abs() / (y[1] - y[0])).clamp(min=0)
+
+
+@remembered
+def resampling(
+    old: int, new: int, grid: Grid, device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, "{new} {old}"]:
+    """Matrix from `old` points of an axis to `new` ones: full weighting where they are fewer, else linear."""
+    x, y = axis(old, grid, device), axis(new, grid, device)
+    if new > old:
+        return interpolation(y, x).to(dtype)
+    matrix = interpolation(x, y).T * quadrature(old, grid, device)
+    return (matrix / matrix.sum(1, keepdim=True)).to(dtype)
+
+
+def resample(field: Fields, shape: tuple[int, int], grid: Grid) -> Resampled:
+    """`field` on a grid of another shape, of the same kind: full weighting where it is coarser, linear where finer."""
+    (height, width), (new_height, new_width) = field.shape[-2:], shape
+    if new_width != width:
+        field = field @ resampling(width, new_width, grid, field.device, field.dtype).T
+    if new_height != height:
+        field = (field.mT @ resampling(height, new_height, grid, field.device, field.dtype).T).mT
+    return field

@@ -1,0 +1,115 @@
+"""What users see of an operator: physical fields in, physical fields out, between an encoder and a decoder."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from pdebench_mano.fields.data import fetch
+from pdebench_mano.fields.operator import Fields, Grid, Operator
+
+
+class Normalizer(nn.Module):
+    """Affine map per channel to zero mean and unit variance.
+
+    Parameters
+    ----------
+    mean, std : (channels,) tensors
+        Statistics of the training split, in the units of the field. A constant channel is only shifted.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Float[Tensor, " channels"], std: Float[Tensor, " channels"]) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("std", torch.where(std > 0, std, torch.ones_like(std)))
+
+    @classmethod
+    def identity(cls, channels: int) -> "Normalizer":
+        """The normaliser that changes nothing."""
+        return cls(torch.zeros(channels), torch.ones(channels))
+
+    @classmethod
+    def fit(cls, batches: Iterable[Tensor]) -> "Normalizer":
+        """Mean and standard deviation over samples and points of (batch, channels, height, width) tensors.
+
+        Accumulated in float64, batch by batch.
+
+        Batches are merged by the pairwise update of Chan, Golub & LeVeque (1983), which does not
+        cancel where the mean is large beside the spread.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch.
+        """
+        count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+        for batch in batches:
+            values = batch.detach().to("cpu", torch.float64).transpose(0, 1).flatten(1)
+            n, m = values.shape[1], values.mean(1)
+            delta = m - mean
+            squares = squares + (values - m[:, None]).square().sum(1) + delta**2 * count * n / (count + n)
+            mean = mean + delta * n / (count + n)
+            count += n
+        if count == 0:
+            raise ValueError("a normaliser needs at least one batch to be fitted on")
+        return cls(mean.float(), (squares / count).sqrt().float())
+
+    def encode(self, field: Fields) -> Fields:
+        """Physical units → normalised."""
+        return (field - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def decode(self, field: Fields) -> Fields:
+        """Normalised → physical units."""
+        return field * self.std[:, None, None] + self.mean[:, None, None]
+
+
+class NormalizedOperator(nn.Module):
+    """decode ∘ operator ∘ encode: physical coefficient in, physical solution out.
+
+    Parameters
+    ----------
+    operator : nn.Module
+        Maps normalised fields to normalised fields.
+    encoder, decoder : Normalizer
+        Statistics of the coefficient and of the solution, from the training split.
+    grid : {"vertices", "left"}
+        The kind of grid the fields live on; told to every part of the operator that uses coordinates.
+    """
+
+    def __init__(self, operator: nn.Module, encoder: Normalizer, decoder: Normalizer, grid: Grid = "vertices") -> None:
+        super().__init__()
+        self.operator, self.encoder, self.decoder, self.grid = operator, encoder, decoder, grid
+        for module in operator.modules():
+            if isinstance(module, Operator):
+                module.grid = grid
+
+    def forward(self, a: Fields) -> Fields:
+        return self.decoder.decode(self.operator(self.encoder.encode(a)))
+
+    @torch.no_grad()
+    def predict(self, a: Fields) -> Fields:
+        """Solutions for coefficients `a` (batch, channels, height, width), in physical units.
+
+        Runs in evaluation mode on the operator's device; the result is on the device of `a`.
+        """
+        device = next(self.parameters()).device
+        mode = self.training
+        self.eval()
+        try:
+            return self(a.to(device)).to(a.device)
+        finally:
+            self.train(mode)
+
+
+def normalized(operator: nn.Module, data: Dataset[Any], grid: Grid = "vertices") -> NormalizedOperator:
+    """Wrap `operator` between normalisers fitted on `data`, which must be the training split alone."""
+    parts = [range(start, min(start + 64, len(data))) for start in range(0, len(data), 64)]  # type: ignore[arg-type]
+    encoder = Normalizer.fit(fetch(data, part)[0] for part in parts)
+    decoder = Normalizer.fit(fetch(data, part)[1] for part in parts)
+    return NormalizedOperator(operator, encoder, decoder, grid)

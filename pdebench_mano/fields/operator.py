@@ -1,0 +1,89 @@
+"""What every neural operator of the suite is: a ↦ u on [0, 1]², for any grid.
+
+An operator is a module called as ``Class(in_channels=…, out_channels=…, **arguments)``
+that maps fields (batch, channels, height, width) to fields on the same grid. No
+constructor takes a grid size.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Fields = Float[Tensor, "batch _ height width"]
+"""Any number of channels: within one call, batch and grid agree and channels may differ."""
+Grid = Literal["vertices", "left"]
+
+
+def coordinates(
+    height: int,
+    width: int,
+    grid: Grid = "vertices",
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Float[Tensor, "2 height width"]:
+    """Coordinates (x, y) of the grid points of [0, 1]², x along the first axis.
+
+    Parameters
+    ----------
+    height, width : int
+        Number of points along x and y, at least 2 each on vertices.
+    grid : {"vertices", "left"}
+        ``vertices``: both ends belong to the grid, xᵢ = i/(height-1).
+        ``left``: every cell is represented by its left end, xᵢ = i/height.
+
+    Returns
+    -------
+    (2, height, width) tensor
+
+    Raises
+    ------
+    ValueError
+        For another kind of grid, or one with too few points.
+    """
+    if grid not in ("vertices", "left"):
+        raise ValueError(f"grid must be 'vertices' or 'left', got {grid!r}")
+    ends = 1 if grid == "vertices" else 0
+    if min(height, width) < 1 + ends:
+        raise ValueError(f"a grid of {grid} needs at least {1 + ends} points a side, got {height}×{width}")
+    x = torch.arange(height, device=device, dtype=dtype or torch.get_default_dtype()) / (height - ends)
+    y = torch.arange(width, device=device, dtype=x.dtype) / (width - ends)
+    return torch.stack(torch.meshgrid(x, y, indexing="ij"))
+
+
+def at_least(least: int, **sizes: int) -> None:
+    """Refuse an argument below `least`: ``at_least(1, width=width, depth=depth)``.
+
+    Raises
+    ------
+    ValueError
+        Names the first of `sizes` that is.
+    """
+    for name, value in sizes.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+class Operator(nn.Module):
+    """Base class of the suite's own operators; a user's operator needs none.
+
+    Attributes
+    ----------
+    grid : {"vertices", "left"}
+        The kind of grid that fields live on; set when the operator is wrapped for a dataset.
+    paper : str
+        Where the operator was published.
+    receptive_field : str
+        Which inputs one output value may depend on.
+    """
+
+    grid: Grid = "vertices"
+    paper: ClassVar[str] = ""
+    receptive_field: ClassVar[str] = ""
+
+    def with_coordinates(self, a: Fields) -> Fields:
+        """Append the two coordinate channels of the operator's grid to `a`."""
+        x = coordinates(a.shape[-2], a.shape[-1], self.grid, device=a.device, dtype=a.dtype)
+        return torch.cat([a, x.expand(a.shape[0], -1, -1, -1)], dim=1)

@@ -1,0 +1,127 @@
+"""Multipole attention anchored in physical units: the same operator on every grid.
+
+The attention of Colagrande et al. (2025) counts grid points: on a finer grid its windows and levels cover another part
+of the domain. Here it lives on a lattice of fixed spacing. Moments of the field are gathered onto the lattice, and
+local expansions bring the result back (`pdebench_mano.mano.expansions`), so a finer grid refines the same operator. Two
+things are added there to A of `pdebench_mano.mano.multipole`, on every level alike:
+
+    y_l = attention(R q_l, R k_l, v_l) + K n_l,
+
+rotary positions R (Su et al. 2021, arXiv 2104.09864; a half of every head for each axis, in units of the level's
+spacing), so that a window knows where its points lie, and a 3×3 convolution K of the normalised field n_l, zero beyond
+the edges. All of this is our own addition.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pdebench_mano.fields.lattice import check_spacing, lattice_points, remembered
+from pdebench_mano.fields.operator import Grid
+from pdebench_mano.mano.expansions import ORDERS, expand, gather
+from pdebench_mano.mano.kernels import window_attention
+from pdebench_mano.mano.multipole import Field, MultipoleAttention
+
+
+@remembered
+def turns(
+    shapes: tuple[tuple[int, int], ...], frequencies: int, device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, "2 points 1 {2*frequencies}"]:
+    """Cosines and sines of the angles by which the points of all levels are turned.
+
+    They are i · π/2ᵏ for the first axis, then j · π/2ᵏ for the second, k = 1, 2, …
+    """
+    frequency = math.pi / 2 ** torch.arange(1, frequencies + 1, device=device, dtype=torch.float64)
+    parts = []
+    for height, width in shapes:
+        i, j = (torch.arange(n, device=device)[:, None] * frequency for n in (height, width))
+        parts.append(torch.cat([i.repeat_interleave(width, 0), j.repeat(height, 1)], 1))
+    angle = torch.cat(parts)[:, None]
+    return torch.stack([angle.cos(), angle.sin()]).to(dtype)
+
+
+def rotate(
+    x: Float[Tensor, "batch points heads d"], turn: Float[Tensor, "2 points 1 half_d"]
+) -> Float[Tensor, "batch points heads d"]:
+    """Turn the pairs (x_k, x_{k+d/2}) by the angles of their point."""
+    cos, sin = turn
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+class LocalAttention(MultipoleAttention):
+    """Multipole attention with rotary positions and a 3×3 convolution on every level.
+
+    Parameters
+    ----------
+    channels, heads, head_dim, window, stride, rate, levels, sampling
+        See `MultipoleAttention`; `head_dim` is a multiple of 4.
+
+    Raises
+    ------
+    ValueError
+        For a `head_dim` that two axes cannot share, and what `MultipoleAttention` refuses.
+    """
+
+    unfused = "it has rotary positions and a convolution"
+
+    def __init__(self, channels: int, heads: int, head_dim: int, *geometry: Any) -> None:
+        super().__init__(channels, heads, head_dim, *geometry)
+        if head_dim % 4:
+            raise ValueError(f"head_dim must be a multiple of 4, got {head_dim}")
+        self.local = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def attend_all(self, levels: Sequence[Float[Tensor, "batch _ _ channels"]]) -> list[Tensor]:
+        shapes = tuple((x.shape[1], x.shape[2]) for x in levels)
+        sizes = [h * w for h, w in shapes]
+        n = self.norm(self.window_norm(torch.cat([x.flatten(1, 2) for x in levels], 1)))
+        qkv = self.qkv(n)
+        d = qkv.shape[-1] // (3 * self.heads)
+        q_and_k, v = qkv.split([2 * self.heads * d, self.heads * d], -1)
+        turned = rotate(q_and_k.unflatten(-1, (-1, d)), turns(shapes, d // 4, qkv.device, qkv.dtype)).flatten(2)
+        parts = torch.cat([turned, v], -1).split(sizes, 1)
+        attended = [
+            window_attention(part.unflatten(1, shape), self.heads, self.window, self.stride).flatten(1, 2)
+            for part, shape in zip(parts, shapes, strict=True)
+        ]
+        ys = self.out(torch.cat(attended, 1)).split(sizes, 1)
+        convolved = (
+            self.local(part.unflatten(1, shape).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            for part, shape in zip(n.split(sizes, 1), shapes, strict=True)
+        )
+        return [y.unflatten(1, shape) + k for y, shape, k in zip(ys, shapes, convolved, strict=True)]
+
+
+class AnchoredAttention(nn.Module):
+    """field ↦ field on any grid, by `LocalAttention` on a lattice.
+
+    Parameters
+    ----------
+    channels : int
+    spacing : float
+        Distance of the lattice points, as a length in the unit square.
+    heads, head_dim, window, stride, rate, levels, sampling
+        See `LocalAttention`.
+
+    Raises
+    ------
+    ValueError
+        For a spacing outside (0, 1/2], and what `LocalAttention` refuses.
+    """
+
+    def __init__(self, channels: int, spacing: float, *geometry: Any) -> None:
+        super().__init__()
+        check_spacing(spacing)
+        self.spacing = spacing
+        self.down = nn.Linear(ORDERS * channels, channels)
+        self.attention = LocalAttention(channels, *geometry)
+        self.up = nn.Linear(channels, ORDERS * channels)
+
+    def forward(self, x: Field, grid: Grid) -> Field:
+        points = lattice_points(self.spacing, grid)
+        z = self.attention(self.down(gather(x, (points, points), grid)))
+        return expand(self.up(z), (x.shape[1], x.shape[2]), grid)

@@ -1,0 +1,85 @@
+"""Moments of a field on a lattice of fixed spacing, and expansions from the lattice back to any grid.
+
+The fast multipole method (Greengard & Rokhlin 1987) gathers sources into moments of their cell and evaluates local
+expansions at targets. Likewise, with lattice points y_j of spacing h along each axis, hats
+φ_j(x) = max(0, 1 - |x - y_j|/h) and t_j(x) = (x - y_j)/h,
+
+    gathered    M_jp = ∫ φ_j q_jp f dx / ∫ φ_j q_jp² dx,       q_j0 = 1,  q_j1 = t_j - ∫ φ_j t_j / ∫ φ_j,
+    expanded    f(x) = Σ_j φ_j(x) Σ_p c_jp t_j(x)^p,            p = 0, 1,
+
+tensor products in two dimensions: mean, two slopes and twist. f is the piecewise linear interpolant of the grid's
+values and its integrals are exact, so one rule serves every grid, finer or coarser than the lattice, and results
+converge at second order as a grid is refined. Linear fields are gathered and expanded exactly on vertices.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pdebench_mano.fields.lattice import axis, interpolation, remembered
+from pdebench_mano.fields.operator import Grid
+
+Field = Float[Tensor, "batch height width channels"]
+
+ORDERS = 4
+"""Moments of a lattice point: mean, slope along the second axis, along the first, twist."""
+
+
+def _hats(x: Float[Tensor, " points"], y: Float[Tensor, " lattice"]) -> tuple[Tensor, Tensor]:
+    """φ_j(x_i) and t_j(x_i)."""
+    return interpolation(x, y), (x[:, None] - y) / (y[1] - y[0])
+
+
+@remembered
+def gathering(
+    points: int, lattice: int, grid: Grid, device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, "{2*lattice} {points}"]:
+    """Matrix from the values on one axis to its M_j0, all j, then its M_j1."""
+    cpu = torch.device("cpu")
+    x, y = axis(points, grid, cpu), axis(lattice, grid, cpu)
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    breaks = torch.from_numpy(np.unique(torch.cat([x, y, ends]).numpy().round(14)))
+    nodes, weights = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(3))
+    half = breaks.diff()[:, None] / 2
+    s = (breaks[:-1, None] + half * (1 + nodes)).flatten()
+    phi, t = _hats(s, y)
+    w = phi.T * (half * weights).flatten()
+    q = t.T - ((w * t.T).sum(1) / w.sum(1))[:, None]
+    mean, slope = w / w.sum(1, keepdim=True), w * q / (w * q**2).sum(1, keepdim=True)
+    return (torch.cat([mean, slope]) @ interpolation(s, x)).to(device, dtype)
+
+
+@remembered
+def expanding(
+    points: int, lattice: int, grid: Grid, device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, "{points} {2*lattice}"]:
+    """Matrix from c_j0, all j, then c_j1, to the values on one axis."""
+    cpu = torch.device("cpu")
+    phi, t = _hats(axis(points, grid, cpu), axis(lattice, grid, cpu))
+    return torch.cat([phi, phi * t], 1).to(device, dtype)
+
+
+def gather(
+    field: Field, lattice: tuple[int, int], grid: Grid
+) -> Float[Tensor, "batch {lattice[0]} {lattice[1]} orders_times_channels"]:
+    """The moments of `field` on a lattice of that shape: mean, slopes and twist of every channel."""
+    b, h, w, c = field.shape
+    rows, columns = (gathering(n, m, grid, field.device, field.dtype) for n, m in zip((h, w), lattice, strict=True))
+    along_x = (rows @ field.reshape(b, h, w * c)).view(-1, w, c)
+    return (columns @ along_x).view(b, 2, lattice[0], 2, lattice[1], c).permute(0, 2, 4, 1, 3, 5).flatten(3)
+
+
+def expand(
+    coefficients: Float[Tensor, "batch rows columns orders_times_channels"], shape: tuple[int, int], grid: Grid
+) -> Float[Tensor, "batch {shape[0]} {shape[1]} _"]:
+    """The field on a grid of that `shape` whose local expansions have these coefficients, in the order of `gather`."""
+    b, m, k, c = coefficients.shape
+    rows, columns = (
+        expanding(n, points, grid, coefficients.device, coefficients.dtype)
+        for n, points in zip(shape, (m, k), strict=True)
+    )
+    c //= ORDERS
+    by_order = coefficients.view(b, m, k, 2, 2, c).permute(0, 3, 1, 4, 2, 5)
+    along_y = (columns @ by_order.reshape(b * 2 * m, 2 * k, c)).view(b, 2 * m, shape[1] * c)
+    return (rows @ along_y).view(b, *shape, c)

@@ -1,0 +1,156 @@
+"""Where a whole layer is one function of Triton kernels, and why not elsewhere.
+
+The kernels read a layer's parameters, so its modules must be the plain ones they were made as:
+with another module in their place, or a hook on one, the layer runs module by module. `torch.compile`
+leaves these functions as they are.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pdebench_mano.mano.kernels.selection import Place, forced, form_of
+
+WIDTHS = (16, 32, 64, 128)
+
+
+def _obstacle(  # noqa: PLR0911
+    place: Place, widths: dict[str, int], modules: list[tuple[str, Any, type[nn.Module]]]
+) -> str | None:
+    form = forced()
+    if form not in (None, "fused"):
+        return f"form {form!r} is forced"
+    if form is None and place.device.type != "cuda":
+        return f"it needs a CUDA device, not {place.device.type}"
+    if why := place.obstacle():
+        return why
+    if form is None and place.dtype == torch.float32:
+        return "float32 products are exact in cuBLAS"
+    for name, width in widths.items():
+        if width not in WIDTHS:
+            return f"{name} must be one of {', '.join(map(str, WIDTHS))}, not {width}"
+    for name, module, kind in modules:
+        if type(module) is not kind or module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+            return f"{name} is no plain {kind.__name__}"
+        if isinstance(module, nn.LayerNorm) and (module.eps != 1e-5 or module.bias is None):
+            return f"{name} has another epsilon, or no bias"
+    return None
+
+
+def _refused(why: str) -> None:
+    if forced() == "fused":
+        raise ValueError(f"form 'fused' cannot serve: {why}")
+
+
+def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str | None:
+    """Why a `MultipoleAttention` is not fused on a grid, or None."""
+    if layer.unfused:
+        return layer.unfused
+    if min(height, width) < layer.window or layer.window > 16:
+        return f"the grid is smaller than the window, {layer.window}, or that is larger than 16"
+    for name, module in (("down", layer.down), ("up", layer.up)):
+        learned = isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        square = learned and module.kernel_size == module.stride == (layer.rate, layer.rate) and module.bias is None
+        if not (square or isinstance(module, nn.AvgPool2d | nn.Upsample)):
+            return f"{name} is another module"
+    plain: list[tuple[str, Any, type[nn.Module]]] = [
+        ("window_norm", layer.window_norm, nn.LayerNorm),
+        ("norm", layer.norm, nn.LayerNorm),
+    ]
+    plain += [("qkv", layer.qkv, nn.Linear), ("out", layer.out, nn.Linear)]
+    plain += [("down", layer.down, type(layer.down)), ("up", layer.up, type(layer.up))]
+    widths = {"channels": layer.out.out_features, "heads · head_dim": layer.out.in_features}
+    return _obstacle(place, widths, plain)
+
+
+@torch.compiler.disable
+def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
+    """z₀, or x + z₀, of a `MultipoleAttention`, or None where it is not fused."""
+    place, (height, width) = Place.of(x), x.shape[1:3]
+    if why := attention_obstacle(layer, place, height, width):
+        _refused(why)
+        return None
+    from pdebench_mano.mano.kernels.gpu.fused import Norms, multipole_attention
+
+    if isinstance(layer.down, nn.Conv2d):
+        down, up = layer.down.weight, layer.up.weight
+    else:
+        identity = torch.eye(x.shape[-1], device=x.device)[:, :, None, None].expand(-1, -1, layer.rate, layer.rate)
+        down, up = identity / layer.rate**2, identity
+    same = x.dtype == place.dtype
+    z = multipole_attention(
+        x.to(place.dtype),
+        Norms(layer.window_norm.weight, layer.window_norm.bias, layer.norm.weight, layer.norm.bias),
+        layer.qkv.weight,
+        layer.out.weight,
+        layer.out.bias,
+        down,
+        up,
+        heads=layer.heads,
+        window=layer.window,
+        stride=layer.stride,
+        rate=layer.rate,
+        levels=layer.depth(height, width),
+        residual=residual and same,
+    )
+    return x + z if residual and not same else z
+
+
+def mlp_obstacle(norm: Any, fc1: Any, fc2: Any, place: Place) -> str | None:
+    """Why LayerNorm, linear, activation, linear are not fused, or None."""
+    plain: list[tuple[str, Any, type[nn.Module]]] = [
+        ("norm", norm, nn.LayerNorm),
+        ("fc1", fc1, nn.Linear),
+        ("fc2", fc2, nn.Linear),
+    ]
+    if why := _obstacle(place, {}, plain):
+        return why
+    if fc1.in_features not in WIDTHS or fc1.out_features % 16 or fc2.out_features > max(WIDTHS):
+        return f"widths are {fc1.in_features}, {fc1.out_features} and {fc2.out_features}"
+    return None
+
+
+@torch.compiler.disable
+def fused_mlp(
+    norm: Any, fc1: Any, fc2: Any, x: Tensor, *, activation: Literal["gelu", "tanh"] = "gelu", residual: bool = False
+) -> Tensor | None:
+    """fc2(activation(fc1(norm(x)))), plus x if `residual`, or None where it is not fused."""
+    place = Place.of(x)
+    if why := mlp_obstacle(norm, fc1, fc2, place):
+        _refused(why)
+        return None
+    from pdebench_mano.mano.kernels.gpu.fused import mlp
+
+    same = x.dtype == place.dtype
+    layers = [(layer.weight, layer.bias) for layer in (norm, fc1, fc2)]
+    y = mlp(x.to(place.dtype), layers[0], layers[1], layers[2], activation=activation, residual=residual and same)
+    return x + y if residual and not same else y
+
+
+def explain(model: nn.Module, x: Tensor) -> str:
+    """Which form every `MultipoleAttention` of a model takes, a line each, and why it is not fused.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Such a layer, or a model that holds some on the grid of its input.
+    x : tensor
+        What it would be called with; only shape, device and type count: (batch, height, width, channels) for a
+        layer, (batch, channels, height, width) for a model.
+    """
+    place, lines = Place.of(x), []
+    layer: Any
+    for name, layer in model.named_modules():
+        if not hasattr(layer, "window_norm"):
+            continue
+        height, width = x.shape[1:3] if layer is model else getattr(model, "lattice", lambda *grid: grid)(*x.shape[2:])
+        where = f"{str(place.dtype).removeprefix('torch.')} on {place.device.type}"
+        why = attention_obstacle(layer, place, height, width)
+        forms, levels = [], layer.depth(height, width)
+        for _ in range(levels):
+            forms.append(f"{height}×{width} {form_of(place, height, width, layer.window, layer.stride)}")
+            height, width = -(-height // layer.rate), -(-width // layer.rate)
+        taken = f"{', '.join(forms)} (not fused: {why})" if why else f"fused, {levels} levels"
+        lines.append(f"{name or type(layer).__name__}: {taken}, {where}")
+    return "\n".join(lines)

@@ -1,0 +1,315 @@
+"""Multipole attention and mlp as two autograd functions over the Triton kernels.
+
+What is kept for the backward pass is what enters each function (and the coarse levels, a third of
+it); queries, keys, values, attention and hidden activations are computed again. Matrices are
+rounded once to the type of the computation; every sum is in float32.
+"""
+
+import math
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import torch
+import triton
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pdebench_mano.mano.kernels.gpu import layers
+from pdebench_mano.mano.kernels.gpu.attention import Geometry, Level, Rows, attend, attend_backward, registers, stack
+
+ROWS = 64  # of a program
+NORM_ROWS, NORM_WARPS, NORM_STAGES = 16, 4, 3  # of the LayerNorms' gradient
+SPLITS = 132  # programs among which the rows of a sum over all of them are shared out: one a multiprocessor
+
+
+class Norms(NamedTuple):
+    """Weights and biases of the two LayerNorms in a row."""
+
+    weight: Tensor
+    bias: Tensor
+    weight2: Tensor
+    bias2: Tensor
+
+
+def _blocks(rows: int, size: int | None = None) -> int:
+    return -(-rows // (size or ROWS))
+
+
+def _grids(fine: Level, coarse: Level) -> tuple[int, ...]:
+    return coarse.rows, coarse.height, coarse.width, fine.height, fine.width
+
+
+def _normalise(x: Rows, coarse_x: Rows, norms: Norms) -> Rows:
+    """Both LayerNorms of all levels, one after the other."""
+    n, rows, c = len(x), len(x) + len(coarse_x), x.shape[1]
+    out = x.new_empty(rows, c)
+    for part, target in ((x, out[:n]), (coarse_x, out[n:])):
+        if len(part):
+            layers.normalise[(-(-len(part) // 16),)](part, *norms, target, len(part), C=c, ROWS=16, num_warps=4)
+    return out
+
+
+def _normalise_backward(
+    d_normal: Rows, x: Rows, coarse_x: Rows, norms: Norms, residual: Rows | None
+) -> tuple[Rows, Rows, Tensor]:
+    """The gradients by x, plus `residual`, by coarse_x and, as four rows, by the parameters of both LayerNorms."""
+    dx, coarse_dx = torch.empty_like(x), torch.empty_like(coarse_x)
+    programs = [min(2 * SPLITS, _blocks(len(part), NORM_ROWS)) for part in (x, coarse_x)]
+    partial = x.new_empty(sum(programs), 4, x.shape[1], dtype=torch.float32)
+    parts = ((x, dx, residual), (coarse_x, coarse_dx, None))
+    for (part, target, rest), g, sums in zip(
+        parts, d_normal.split([len(x), len(coarse_x)]), partial.split(programs), strict=True
+    ):
+        if len(part):
+            layers.normalise_backward[(len(sums),)](
+                g, part, *norms, rest, target, sums, len(part),
+                C=x.shape[1], ROWS=NORM_ROWS, STAGES=NORM_STAGES, RESIDUAL=rest is not None, num_warps=NORM_WARPS,
+            )  # fmt: skip
+    return dx, coarse_dx, partial.sum(0)
+
+
+def _restrict(
+    x: Rows, weight: Tensor, out: Rows, fine: Level, coarse: Level, rate: int, scale: float = 1.0, adjoint: bool = False
+) -> None:
+    layers.restrict[(_blocks(coarse.rows),)](
+        x, weight, out, *_grids(fine, coarse), scale,
+        C=x.shape[1], RATE=rate, ROWS=ROWS, ADJOINT=adjoint, num_warps=4, num_stages=2,
+    )  # fmt: skip
+
+
+def _restrict_backward(g: Rows, weight: Tensor, out: Rows, fine: Level, coarse: Level, rate: int) -> None:
+    """Adds to `out` the gradient by what was restricted."""
+    edges = fine.height % rate > 0 or fine.width % rate > 0
+    layers.restrict_backward[(rate**2 * _blocks(coarse.rows),)](
+        g, weight, out, *_grids(fine, coarse),
+        C=out.shape[1], RATE=rate, ROWS=ROWS, EDGES=edges, num_warps=8, num_stages=2,
+    )  # fmt: skip
+
+
+def _products(pairs: list[tuple[Rows, Rows]]) -> tuple[Tensor, Tensor]:
+    """Σ aᵀ b and Σ a over the rows of all pairs."""
+    a, b = pairs[0][0].shape[1], pairs[0][1].shape[1]
+    chunk = math.gcd(a, 128)
+    pairs = [(left, right) for left, right in pairs if len(left)]
+    splits = [min(max(1, SPLITS * chunk // a), _blocks(len(left))) for left, _ in pairs]
+    partial = pairs[0][0].new_empty(sum(splits), a, b, dtype=torch.float32)
+    sums = partial.new_empty(sum(splits), a)
+    for (left, right), programs, part, part_sums in zip(
+        pairs, splits, partial.split(splits), sums.split(splits), strict=True
+    ):
+        layers.products[a // chunk, programs](
+            left, right, part, part_sums, len(left),
+            A=a, B=b, CHUNK=chunk, ROWS=2 * ROWS, num_warps=8, num_stages=3,
+        )  # fmt: skip
+    return partial.sum(0), sums.sum(0)
+
+
+@lru_cache(maxsize=64)
+def _patch_table(levels: tuple[Level, ...], rate: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The table of `layers.patch_products` for the finest pair of levels, and for all others."""
+    tables: tuple[list, list] = ([], [])
+    for number, (fine, coarse) in enumerate(pairwise(levels)):
+        first = fine.first - levels[1].first if number else 0
+        programs = min(max(1, SPLITS // rate**2), _blocks(coarse.rows))
+        for program in range(programs):
+            place = (program, programs, len(levels) - 1 - number)
+            tables[number > 0].append((coarse.first - levels[1].first, first, *_grids(fine, coarse), *place))
+    finest, others = (torch.tensor(table, dtype=torch.int32, device=device).reshape(-1, 10) for table in tables)
+    return finest, others
+
+
+def _patch_products(
+    finest: Rows, coarse: Rows, other: Rows, levels: tuple[Level, ...], rate: int, adjoint: bool
+) -> Tensor:
+    """Gradient of the (places, in, out) matrices of D, or of U if `adjoint`: `coarse` are the coarser ends of the
+    pairs of levels, `finest` and `other` the finer ends."""
+    c = coarse.shape[1]
+    tables = _patch_table(levels, rate, coarse.device)
+    partial = coarse.new_empty(sum(map(len, tables)), rate**2, c, c, dtype=torch.float32)
+    for fine, table, part in zip((finest, other), tables, partial.split([len(t) for t in tables]), strict=True):
+        if len(table):
+            layers.patch_products[rate**2, len(table)](
+                coarse, fine, part, table, C=c, RATE=rate, ROWS=ROWS, ADJOINT=adjoint, num_warps=8, num_stages=3
+            )
+    return partial.sum(0)
+
+
+def _prolong(
+    y: Rows, weight: Tensor, bias: Tensor, z: Rows, up: Tensor, x: Rows, out: Rows,
+    fine: Level, coarse: Level | None, rate: int, scale: float, residual: bool,
+) -> None:  # fmt: skip
+    rate = rate if coarse else 1
+    grids = _grids(fine, coarse or fine)
+    layers.prolong[(rate**2 * _blocks(grids[0]),)](
+        y, weight, bias, z, up, x, out, *grids, scale,
+        C=out.shape[1], INNER=y.shape[1], RATE=rate, ROWS=ROWS, COARSE=coarse is not None, RESIDUAL=residual,
+        num_warps=8, num_stages=2,
+    )  # fmt: skip
+
+
+class _MultipoleAttention(torch.autograd.Function):
+    """x + z₀ if `residual`, else z₀."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, norm_weight: Tensor, norm_bias: Tensor, norm2_weight: Tensor, norm2_bias: Tensor,
+        qkv_weight: Tensor, out_weight: Tensor, out_bias: Tensor, down_weight: Tensor, up_weight: Tensor,
+        geometry: Geometry, rate: int, residual: bool,
+    ) -> Tensor:  # fmt: skip
+        norms = Norms(norm_weight, norm_bias, norm2_weight, norm2_bias)
+        qkv_matrix, out_matrix = qkv_weight.to(x.dtype), out_weight.to(x.dtype)
+        down, up = (
+            weight.permute(2, 3, *order).to(x.dtype).contiguous()
+            for weight, order in ((down_weight, (1, 0)), (up_weight, (0, 1)))
+        )
+        levels, n = geometry.levels, len(x)
+        coarse_x = x.new_empty(geometry.rows - n, x.shape[1])
+        coarse_z, out = torch.empty_like(coarse_x), torch.empty_like(x)
+        sizes = [level.rows for level in levels]
+        xs, zs = (x, *coarse_x.split(sizes[1:])), (out, *coarse_z.split(sizes[1:]))
+        for number, (fine, coarse) in enumerate(pairwise(levels)):
+            _restrict(xs[number], down, xs[number + 1], fine, coarse, rate)
+        ys = attend(_normalise(x, coarse_x, norms) @ qkv_matrix.t(), geometry).split(sizes)
+        deepest = len(levels) - 1
+        _prolong(
+            ys[-1], out_matrix, out_bias, zs[-1], up, x, zs[-1], levels[-1], None, rate, 0.0, residual and not deepest
+        )
+        for i in reversed(range(deepest)):
+            _prolong(
+                ys[i], out_matrix, out_bias, zs[i + 1], up, x, zs[i], levels[i], levels[i + 1], rate,
+                1 / (deepest - i), residual and i == 0,
+            )  # fmt: skip
+        ctx.save_for_backward(x, coarse_x, coarse_z, *norms, qkv_matrix, out_matrix, down, up)
+        ctx.geometry, ctx.rate, ctx.residual = geometry, rate, residual
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, coarse_x, coarse_z, *rest = ctx.saved_tensors
+        norms, (qkv_matrix, out_matrix, down, up) = Norms(*rest[:4]), rest[4:]
+        geometry, rate, levels = ctx.geometry, ctx.rate, ctx.geometry.levels
+        g, n, c, deepest = g.contiguous(), len(x), x.shape[1], len(levels) - 1
+        sizes = [level.rows for level in levels]
+        pairs = list(pairwise(levels))
+
+        coarse_g = torch.empty_like(coarse_x)
+        gs = (g, *coarse_g.split(sizes[1:]))
+        for number, (fine, coarse) in enumerate(pairs):
+            _restrict(gs[number], up, gs[number + 1], fine, coarse, rate, 1 / (deepest - number), adjoint=True)
+        d_up = _patch_products(g, coarse_z, coarse_g, levels, rate, adjoint=True)
+
+        normal = _normalise(x, coarse_x, norms)
+        qkv = normal @ qkv_matrix.t()
+        dy = x.new_empty(geometry.rows, out_matrix.shape[1])
+        torch.mm(g, out_matrix, out=dy[:n])
+        torch.mm(coarse_g, out_matrix, out=dy[n:])
+        d_qkv, y = attend_backward(qkv, dy, geometry)
+        del qkv, dy
+        d_out, d_out_bias = _products([(g, y[:n]), (coarse_g, y[n:])])
+        d_qkv_weight = d_qkv.t() @ normal
+        d_normal = torch.mm(d_qkv, qkv_matrix, out=normal)
+        del y, d_qkv
+
+        dx, coarse_dx, d_norms = _normalise_backward(d_normal, x, coarse_x, norms, g if ctx.residual else None)
+        dxs = (dx, *coarse_dx.split(sizes[1:]))
+        for number in reversed(range(deepest)):
+            _restrict_backward(dxs[number + 1], down, dxs[number], *pairs[number], rate)
+        d_down = _patch_products(x, coarse_dx, coarse_x, levels, rate, adjoint=False)
+        d_down, d_up = (d.reshape(rate, rate, c, c) for d in (d_down, d_up))
+        return (
+            dx, *d_norms, d_qkv_weight.float(), d_out, d_out_bias,
+            d_down.permute(3, 2, 0, 1), d_up.permute(2, 3, 0, 1), None, None, None,
+        )  # fmt: skip
+
+
+def multipole_attention(
+    x: Float[Tensor, "batch height width channels"],
+    norms: Norms,
+    qkv: Tensor,
+    out: Tensor,
+    out_bias: Tensor,
+    down: Tensor,
+    up: Tensor,
+    *,
+    heads: int,
+    window: int,
+    stride: int,
+    rate: int,
+    levels: int,
+    residual: bool,
+) -> Float[Tensor, "batch height width channels"]:
+    """Multipole attention of x, plus x if `residual`; the parameters are those of `MultipoleAttention`."""
+    b, h, w, c = x.shape
+    shapes = [(h, w)]
+    for _ in range(levels - 1):
+        shapes.append((-(-shapes[-1][0] // rate), -(-shapes[-1][1] // rate)))
+    geometry = Geometry(stack(b, shapes), heads, window, stride)
+    rows = x.reshape(-1, c).contiguous()
+    with torch.cuda.device_of(x):
+        z = _MultipoleAttention.apply(rows, *norms, qkv, out, out_bias, down, up, geometry, rate, residual)
+    return z.reshape(x.shape)
+
+
+Activation = Literal["gelu", "tanh"]
+
+
+class _MLP(torch.autograd.Function):
+    """linear(activation(linear(LayerNorm(x)))), plus x if `residual`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, norm_weight: Tensor, norm_bias: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor,
+        bias2: Tensor, activation: Activation, residual: bool,
+    ) -> Tensor:  # fmt: skip
+        w1, w2, (rows, c), (outputs, hidden) = weight1.to(x.dtype), weight2.to(x.dtype), x.shape, weight2.shape
+        out = x.new_empty(rows, outputs)
+        ctx.save_for_backward(x, norm_weight, norm_bias, w1, bias1, w2)
+        ctx.settings = {
+            "C": c, "HIDDEN": hidden, "OUT": outputs, "BLOCK_OUT": max(16, triton.next_power_of_2(outputs)),
+            "ROWS": ROWS, "TANH": activation == "tanh",
+        }  # fmt: skip
+        ctx.chunk, ctx.residual = math.gcd(hidden, 128), residual
+        layers.mlp[(_blocks(rows),)](
+            x, norm_weight, norm_bias, w1, bias1, w2, bias2, out, rows,
+            **ctx.settings, CHUNK=ctx.chunk, RESIDUAL=residual, num_warps=4, num_stages=1, **registers(168),
+        )  # fmt: skip
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors
+        g, (rows, c), hidden, outputs = g.contiguous(), x.shape, ctx.settings["HIDDEN"], ctx.settings["OUT"]
+        dx = torch.empty_like(x)
+        partial = x.new_empty(_blocks(rows), 2 * c + hidden + outputs, dtype=torch.float32)
+        layers.mlp_backward[(_blocks(rows),)](
+            g, x, *weights, dx, partial, rows,
+            **ctx.settings, CHUNK=ctx.chunk, RESIDUAL=ctx.residual, num_warps=4, num_stages=1,
+        )  # fmt: skip
+        chunk = min(ctx.chunk, 64)
+        splits = min(max(1, SPLITS * chunk // hidden), _blocks(rows))
+        d1, d2 = partial.new_empty(splits, hidden, c), partial.new_empty(splits, outputs, hidden)
+        layers.mlp_weights[hidden // chunk, splits](
+            g, x, *weights, d1, d2, rows, **(ctx.settings | {"ROWS": 2 * ROWS}), CHUNK=chunk, num_warps=8, num_stages=2
+        )
+        d_norm_weight, d_norm_bias, d_bias1, d_bias2 = partial.sum(0).split([c, c, hidden, outputs])
+        return dx, d_norm_weight, d_norm_bias, d1.sum(0), d_bias1, d2.sum(0), d_bias2, None, None
+
+
+def mlp(
+    x: Float[Tensor, "*batch channels"],
+    norm: tuple[Tensor, Tensor],
+    linear1: tuple[Tensor, Tensor],
+    linear2: tuple[Tensor, Tensor],
+    *,
+    activation: Activation,
+    residual: bool,
+) -> Float[Tensor, "*batch out"]:
+    """linear2(activation(linear1(LayerNorm(x)))), plus x if `residual`; each layer given by weight and bias."""
+    rows = x.reshape(-1, x.shape[-1]).contiguous()
+    with torch.cuda.device_of(x):
+        y = _MLP.apply(rows, *norm, *linear1, *linear2, activation, residual)
+    return y.reshape(*x.shape[:-1], -1)

@@ -1,0 +1,27 @@
+"""What a folder keeps of a training: where it stands, from which it goes on to the last bit, and its best weights."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from data_gen.storage import atomic
+
+STANDING, BEST = "checkpoint.pt", "best.pt"
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The state of a module, but for what is no tensor: libraries keep constructor arguments there."""
+    return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
+
+
+def write(state: dict[str, Any], path: Path) -> None:
+    """Write tensors and plain values, in one piece."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
+
+
+def read(path: Path, device: torch.device | str) -> dict[str, Any]:
+    """Read back what `write` wrote, with its tensors on `device`."""
+    return torch.load(path, weights_only=True, map_location=device)

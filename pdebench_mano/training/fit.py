@@ -1,0 +1,383 @@
+"""The one training loop: gradients → optimizer step → retraction, whatever the regime.
+
+Everything random in a step (which samples, which resolution, which symmetry) is drawn
+from (seed, epoch, step) alone, and the learning rate is a function of the fraction of
+training done. So a checkpoint of weights, optimizer state and position is enough to
+resume bit for bit, and any number of processes draws the same batches.
+
+Under ``torchrun`` each process takes its share of every batch and the gradients are
+added up, which serves every regime, also those that never call autograd.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.data import Dataset
+
+from pdebench_mano.fields import symmetries
+from pdebench_mano.fields.data import View, fetch
+from pdebench_mano.fields.metrics import relative_l2
+from pdebench_mano.fields.operator import Fields, Grid
+from pdebench_mano.machine.devices import chosen
+from pdebench_mano.machine.graphs import recorded_gradients
+from pdebench_mano.machine.parallel import add, agree, average_gradients, rank, world
+from pdebench_mano.machine.progress import Progress, silent
+from pdebench_mano.orthogonal import OrthogonalLayer
+from pdebench_mano.training import checkpoint
+from pdebench_mano.training.losses import LOSSES
+from pdebench_mano.training.optimizers import optimizers
+from pdebench_mano.training.options import Training
+from pdebench_mano.training.regimes import TrainingRegime, alignment
+from pdebench_mano.training.sobolev import with_h1_term
+
+Data = Dataset[Any] | Sequence[Dataset[Any]]
+
+
+@dataclass
+class History:
+    """What happened during training, epoch by epoch.
+
+    Attributes
+    ----------
+    epochs : list of dict
+        ``epoch``, ``loss`` (training mean), ``validation`` (mean relative L2, where there is a
+        validation set), ``lr``, ``seconds`` of training so far; with `Training.alignment` also
+        ``cosine LAYER`` and ``ratio LAYER``, see `pdebench_mano.training.regimes.alignment`.
+    best_epoch : int
+        Epoch whose weights were kept.
+    best_validation : float
+    """
+
+    epochs: list[dict[str, int | float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_validation: float = math.inf
+
+    @property
+    def seconds(self) -> float:
+        """Training time, validation and checkpoints not counted."""
+        return self.epochs[-1]["seconds"] if self.epochs else 0.0
+
+
+def fit(
+    operator: nn.Module,
+    regime: TrainingRegime,
+    data: Data,
+    *,
+    validation: Dataset[Any] | None = None,
+    out: str | Path | None = None,
+    device: torch.device | str | None = None,
+    progress: Progress = silent,
+    watch: Callable[[dict[str, int | float]], None] | None = None,
+    **options: Any,
+) -> History:
+    """Train `operator` in place and leave it with the weights of its best epoch.
+
+    Parameters
+    ----------
+    operator : nn.Module
+        Usually a `NormalizedOperator`, see `normalized`.
+    regime : TrainingRegime
+        Fills the gradients.
+    data : dataset of pairs (a, u), or several
+        Several datasets hold the same samples at different resolutions; each step takes one of them.
+    validation : dataset, optional
+        The epoch with the lowest mean relative L2 on it is kept; without one, the last epoch is.
+    out : path, optional
+        Folder for ``checkpoint.pt``, from which the same call goes on, and ``best.pt``.
+    device : optional
+        CUDA where there is one, else the CPU.
+    progress : callable
+        Told how many steps are done and of how many, or seconds where these are the budget; see
+        `pdebench_mano.machine.progress`.
+    watch : callable, optional
+        Told each row of the history, once its epoch is saved.
+    **options
+        Fields of `Training`: ``epochs``, ``batch_size``, ``lr``, ``seed``, …
+
+    Raises
+    ------
+    TypeError
+        If the regime cannot train this operator.
+    ValueError
+        For a bad option or device, or if the loss stops being finite.
+    """
+    settings = Training(**options)
+    regime.check(operator)
+    if settings.optimizer == "muon" and any(isinstance(module, OrthogonalLayer) for module in operator.modules()):
+        raise ValueError("optimizer='muon' does not know the matrices of orthogonal layers; 'adamw' is allowed here")
+    datasets = [data] if isinstance(data, Dataset) else list(data)
+    if len({len(each) for each in datasets}) != 1 or len(datasets[0]) == 0:  # type: ignore[arg-type]
+        raise ValueError(f"data must hold the same samples, at least one: {[len(each) for each in datasets]}")  # type: ignore[arg-type]
+    device = chosen(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        loop = _Loop(operator.to(device), regime, datasets, validation, settings, device, Path(out) if out else None)
+        loop.watch = watch
+        held = [each for each in (*datasets, validation) if isinstance(each, View)]
+        try:
+            for each in held:
+                each.hold(device)
+            loop.run(progress)
+        finally:
+            for each in held:
+                each.hold(torch.device("cpu"))
+    return loop.history
+
+
+@torch.no_grad()
+def validate(operator: nn.Module, data: Dataset[Any], device: torch.device, batch_size: int = 32) -> float:
+    """Mean over samples of the relative L2 error, computed in evaluation mode by all processes together."""
+    total = torch.zeros(2, dtype=torch.float64, device=device)
+    mode = operator.training
+    operator.eval()
+    for start in range(rank() * batch_size, len(data), world() * batch_size):  # type: ignore[arg-type]
+        a, u = fetch(data, range(start, min(start + batch_size, len(data))))  # type: ignore[arg-type]
+        errors = relative_l2(operator(a.to(device)), u.to(device))
+        total += torch.stack([errors.double().sum(), torch.tensor(len(errors), device=device)])
+    operator.train(mode)
+    add(total)
+    return (total[0] / total[1]).item()
+
+
+class _Loop:
+    """State of one training run, and how it is saved."""
+
+    def __init__(
+        self,
+        operator: nn.Module,
+        regime: TrainingRegime,
+        datasets: list[Dataset[Any]],
+        validation: Dataset[Any] | None,
+        settings: Training,
+        device: torch.device,
+        out: Path | None,
+    ) -> None:
+        self.operator, self.regime, self.datasets, self.validation = operator, regime, datasets, validation
+        self.settings, self.device, self.out = settings, device, out
+        loss = LOSSES[settings.loss]
+        self.loss = with_h1_term(loss, settings.h1) if settings.h1 else loss
+        self.parameters = [p for p in operator.parameters() if p.requires_grad]
+        recording = settings.cuda_graphs and device.type == "cuda"
+        self.gradients = recorded_gradients(self._gradients, self.parameters) if recording else self._gradients
+        self.optimizers = optimizers(settings.optimizer, self.parameters, settings.lr, settings.weight_decay)
+        self.average = [p.detach().clone() for p in self.parameters] if settings.ema else None
+        self.best: dict[str, Tensor] | None = None
+        self.history = History()
+        self.watch: Callable[[dict[str, int | float]], None] | None = None
+        self.epoch = self.step = 0
+        self.elapsed = 0.0
+        self.aligned: dict[str, float] = {}
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.samples = len(datasets[0])  # type: ignore[arg-type]
+        self.steps = math.ceil(self.samples / settings.batch_size)
+
+    def run(self, progress: Progress) -> None:
+        self._resume()
+        if self.settings.compile:
+            self.operator.compile()
+        self.operator.train()
+        total = self.settings.epochs * self.steps if self.settings.seconds is None else round(self.settings.seconds)
+
+        def show() -> None:
+            if rank() == 0:
+                progress(self._done(), total, self._standing())
+
+        while self._fraction() < 1 or self.step:  # a resumed run may only have its last epoch to finish
+            self._run_epoch(show)
+        self._load_best()
+
+    def _fraction(self) -> float:
+        """How much of the training is done, the same in every process."""
+        if self.settings.seconds is None:
+            return (self.epoch * self.steps + self.step) / (self.settings.epochs * self.steps)
+        return agree(self.elapsed / self.settings.seconds, self.device)
+
+    def _done(self) -> int:
+        """Steps, or seconds where these are the budget."""
+        return self.epoch * self.steps + self.step if self.settings.seconds is None else int(self.elapsed)
+
+    def _standing(self) -> str:
+        best = self.history.best_validation
+        return f"epoch {self.epoch + 1}" + (f", best {best:.4f}" if math.isfinite(best) else "")
+
+    def _run_epoch(self, show: Callable[[], None]) -> None:
+        order = torch.randperm(self.samples, generator=_generator(self.settings.seed, self.epoch))
+        saved = time.perf_counter()
+        while self.step < self.steps and (fraction := self._fraction()) < 1:
+            start = time.perf_counter()
+            first = self.step * self.settings.batch_size
+            self._train_step(order[first : first + self.settings.batch_size], fraction)
+            self.step += 1
+            self.elapsed += time.perf_counter() - start
+            show()
+            if time.perf_counter() - saved > self.settings.checkpoint_seconds:
+                self._save()
+                saved = time.perf_counter()
+        self._finish_epoch()
+
+    def _train_step(self, indices: Int[Tensor, " batch"], fraction: float) -> None:
+        settings = self.settings
+        draw = _generator(settings.seed, self.epoch, self.step)
+        data = self.datasets[int(torch.randint(len(self.datasets), (), generator=draw))]
+        grid: Grid = getattr(data, "grid", "vertices")
+        symmetry = torch.randint(symmetries.COUNT[grid], indices.shape, generator=draw)
+        mine = slice(rank(), None, world())
+        share = len(indices[mine]) / len(indices)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        if share:
+            a, u = (each.to(self.device, non_blocking=True) for each in fetch(data, indices[mine].tolist()))
+            if settings.symmetries:
+                a, u = symmetries.transform(a, symmetry[mine]), symmetries.transform(u, symmetry[mine])
+            if settings.alignment and self.step == 0:
+                layers = alignment(self.operator, self.regime, a, u, self.loss)
+                self.aligned = {f"cosine {name}": cosine for name, (cosine, _) in layers.items()}
+                self.aligned |= {f"ratio {name}": ratio for name, (_, ratio) in layers.items()}
+            value = self.gradients(a, u)
+            self.loss_sum += value.double() * share * len(indices)
+        average_gradients(self.parameters, share)
+        if settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.lr * _schedule(settings.schedule, fraction)
+            optimizer.step()
+        self.regime.retract(self.operator)
+        if self.average is not None:
+            count = self.epoch * self.steps + self.step
+            decay = min(settings.ema, (1 + count) / (10 + count))
+            get_ema_multi_avg_fn(decay)(self.average, [p.detach() for p in self.parameters], count)
+
+    def _gradients(self, a: Fields, u: Fields) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            return self.regime.gradients(self.operator, a, u, self.loss)
+
+    def _finish_epoch(self) -> None:
+        start = time.perf_counter()
+        done = self.step * self.settings.batch_size if self.step < self.steps else self.samples
+        loss = add(self.loss_sum.clone()).item() / done
+        self.elapsed += time.perf_counter() - start  # the queued kernels of an accelerator are waited for here
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"lr={self.settings.lr} made the loss {loss} in epoch {self.epoch + 1}; a smaller one may not"
+            )
+        self.epoch += 1
+        self.step = 0
+        self.loss_sum.zero_()
+        row: dict[str, int | float] = {
+            "epoch": self.epoch,
+            "loss": loss,
+            "lr": self.optimizers[0].param_groups[0]["lr"],
+            "seconds": self.elapsed,
+            **self.aligned,
+        }
+        with self._averaged():
+            if self.validation is not None:
+                row["validation"] = validate(self.operator, self.validation, self.device)
+            if self.validation is None or row["validation"] < self.history.best_validation:
+                self.history.best_epoch = self.epoch
+                self.history.best_validation = row.get("validation", math.inf)
+                self.best = {name: value.clone() for name, value in checkpoint.tensors(self.operator).items()}
+                if self.out is not None and rank() == 0:
+                    checkpoint.write({"operator": self.best}, self.out / checkpoint.BEST)
+        self.history.epochs.append(row)
+        self._save()
+        if self.watch is not None and rank() == 0:
+            self.watch(dict(row))
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Within, the operator has its averaged weights, on their constraint, which a mean of matrices on it is not."""
+        if self.average is None:
+            yield
+            return
+        kept = [p.detach().clone() for p in self.parameters]
+        _assign(self.parameters, self.average)
+        self.regime.retract(self.operator)
+        try:
+            yield
+        finally:
+            _assign(self.parameters, kept)
+
+    def _save(self) -> None:
+        if self.out is None or rank() != 0:
+            return
+        state = {
+            "settings": self.settings.model_dump(),
+            "operator": checkpoint.tensors(self.operator),
+            "optimizers": [each.state_dict() for each in self.optimizers],
+            "average": self.average,
+            "epoch": self.epoch,
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "loss_sum": self.loss_sum,
+            "aligned": self.aligned,
+            "history": asdict(self.history),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+        checkpoint.write(state, self.out / checkpoint.STANDING)
+
+    def _resume(self) -> None:
+        if self.out is None or not (self.out / checkpoint.STANDING).exists():
+            return
+        state = checkpoint.read(self.out / checkpoint.STANDING, self.device)
+        if state["settings"] != self.settings.model_dump():
+            raise ValueError(
+                f"{self.out} was trained with other options: {_difference(state['settings'], self.settings)}"
+            )
+        self.operator.load_state_dict(state["operator"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.average = state["average"]
+        self.epoch, self.step, self.elapsed = state["epoch"], state["step"], state["elapsed"]
+        self.loss_sum, self.aligned = state["loss_sum"], state["aligned"]
+        self.history = History(**state["history"])
+        if self.history.best_epoch:
+            self.best = checkpoint.read(self.out / checkpoint.BEST, self.device)["operator"]
+        torch.set_rng_state(state["rng"].cpu())
+        if state["cuda_rng"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
+
+    def _load_best(self) -> None:
+        if self.best is not None:
+            self.operator.load_state_dict(self.best)
+
+
+def _assign(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
+    with torch.no_grad():
+        for p, value in zip(parameters, values, strict=True):
+            p.copy_(value)
+
+
+def _schedule(name: str, fraction: float) -> float:
+    if name == "constant":
+        return 1.0
+    rise = 0.2 if name == "one-cycle" else 0.0
+    if fraction < rise:
+        return 0.04 + 0.96 * fraction / rise
+    return 0.5 * (1 + math.cos(math.pi * (fraction - rise) / (1 - rise)))
+
+
+def _generator(*key: int) -> torch.Generator:
+    """A generator that depends on the numbers of `key` and on nothing else."""
+    seed = 0
+    for number in key:
+        seed = (seed * 1_000_003 + number + 1) % (1 << 63)
+    return torch.Generator().manual_seed(seed)
+
+
+def _difference(old: dict[str, Any], new: Training) -> str:
+    changed = [
+        f"{key} {old.get(key)!r}, not {value!r}" for key, value in new.model_dump().items() if old.get(key) != value
+    ]
+    return "; ".join(changed)

@@ -1,0 +1,43 @@
+"""Training regimes: rules that fill `.grad` of an operator, behind one interface.
+
+To add one: write its file, add its line to `REGIMES`.
+"""
+
+from typing import Any
+
+from data_gen.lookup import construct, find
+from pdebench_mano.training.regimes.alignment import alignment
+from pdebench_mano.training.regimes.backprop import Backprop
+from pdebench_mano.training.regimes.base import TrainingRegime
+from pdebench_mano.training.regimes.foton import Foton
+from pdebench_mano.training.regimes.pepita import Pepita
+from pdebench_mano.training.regimes.transported import TransportedFoton
+
+__all__ = [
+    "REGIMES",
+    "Backprop",
+    "Foton",
+    "Pepita",
+    "TrainingRegime",
+    "TransportedFoton",
+    "alignment",
+    "build_regime",
+]
+
+REGIMES: dict[str, type[TrainingRegime]] = {
+    "backprop": Backprop,
+    "pepita": Pepita,
+    "foton": Foton,
+    "transported-foton": TransportedFoton,
+}
+
+
+def build_regime(name: str, **arguments: Any) -> TrainingRegime:
+    """Construct a training regime by name, or a user's own by ``module:Class`` or ``file.py:Class``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such regime, or it does not take the arguments.
+    """
+    return construct(find(name, REGIMES, "regime"), f"regime {name!r}", arguments)

@@ -1,0 +1,230 @@
+"""A run: one operator trained once, kept in a folder with everything needed to load it again.
+
+config.json      what was asked for, and the data it was trained on
+checkpoint.pt    where training stands; the same call goes on from here
+best.pt          weights of the best epoch on the validation samples
+history.csv      one row per epoch
+summary.json     written last: a run that has it is complete
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from data_gen.storage import write_text
+from pdebench_mano.fields.data import Dataset, View
+from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer, normalized
+from pdebench_mano.machine.devices import chosen
+from pdebench_mano.machine.parallel import processes, threads_for, world
+from pdebench_mano.machine.progress import Progress, silent
+from pdebench_mano.machine.provenance import environment
+from pdebench_mano.operators.registry import build_operator
+from pdebench_mano.training import checkpoint
+from pdebench_mano.training.fit import History, fit
+from pdebench_mano.training.options import RunConfig, parse_config
+from pdebench_mano.training.regimes import build_regime
+from pdebench_mano.training.tracking import tracker
+
+VALIDATION_SEED = 0
+
+
+def train(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    device: str | None = None,
+    progress: Progress = silent,
+    track: str | None = None,
+    data: Dataset | None = None,
+) -> History:
+    """Train as `config` says into the folder `out`; go on if it is unfinished, return at once if it is complete.
+
+    Parameters
+    ----------
+    config : RunConfig
+    out : path
+        The run folder.
+    device : str, optional
+        CUDA where there is one, else the CPU.
+    progress : callable
+        As `fit`'s.
+    track : {"tensorboard", "wandb"}, optional
+        Where else to send the history, epoch by epoch.
+    data : Dataset, optional
+        The file that `config` names, where it is open already.
+
+    Raises
+    ------
+    ValueError
+        For bad input, or if `out` holds something else or a run of another configuration.
+    """
+    out = Path(out)
+    chosen(device)
+    datasets, validation = training_data(config, data)
+    description = {
+        "config": config.model_dump(),
+        "data": {
+            "digest": datasets[0].info.digest,
+            "grid": datasets[0].grid,
+            "resolution": datasets[0].resolution,
+            "channels": [1, 1],
+        },
+        "environment": environment(),
+    }
+    tracked = tracker(track, out, description)
+    _claim(out, description)
+    if (out / "summary.json").exists():
+        return _read_history(out)
+    points = config.batch_size * max(math.prod(data.shape) for data in datasets)
+    with processes() as rank, threads_for(points), torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        inner = build_operator(config.operator, 1, 1, **config.operator_args)
+        regime = build_regime(config.regime, **config.regime_args)
+        regime.check(inner)
+        operator = normalized(inner, datasets[0], datasets[0].grid)
+        if rank == 0:
+            out.mkdir(parents=True, exist_ok=True)
+            if not (out / "config.json").exists():
+                write_text(out / "config.json", json.dumps(description, indent=2))
+        device = f"cuda:{os.environ['LOCAL_RANK']}" if world() > 1 and torch.cuda.is_available() else device
+        fresh = not (out / checkpoint.STANDING).exists()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        with _refusal_leaves_nothing(out), tracked if rank == 0 else nullcontext() as watch:
+            history = fit(
+                operator,
+                regime,
+                datasets,
+                validation=validation,
+                out=out,
+                device=device,
+                progress=progress,
+                watch=watch,
+                **config.training,
+            )
+        if rank == 0:
+            write_text(out / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
+            write_text(out / "summary.json", json.dumps(_summary(operator, history, fresh), indent=2))
+    return history
+
+
+def load(run: str | Path, *, device: str | None = None) -> NormalizedOperator:
+    """The trained operator of a run folder: ``load(run).predict(a)`` maps physical to physical fields.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder holds no run, or one without trained weights yet.
+    """
+    run = Path(run)
+    config, data = read_config(run), _read_description(run)["data"]
+    if not (run / checkpoint.BEST).exists():
+        raise ValueError(f"{run} has no trained weights yet; the same train command again goes on with it")
+    channels = data["channels"]
+    with torch.random.fork_rng():
+        inner = build_operator(config.operator, *channels, **config.operator_args)
+    operator = NormalizedOperator(
+        inner, Normalizer.identity(channels[0]), Normalizer.identity(channels[1]), data["grid"]
+    )
+    operator.load_state_dict(checkpoint.read(run / checkpoint.BEST, "cpu")["operator"])
+    return operator.to(chosen(device)).eval()
+
+
+def read_config(run: str | Path) -> RunConfig:
+    """The configuration a run folder was made with."""
+    return parse_config(_read_description(Path(run))["config"])
+
+
+def training_resolution(run: str | Path) -> int:
+    """The resolution a run was trained at."""
+    return int(_read_description(Path(run))["data"]["resolution"])
+
+
+def training_data(config: RunConfig, data: Dataset | None = None) -> tuple[list[View], View]:
+    """Training sets, one per resolution, and the validation set.
+
+    Parameters
+    ----------
+    config : RunConfig
+    data : Dataset, optional
+        The file that `config` names, where it is open already.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such dataset, or it leaves no sample to train on.
+    """
+    data = data or Dataset(config.data)
+    splits = data.info.splits
+    resolutions = config.resolution if isinstance(config.resolution, list) else [config.resolution]
+    if splits and "train" not in splits:
+        raise ValueError(f"data={config.data} has no split 'train'; its splits are: {', '.join(splits)}")
+    split = "train" if splits else None
+    if "val" in splits:
+        return [data.view(split, each) for each in resolutions], data.view("val", resolutions[0])
+    count = len(splits["train"]) if splits else data.info.samples
+    held = max(1, round(config.validation * count))
+    if held >= count:
+        raise ValueError(f"data={config.data}: {count} samples leave none to train on beside the validation samples")
+    order = np.random.default_rng(VALIDATION_SEED).permutation(count)
+    sets = [data.view(split, each, indices=np.sort(order[held:])) for each in resolutions]
+    return sets, data.view(split, resolutions[0], indices=np.sort(order[:held]))
+
+
+def _read_description(run: Path) -> dict[str, Any]:
+    try:
+        return json.loads((run / "config.json").read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{run} is not a run folder: it has no config.json") from None
+
+
+def _read_history(out: Path) -> History:
+    summary = json.loads((out / "summary.json").read_text())
+    rows = pd.read_csv(out / "history.csv").to_dict("records")
+    return History(
+        [{str(k): v for k, v in row.items()} for row in rows], summary["best_epoch"], summary["best_validation"]
+    )
+
+
+def _summary(operator: torch.nn.Module, history: History, fresh: bool) -> dict[str, Any]:
+    """What is worth knowing of a training; the peak of a GPU's memory only if it was trained in one go."""
+    parameters = sum(p.numel() * (2 if p.is_complex() else 1) for p in operator.parameters())
+    return {
+        "parameters": parameters,
+        "best_epoch": history.best_epoch,
+        "best_validation": history.best_validation,
+        "seconds": history.seconds,
+        **({"memory": torch.cuda.max_memory_allocated()} if fresh and next(operator.parameters()).is_cuda else {}),
+    }
+
+
+@contextmanager
+def _refusal_leaves_nothing(out: Path) -> Iterator[None]:
+    """Where training ends before there is anything to go on from, let another configuration have the folder."""
+    try:
+        yield
+    except (ValueError, TypeError):
+        if not (out / checkpoint.STANDING).exists():
+            (out / "config.json").unlink(missing_ok=True)
+        raise
+
+
+def _claim(out: Path, description: dict[str, Any]) -> None:
+    """Refuse a path that holds anything but an earlier state of this very run."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / "config.json").exists():
+        raise ValueError(f"out={out} holds something that is no run; choose a new folder")
+    old = _read_description(out)
+    before, now = (each["config"] | {"data": each["data"]["digest"]} for each in (old, description))
+    changed = [f"{key} is {before.get(key)!r} there, {now[key]!r} here" for key in now if before.get(key) != now[key]]
+    if changed:
+        raise ValueError(f"out={out} holds a run of another configuration: {'; '.join(changed)}")

@@ -1,0 +1,71 @@
+"""The GPU's kernels, run by Triton's interpreter, or on a GPU where there is one, against the CPU's solvers."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+PROGRAM = """
+import sys
+import numpy as np
+from data_gen.laws import LAWS
+from data_gen.problems.darcy import gpu
+from data_gen.problems.darcy.solvers import solve
+
+device = sys.argv[1]
+for law, shape, f, mean in (
+    ("piecewise", (17, 12), 1.0, "arithmetic"),
+    ("lognormal", (9, 16), np.random.default_rng(9).standard_normal((9, 16)), "harmonic"),
+):
+    a = np.stack([LAWS[law]()(shape, np.random.default_rng(i)) for i in range(2)])
+    batch = gpu.solve_batch(a, f, mean=mean, device=device)
+    assert batch.accepted_by == ["rtol", "rtol"] and batch.residual.max() <= 1e-10
+    for u, x in zip(batch.u.cpu().numpy(), a):
+        reference = solve(x, f, mean=mean, rtol=1e-12)
+        distance = np.linalg.norm(u - reference) / np.linalg.norm(reference)
+        assert distance < 1e-9, (law, distance)
+assert (batch.u == gpu.solve_batch(a, f, mean=mean, device=device).u).all(), "the same input gives the same bits"
+assert not gpu.attempt(np.ones((1, 5, 7)), 0.0, device=device).u.any()
+
+gpu.INNER_ITERATIONS = gpu.SWEEPS = 2
+missed = gpu.attempt(a, f, mean=mean, device=device)
+assert missed.accepted_by == ["", ""] and missed.residual.min() > 1e-10
+for bad, message in (
+    (a, "reached a relative residual"),
+    (np.full((1, 9, 9), np.nan), "positive"),
+    (-np.ones((1, 9, 9)), "positive"),
+    (np.ones((9, 9)), "batch"),
+):
+    try:
+        gpu.solve_batch(bad, f if bad is a else 1.0, mean=mean, device=device)
+        raise SystemExit(f"{message} was not raised")
+    except ValueError as error:
+        assert message in str(error)
+"""
+
+
+def test_kernels_agree_with_the_cpu():
+    pytest.importorskip("triton")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    environment = {"TRITON_INTERPRET": "1"} if device == "cpu" else {}
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, device],
+        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_float16_sine_matrix_is_its_own_inverse_to_three_digits():
+    pytest.importorskip("triton")
+    from data_gen.problems.darcy.gpu import _sine_matrix
+
+    for n in (33, 130):
+        sine = _sine_matrix(n, torch.device("cpu")).double().numpy()
+        assert sine.shape[0] % 8 == 0
+        product = (sine @ sine)[: n - 2, : n - 2]
+        np.testing.assert_allclose(product, np.eye(n - 2), atol=2e-3)

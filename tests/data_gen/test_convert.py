@@ -1,0 +1,200 @@
+"""Files of other projects go round without loss; what they do not say stays unknown."""
+
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from data_gen import convert, generate, read_info
+from data_gen.formats import fno
+from data_gen.storage import open_hdf5
+from data_gen.verification import verify
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Twelve samples on (33, 17) vertices."""
+    path = tmp_path_factory.mktemp("data") / "d.hdf5"
+    generate(path, 12, (33, 17), source=2.0)
+    return path
+
+
+def fields(path):
+    """Coefficients, solutions and coordinates of a file of ours."""
+    with open_hdf5(path) as file:
+        return [file[name][:] for name in ("nu", "tensor", "x-coordinate", "y-coordinate")]
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "mat5_limit"),
+    [("d.pt", None, 0), ("d.mat", None, 2**30), ("d.mat", None, 0), ("d.h5", "pdebench", 0)],
+)
+def test_round_trip(dataset, tmp_path, monkeypatch, name, to, mat5_limit):
+    monkeypatch.setattr(fno, "MAT5_LIMIT", mat5_limit)
+    convert(dataset, tmp_path / name, to=to)
+    convert(tmp_path / name, tmp_path / "back.hdf5", f=2.0, boundary="u = 0", law="piecewise")
+    for there, back in zip(fields(dataset), fields(tmp_path / "back.hdf5"), strict=True):
+        np.testing.assert_allclose(back, there, rtol=1e-7 if there.ndim == 1 else 0)
+    info = read_info(tmp_path / "back.hdf5")
+    assert (info.grid, info.source, info.equation) == ("vertices", 2.0, read_info(dataset).equation)
+    assert list(verify(tmp_path / "back.hdf5")) == []
+
+
+def test_what_a_format_does_not_say_is_unknown(dataset, tmp_path):
+    convert(dataset, tmp_path / "d.pt")
+    convert(tmp_path / "d.pt", tmp_path / "d.hdf5")
+    info = read_info(tmp_path / "d.hdf5")
+    assert info.source is None
+    unknown = ("equation", "boundary_condition", "law", "source")
+    assert [info.attributes[name] for name in unknown] == ["unknown"] * 4
+    convert(dataset, tmp_path / "p.h5", to="pdebench")
+    convert(tmp_path / "p.h5", tmp_path / "p.hdf5")
+    info = read_info(tmp_path / "p.hdf5")
+    assert info.source == 2.0
+    assert info.equation == "unknown"
+
+
+@pytest.mark.parametrize("version", [5, 7.3])
+def test_fno_files_are_read(tmp_path, version):
+    rng = np.random.default_rng(0)
+    coeff, sol = rng.choice([3.0, 12.0], (4, 6, 5)), np.zeros((4, 6, 5))
+    sol[:, 1:-1, 1:-1] = rng.random((4, 4, 3))
+    if version == 5:
+        scipy.io.savemat(tmp_path / "f.mat", {"coeff": coeff, "sol": sol, "Kcoeff": coeff})
+    else:
+        with h5py.File(tmp_path / "f.mat", "w", userblock_size=512) as file:
+            file["coeff"], file["sol"] = coeff.T, sol.T
+    convert(tmp_path / "f.mat", tmp_path / "f.hdf5")
+    nu, tensor, *_ = fields(tmp_path / "f.hdf5")
+    np.testing.assert_array_equal(nu, coeff.astype(np.float32))
+    np.testing.assert_array_equal(tensor[:, 0], sol.astype(np.float32))
+    assert read_info(tmp_path / "f.hdf5").grid == "vertices"
+
+
+@pytest.mark.parametrize("beta", [0.01, 1.0, 100.0])
+def test_pdebench_files_of_any_beta(tmp_path, beta):
+    n = 8
+    points = ((np.arange(n) + 0.5) / n).astype(np.float32)
+    with h5py.File(tmp_path / "p.hdf5", "w") as file:
+        file["nu"], file["tensor"] = np.ones((3, n, n), "f4"), np.ones((3, 1, n, n), "f4")
+        file["x-coordinate"] = file["y-coordinate"] = points
+        file.attrs["beta"] = beta
+    convert(tmp_path / "p.hdf5", tmp_path / "d.hdf5")
+    info = read_info(tmp_path / "d.hdf5")
+    assert (info.grid, info.source) == ("left", beta)
+    np.testing.assert_allclose(fields(tmp_path / "d.hdf5")[2], points)
+
+
+@pytest.mark.thirdparty
+@pytest.mark.parametrize("name", ["darcy_train_16", "darcy_test_16", "darcy_test_32"])
+def test_neuraloperators_own_set(third_party, tmp_path, name):
+    convert(third_party / f"{name}.pt", tmp_path / "d.hdf5")
+    info = read_info(tmp_path / "d.hdf5")
+    assert (info.grid, info.splits, info.attributes["coefficient"]) == ("left", {}, "indicator")
+    assert list(verify(tmp_path / "d.hdf5")) == []
+    convert(tmp_path / "d.hdf5", tmp_path / "back.pt")
+    there, back = (torch.load(path, weights_only=True) for path in (third_party / f"{name}.pt", tmp_path / "back.pt"))
+    for key in "xy":
+        assert back[key].dtype == there[key].dtype
+        assert torch.equal(back[key], there[key])
+
+
+def test_exports_of_a_split_at_a_resolution(dataset, tmp_path):
+    convert(dataset, tmp_path / "t.pt", split="test", resolution=9)
+    data = torch.load(tmp_path / "t.pt", weights_only=True)
+    nu, tensor, *_ = fields(dataset)
+    test = read_info(dataset).splits["test"]
+    np.testing.assert_array_equal(data["x"], nu[test][:, ::4, ::4])
+    np.testing.assert_array_equal(data["y"], tensor[test][:, 0, ::4, ::4])
+    with pytest.raises(ValueError, match="possible are 2, 3, 5, 9, 17, 33"):
+        convert(dataset, tmp_path / "u.pt", resolution=10)
+    with pytest.raises(ValueError, match="split must be one of"):
+        convert(dataset, tmp_path / "u.pt", split="training")
+
+
+def test_the_well_layout(dataset, tmp_path):
+    convert(dataset, tmp_path / "w.hdf5", to="the_well")
+    nu, tensor, x, y = fields(dataset)
+    with h5py.File(tmp_path / "w.hdf5") as file:
+        assert file.attrs["n_trajectories"] == 12
+        assert list(file["dimensions"].attrs["spatial_dims"]) == ["x", "y"]
+        assert list(file["t0_fields"].attrs["field_names"]) == ["coefficient", "solution"]
+        np.testing.assert_array_equal(file["t0_fields/coefficient"], nu)
+        np.testing.assert_array_equal(file["t0_fields/solution"], tensor)
+        assert file["scalars/f"][()] == file.attrs["f"] == 2.0
+        for name, points in (("x", x), ("y", y)):
+            np.testing.assert_allclose(file["dimensions"][name], points, atol=1e-7)
+            wall = file["boundary_conditions"][f"{name}_wall"]
+            assert wall.attrs["bc_type"] == "WALL"
+            assert np.flatnonzero(wall["mask"]).tolist() == [0, len(points) - 1]
+
+
+class Trap:
+    """Pickles to something that writes a file when read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_reading_runs_no_code(tmp_path):
+    for name in ("plain.pt", "zip.pt"):
+        trap = {"x": Trap(tmp_path / "sprung"), "y": torch.ones(2, 3, 3)}
+        if name == "zip.pt":
+            torch.save(trap, tmp_path / name)
+        else:
+            (tmp_path / name).write_bytes(pickle.dumps(trap))
+        with pytest.raises(ValueError, match=r"is no \.pt file of tensors"):
+            convert(tmp_path / name, tmp_path / "d.hdf5")
+    assert not (tmp_path / "sprung").exists()
+
+
+def tensors(x=None, y=None):
+    """A pair of ones, or what is given."""
+    ones = torch.ones(3, 4, 4)
+    return {"x": ones if x is None else x, "y": ones if y is None else y}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (tensors(y=torch.full((3, 4, 4), torch.nan)), "sample 0: NaN or infinite values in the solution"),
+        (tensors(x=torch.zeros(3, 4, 4)), "sample 0: the coefficient must be positive"),
+        (tensors(y=torch.ones(3, 4, 5)), "of one shape"),
+        ({"x": torch.ones(3, 4, 4)}, "tensors x and y"),
+        ([1, 2], "tensors x and y"),
+    ],
+)
+def test_unfit_content_is_named_and_nothing_written(tmp_path, content, message):
+    torch.save(content, tmp_path / "s.pt")
+    with pytest.raises(ValueError, match=message):
+        convert(tmp_path / "s.pt", tmp_path / "d.hdf5", grid="left")
+    assert [path.name for path in tmp_path.iterdir()] == ["s.pt"]
+
+
+def test_unfit_requests_are_named(dataset, tmp_path):
+    (tmp_path / "text.mat").write_text("nothing")
+    (tmp_path / "there.pt").write_text("mine")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["values"] = np.ones(3)
+    torch.save(tensors(), tmp_path / "ones.pt")
+    for source, target, options, error, message in (
+        (tmp_path / "none.pt", "d.hdf5", {}, FileNotFoundError, "no such file"),
+        (dataset, "there.pt", {}, FileExistsError, "left as it is"),
+        (dataset, "d.hdf5", {}, ValueError, "--to"),
+        (dataset, "d.pt", {"f": 1.0}, ValueError, "says them itself"),
+        (tmp_path / "text.mat", "d.hdf5", {}, ValueError, "MATLAB"),
+        (tmp_path / "other.h5", "d.hdf5", {}, ValueError, "nu and tensor"),
+        (tmp_path / "there.pt", "d.hdf5", {}, ValueError, "tensors"),
+        (tmp_path / "ones.pt", "d.hdf5", {}, ValueError, "kind of its grid"),
+        (tmp_path / "ones.pt", "d.hdf5", {"grid": "left", "split": "test"}, ValueError, "exports"),
+    ):
+        with pytest.raises(error, match=message):
+            convert(source, tmp_path / target, **options)
+    assert (tmp_path / "there.pt").read_text() == "mine"
+    assert not (tmp_path / "d.hdf5").exists()

@@ -1,0 +1,312 @@
+"""Suites: read strictly, run once, resumed from what is there."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from data_gen import generate
+from pdebench_mano.benchmark import cases, leaderboard
+from pdebench_mano.benchmark import data as suite_data
+from pdebench_mano.benchmark import run as running
+from pdebench_mano.benchmark.cases import suite_cases
+from pdebench_mano.benchmark.data import first_resolution, locate
+from pdebench_mano.benchmark.references import References
+from pdebench_mano.benchmark.run import run_suite
+from pdebench_mano.benchmark.suite import SUITES, Model, read_suite
+from pdebench_mano.evaluation.records import (
+    digest,
+    evaluated_on,
+    find_records,
+    read_examples,
+    read_record,
+    write_record,
+)
+from pdebench_mano.report import write_report
+from pdebench_mano.training.runs import RunConfig, read_config
+
+SUITE = """
+title = "tiny"
+resolutions = [9, 17]
+seeds = [0, 1]
+mean_solution = true
+
+[data]
+train = "darcy.hdf5"
+
+[training]
+resolution = 9
+epochs = 1
+batch_size = 4
+
+[[models]]
+operator = "fno"
+operator_args = {width = 4, depth = 1, modes = 4}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("suite")
+    generate(folder / "darcy.hdf5", 12, 17, seed=4, split=(0.5, 0.25, 0.25))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    """A finished benchmark: its suite, its folder, its records."""
+    suite = write(folder, SUITE)
+    return suite, folder / "out", run_suite(suite, folder / "out", folder=folder, command="typed")
+
+
+def write(folder, text):
+    path = folder / "suite.toml"
+    path.write_text(text)
+    return read_suite(path)
+
+
+def never(*_, **__):
+    raise AssertionError("nothing was to be trained")
+
+
+def test_every_model_is_trained_from_every_seed_and_stands_beside_baselines(finished):
+    _, out, records = finished
+    assert [(record.model, record.seed) for record in records] == [("baselines", 0), ("fno", 0), ("fno", 1)]
+    rows = [(row.model, row.computed_at, row.resolution) for row in records[1].evaluations]
+    assert rows == [("fno", 9, 9), ("fno", 17, 17), ("upsampled fno", 9, 17)]
+    assert {row.model for row in records[0].evaluations} == {"coarse solver", "mean solution"}
+    assert all(len(row.errors["relative_l2"]) == 3 for record in records for row in record.evaluations)
+    assert records[1].evaluations[0].mean() != records[2].evaluations[0].mean()
+    assert len(find_records(out)) == 3
+
+
+def test_a_finished_suite_is_not_run_again(finished, folder, monkeypatch):
+    suite, out, records = finished
+    monkeypatch.setattr(cases, "train", never)
+    monkeypatch.setattr("pdebench_mano.evaluation.assess.evaluate", never)
+    monkeypatch.setattr(running, "record_references", never)
+    assert run_suite(suite, out, folder=folder) == records
+
+
+def test_a_lost_record_is_made_again_from_the_finished_run(finished, folder, monkeypatch):
+    suite, out, records = finished
+    (path,) = [path for path in find_records(out) if read_record(path).seed == 1]
+    path.unlink()
+    monkeypatch.setattr("pdebench_mano.training.runs.fit", never)
+    again = run_suite(suite, out, folder=folder)
+    assert again[2].evaluations[0].errors == records[2].evaluations[0].errors
+    assert again[2].key == records[2].key
+
+
+def test_what_is_changed_is_run_and_the_rest_is_not(finished, folder, monkeypatch):
+    suite, out, _ = finished
+    trained = []
+    monkeypatch.setattr(cases, "train", lambda config, run, **_: trained.append(config.seed) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_suite(suite.model_copy(update={"seeds": [0, 5, 1]}), out, folder=folder)
+    assert trained == [5]
+
+
+GENERATED = SUITE.replace(
+    'train = "darcy.hdf5"', "generate = {samples = 12, resolution = 17, split = [0.5, 0.25, 0.25]}"
+)
+
+
+def test_published_records_are_taken_over_without_data_or_training(folder, tmp_path, monkeypatch):
+    suite = write(folder, GENERATED.replace("mean_solution", "label_uncertainty = 2\nmean_solution"))
+    records = run_suite(suite, tmp_path / "published")
+    with monkeypatch.context() as patched:
+        for module, name in (
+            (suite_data, "generate"),
+            (cases, "train"),
+            (cases, "record_run"),
+            (running, "record_references"),
+        ):
+            patched.setattr(module, name, never)
+        assert run_suite(suite, tmp_path / "taken", published=tmp_path / "published") == records
+    trained = []
+    monkeypatch.setattr(cases, "train", lambda config, run, **_: trained.append(config.seed) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_suite(
+            suite.model_copy(update={"seeds": [0, 5]}), tmp_path / "other", published=tmp_path / "published", say=print
+        )
+    assert trained == [5]
+
+
+def test_a_case_is_known_by_its_data_and_not_by_where_they_lie(finished, folder, tmp_path):
+    suite, *_ = finished
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (moved / "darcy.hdf5").write_bytes((folder / "darcy.hdf5").read_bytes())
+
+    def keys(place):
+        train_file, _, data = locate(suite.data, tmp_path / "data", place)
+        return [case.key for case in suite_cases(suite, train_file, data)]
+
+    assert keys(folder) == keys(moved)
+    (moved / "darcy.hdf5").unlink()
+    generate(moved / "darcy.hdf5", 12, 17, seed=5, split=(0.5, 0.25, 0.25))
+    assert not set(keys(folder)) & set(keys(moved))
+
+
+def test_settings_are_chosen_by_validation_error_and_then_trained_from_every_seed(folder, tmp_path):
+    suite = write(folder, SUITE + "tune.lr = [1e-9, 1e-2]\ntune.operator_args.depth = [1, 2]\n")
+    records = run_suite(suite, tmp_path / "out", folder=folder)
+    for record in records[1:]:
+        trials = record.training["trials"]
+        assert len(trials) == 4
+        best = min(trials, key=lambda trial: trial["validation"])["configuration"]
+        config = record.configuration["config"]
+        assert (config["lr"], config["operator_args"]) == (best["lr"], best["operator_args"])
+        assert config["seed"] == record.seed
+    assert records[1].training["best_validation"] == min(trial["validation"] for trial in trials)
+
+
+def test_runs_trained_side_by_side_are_those_trained_one_by_one(folder, tmp_path):
+    suite = write(folder, SUITE + "tune.lr = [1e-9, 1e-2]\n")
+    records = [run_suite(suite, tmp_path / str(jobs), folder=folder, jobs=jobs) for jobs in (1, 2)]
+    for one, two in zip(*records, strict=True):
+        assert one.key == two.key
+        settings = [[trial["configuration"] for trial in each.training.get("trials", [])] for each in (one, two)]
+        assert settings[0] == settings[1]
+        assert [row.mean() for row in one.evaluations] == pytest.approx(
+            [row.mean() for row in two.evaluations], rel=1e-3
+        )
+
+
+def test_budgets_multiply_the_cases(folder):
+    suite = write(folder, "budgets = [{epochs = 2}, {seconds = 0.5}, {epochs = 3, seeds = [7]}]\n" + SUITE)
+    configs = [case.config for case in suite_cases(suite, folder / "darcy.hdf5", "")]
+    assert [(config.epochs, config.seconds, config.seed) for config in configs] == [
+        (2, None, 0),
+        (2, None, 1),
+        (1, 0.5, 0),
+        (1, 0.5, 1),
+        (3, None, 7),
+    ]
+
+
+def test_a_training_that_diverges_is_reported_and_does_not_stop_the_others(folder, tmp_path):
+    suite = write(folder, SUITE.replace("epochs = 1", "epochs = 2") + "[[models]]\noperator = 'fno'\nname = 'wild'\n")
+    wild = suite.models[1].model_copy(update={"training": {"lr": 1e30}, "operator_args": {"width": 4, "modes": 4}})
+    suite = suite.model_copy(update={"models": [wild, suite.models[0]], "seeds": [0]})
+    with pytest.raises(ValueError, match="1 of 2 cases failed: wild, seed 0: lr=1e\\+30 made the loss"):
+        run_suite(suite, tmp_path / "out", folder=folder)
+    assert sorted(read_record(path).model for path in find_records(tmp_path / "out")) == ["baselines", "fno"]
+    tuned = wild.model_copy(update={"training": {}, "tune": {"lr": [1e30, 1e-3]}})
+    _, record = run_suite(suite.model_copy(update={"models": [tuned]}), tmp_path / "out", folder=folder)
+    assert record.training["trials"][0]["validation"] == math.inf
+    assert record.configuration["config"]["lr"] == 1e-3
+
+
+def test_an_operator_of_one_grid_is_evaluated_there_and_upsampled(folder, tmp_path):
+    suite = write(folder, SUITE)
+    fixed = Model(operator="orthogonal-mlp", operator_args={"resolution": 9, "width": 8}, resolutions=[9])
+    suite = suite.model_copy(update={"models": [fixed], "seeds": [0]})
+    _, record = run_suite(suite, tmp_path / "out", folder=folder)
+    rows = [(row.model, row.resolution) for row in record.evaluations]
+    assert rows == [("orthogonal-mlp", 9), ("upsampled orthogonal-mlp", 17)]
+    page = write_report(find_records(tmp_path / "out"), tmp_path / "report", "One grid").read_text()
+    assert "Parts of the relative L2 error at 9²" in page
+    assert "Parts of the relative L2 error at 17²" not in page, "no operator is evaluated there"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds =", "seed ="), "seed: Extra inputs"),
+        (("epochs = 1", "epoch = 1"), "epoch=1: Extra inputs"),
+        (("operator_args", "arguments"), "arguments: Extra inputs"),
+        (('"fno"', '"fnoo"'), "operator 'fnoo' is unknown"),
+        (("width = 4", "widths = 4"), "its arguments are"),
+        (("[9, 17]", "[9, 16]"), "resolution 16 is no exact stride"),
+        (("[9, 17]", "[]"), "resolutions"),
+        (('train = "darcy.hdf5"', 'train = "none.hdf5"'), "no such file"),
+        (('train = "darcy.hdf5"', "generate = {samples = 3}"), "resolution: Field required"),
+        (('train = "darcy.hdf5"', ""), "either generate or train"),
+        (('operator = "fno"', 'operator = "fno"\ntune.lr = 0.1'), "tune.lr must be a list"),
+        (("title =", "title"), "line 2"),
+        (("seeds =", "label_uncertainty = 3\nseeds ="), "for generated data only"),
+        (("seeds =", "coarse_solver = [5, 6]\nseeds ="), "resolution 6 is no exact stride"),
+        (("[[models]]", "[[models]]\noperator = 'fno'\n[[models]]"), "several of fno"),
+    ],
+)
+def test_a_suite_that_asks_for_what_there_is_not_is_refused_before_training(
+    folder, tmp_path, monkeypatch, change, message
+):
+    monkeypatch.setattr(cases, "train", never)
+    with pytest.raises(ValueError if "such file" not in message else FileNotFoundError) as refused:
+        run_suite(write(folder, SUITE.replace(*change)), tmp_path / "out", folder=folder)
+    assert message in str(refused.value)
+
+
+def test_a_trial_has_the_structure_of_its_grid():
+    model = Model(operator="fno", tune={"lr": [1, 2], "regime_args": {"eta": [3]}})
+    assert list(model.trials()) == [{"lr": 1, "regime_args": {"eta": 3}}, {"lr": 2, "regime_args": {"eta": 3}}]
+    assert list(Model(operator="fno").trials()) == []
+
+
+def test_records_survive_being_written_even_of_a_prediction_that_is_not_finite(finished, tmp_path):
+    record = finished[2][1]
+    write_record(record, tmp_path / "record.jsonl")
+    assert read_record(tmp_path / "record.jsonl") == record
+    row = dataclasses.replace(record.evaluations[0], errors={"relative_l2": [math.nan, math.inf]})
+    write_record(dataclasses.replace(record, evaluations=[row]), tmp_path / "record.jsonl")
+    nan, inf = read_record(tmp_path / "record.jsonl").evaluations[0].errors["relative_l2"]
+    assert math.isnan(nan)
+    assert math.isinf(inf)
+    (tmp_path / "record.jsonl").write_text("{}")
+    with pytest.raises(ValueError, match="is no record: key"):
+        read_record(tmp_path / "record.jsonl")
+
+
+def test_examples_are_the_best_the_median_and_the_worst_prediction(finished):
+    _, out, records = finished
+    (path,) = [path for path in find_records(out) if read_record(path).key == records[1].key]
+    fields = read_examples(path)
+    error = ((fields["prediction"] - fields["truth"]) ** 2).sum((1, 2)) ** 0.5
+    relative = error / (fields["truth"] ** 2).sum((1, 2)) ** 0.5
+    assert relative == pytest.approx(sorted(records[1].evaluations[1].errors["relative_l2"]), rel=1e-4)
+
+
+def test_the_command_of_a_record_makes_the_same_run(finished, tmp_path, monkeypatch):
+    from pdebench_mano.cli import main
+
+    record = finished[2][2]
+    _, typed = record.commands
+    words = typed.split()
+    words[-1] = str(tmp_path / "run")
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    made = read_config(tmp_path / "run")
+    assert made == RunConfig(**record.configuration["config"])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["best_validation"] == record.training["best_validation"]
+
+
+@pytest.mark.parametrize("path", sorted(SUITES.glob("*.toml")), ids=lambda p: p.stem)
+def test_the_published_suites_are_well_formed(path, tmp_path):
+    suite = read_suite(path)
+    assert list(suite_cases(suite, tmp_path / "data.hdf5", ""))
+
+
+@pytest.mark.parametrize("name", leaderboard.suites())
+def test_published_records_are_those_of_the_suite_as_it_stands_and_of_the_same_samples(name, tmp_path):
+    suite = read_suite(SUITES / f"{name}.toml")
+    records = {record.key: record for record in leaderboard.published(name)}
+    trained = next(record for record in records.values() if record.configuration)
+    if suite.data.generate is None:
+        data = f"digests {trained.configuration['data']['digest']} {trained.dataset['digest']}"
+        trained_at = trained.configuration["data"]["resolution"]
+    else:
+        train_file, _, data = locate(suite.data, tmp_path, tmp_path)
+        trained_at = first_resolution(suite.data, next(suite_cases(suite, tmp_path, data)).config, train_file)
+    named = {case.key: case.model for case in suite_cases(suite, tmp_path / "data.hdf5", data)}
+    known = named | {References(suite, data, trained_at).key: "baselines"}
+    assert {key: record.model for key, record in records.items()}.items() <= known.items()
+    files = [path.stem[-8:] for path in find_records(leaderboard.PUBLISHED / name)]
+    assert sorted(files) == sorted(key[:8] for key in records), "a name ends with its key, and no key is there twice"
+    assert len({digest(evaluated_on(record)) for record in records.values()}) == 1

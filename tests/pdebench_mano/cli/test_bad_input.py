@@ -1,0 +1,117 @@
+"""Bad input, whatever the command: one line that names it, exit status 2, and nothing written or changed."""
+
+import shlex
+import sys
+
+import pytest
+
+from data_gen import generate
+from pdebench_mano import RunConfig, train
+from pdebench_mano.cli import main
+
+GENERATE = "generate --samples 3 --resolution 17 --out new"
+TRAIN = "train --data darcy.hdf5 --out new --epochs 1 --operator"
+EVALUATE = "evaluate run --data darcy.hdf5 --resolutions"
+
+TABLE = [
+    ("inspect none.hdf5", "none.hdf5: no such file"),
+    ("inspect text.hdf5", "not an HDF5 file"),
+    ("inspect cut.hdf5", "truncated HDF5 file"),
+    ("inspect cut.hdf5 --verify", "truncated HDF5 file"),
+    ("convert none.pt new.hdf5", "no such file"),
+    ("convert darcy.hdf5 text.hdf5", "left as it is"),
+    ("convert darcy.hdf5 new.pt --resolution 7", "possible are 2, 3, 5, 9, 17"),
+    ("generate --samples 3 --resolution 17 --out text.hdf5", "left as it is"),
+    ("generate --samples 3 --resolution 17 --out .", "left as it is"),
+    (
+        "generate --samples 12 --resolution 17 --out darcy.hdf5 --split 0.5,0.25,0.25 --seed 1",
+        "seed is 0 there, 1 here",
+    ),
+    ("generate --samples many --resolution 17 --out new", "--samples"),
+    ("generate --samples 3", "Missing option"),
+    (f"{GENERATE} --law magic", "law 'magic' is unknown: use piecewise"),
+    (f"{GENERATE} --law typo.py:law", "SyntaxError: '(' was never closed"),
+    (f"{GENERATE} --law-args low=0", "low must be positive"),
+    (f"{GENERATE} --law-args colour=3", "high, low, alpha, tau"),
+    (f"{GENERATE} --law-args low", "law-args must be key=value"),
+    (f"{GENERATE} --split 1,2", "split"),
+    (f"{GENERATE} --split a,b,c", "split must be three fractions"),
+    (f"{GENERATE} --source nan", "source f"),
+    (f"{GENERATE} --mean geometric", "--mean"),
+    (f"{GENERATE} --workers 0", "workers"),
+    (f"{GENERATE} --device cpu:x", "device"),
+    (f"{TRAIN} fnoo", "operator 'fnoo' is unknown: use mano, "),
+    (f"{TRAIN} baselines.fno:FMO", "has no FMO"),
+    (f"{TRAIN} nowhere:FNO", "no module named 'nowhere'"),
+    (f"{TRAIN} nowhere.py:FNO", "no file nowhere.py"),
+    (f"{TRAIN} typo.py:Mine", "typo.py:Mine': SyntaxError: '(' was never closed"),
+    (f"{TRAIN} fno --operator-args widht=3", "widht"),
+    (f"{TRAIN} fno --operator-args width=wide", "operator 'fno': "),
+    (f"{TRAIN} fno --operator-args width", "must be key=value"),
+    (f"{TRAIN} fno --regime hebb", "regime 'hebb' is unknown: use backprop, "),
+    (f"{TRAIN} fno --resolution 12", "possible are"),
+    (f"{TRAIN} fno --resolution wide", "integers"),
+    (f"{TRAIN} fno --lr -1", "lr=-1.0"),
+    (f"{TRAIN} fno --schedule linear", "schedule='linear'"),
+    (f"{TRAIN} fno --device tpu", "device must be cpu, or cuda where there is one, got 'tpu'"),
+    ("train --operator fno --out new --data none.hdf5", "no such file"),
+    ("train --operator fno --out new --data cut.hdf5", "truncated"),
+    ("train --operator fno --out new --data text.hdf5", "not an HDF5 file"),
+    ("train --operator fno --data darcy.hdf5 --out occupied", "something that is no run"),
+    (f"{EVALUATE} 9,12", "possible are"),
+    (f"{EVALUATE} nine", "resolutions must be integers separated by commas"),
+    (f"{EVALUATE} 9 --split dev", "split 'dev' is not in"),
+    ("evaluate run --data none.hdf5 --resolutions 9", "no such file"),
+    ("evaluate none --data darcy.hdf5 --resolutions 9", "is not a run folder"),
+    ("report none --out new", "is not a run folder"),
+    ("report run --out occupied", "holds something that is no report"),
+    ("benchmark none.toml --out new", "there is no suite none"),
+    ("benchmark demo-quick.toml --out new --only transolver", "no model is called transolver"),
+    ("leaderboard --add run", "holds no record of a model; pdebench-mano evaluate makes"),
+    ("leaderboard --suite darcy999", "suite 'darcy999' has no published records: use darcy85"),
+    ("check fno --run none", "is not a run folder"),
+    ("check unet --run run", "trained 'fno', not 'unet'"),
+    ("check typo.py:Mine", "SyntaxError"),
+    ("check own.py:Grows", "own.py has no Grows"),
+    ("scaling --operators fnoo --out new", "operator 'fnoo' is unknown"),
+    ("scaling --operators fno --resolutions 1 --out new", "resolutions must be at least 2, got 1"),
+    ("scaling --operators fno --precision float8 --out new", "precision must be float32 or bfloat16, got 'float8'"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a dataset, a run without record, and what is no dataset, no run, no law and no operator."""
+    place = tmp_path_factory.mktemp("place")
+    data = place / "darcy.hdf5"
+    generate(data, 12, 17, split=(0.5, 0.25, 0.25))
+    (place / "cut.hdf5").write_bytes(data.read_bytes()[:5000])
+    (place / "text.hdf5").write_text("mine")
+    (place / "typo.py").write_text("def law(shape, rng:\n")
+    (place / "own.py").write_text("")
+    (place / "occupied").mkdir()
+    (place / "occupied" / "thesis.tex").write_text("dear to somebody")
+    arguments = {"width": 4, "depth": 1, "modes": 4}
+    config = RunConfig(operator="fno", operator_args=arguments, data=str(data), resolution=9, epochs=1)
+    train(config, place / "run", device="cpu")
+    return place
+
+
+def content(folder):
+    """Every file, its size and when it was changed; sources that were compiled on the way are none of it."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+
+
+@pytest.mark.parametrize(("words", "message"), TABLE, ids=[words for words, _ in TABLE])
+def test_bad_input_is_one_line_and_status_2(place, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", ["pdebench-mano", *shlex.split(words)])
+    before = content(place)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert stopped.value.code == 2
+    assert len(lines) == 1, lines
+    assert message in lines[0]
+    assert content(place) == before

@@ -1,0 +1,179 @@
+"""Evaluation and its baselines: exact where theory says so, refused where it would mislead."""
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.coarse_solver import CoarseSolver
+from baselines.mean_solution import MeanSolution
+from baselines.upsampling import points, upsample
+from data_gen import generate, solve
+from data_gen.recipe import Recipe
+from data_gen.samples import coefficient
+from pdebench_mano.evaluation import evaluate as evaluation
+from pdebench_mano.evaluation.evaluate import (
+    evaluate,
+    evaluate_labels,
+    evaluate_solver,
+    evaluate_upsampled,
+    held_out,
+)
+from pdebench_mano.fields.data import DarcyDataset
+from pdebench_mano.fields.metrics import relative_l2
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "darcy.hdf5"
+    generate(path, 12, 33, seed=3, split=(0.5, 0.0, 0.5))
+    return path
+
+
+def field(n, grid, function):
+    x = torch.from_numpy(points(n, grid))
+    return function(x[:, None], x[None])[None, None]
+
+
+class Wrong:
+    """The coarse solution, wrong by a known factor."""
+
+    grid = "vertices"
+
+    def predict(self, a):
+        return 1.25 * CoarseSolver().predict(a)
+
+
+def test_upsampling_is_fourth_order_for_a_solution_that_vanishes_at_the_boundary():
+    def bump(x, y):
+        return torch.sin(torch.pi * x) * torch.sin(2 * torch.pi * y)
+
+    fine = field(641, "vertices", bump)
+    errors = [relative_l2(upsample(field(n, "vertices", bump), (641, 641)), fine).item() for n in (21, 41, 81)]
+    assert np.log2(np.array(errors[:-1]) / errors[1:]) == pytest.approx(4, abs=0.1)
+
+
+@pytest.mark.parametrize(("grid", "coarse", "fine"), [("vertices", 9, 25), ("left", 8, 32), ("vertices", 7, 5)])
+def test_upsampling_continues_linear_fields_exactly_on_either_kind_of_grid(grid, coarse, fine):
+    def plane(x, y):
+        return 1 + 2 * x - 3 * y + x * y
+
+    assert upsample(field(coarse, grid, plane), (fine, fine), grid) == pytest.approx(
+        field(fine, grid, plane), abs=1e-12
+    )
+
+
+def test_the_solver_on_the_stored_grid_reproduces_the_labels(dataset):
+    (row,) = evaluate_solver(dataset, [33], [33])
+    assert max(row.errors["relative_l2"]) < 1e-5
+    assert max(row.errors["residual"]) < 1e-3  # what rounding the solution to float32 leaves
+
+
+def test_the_solver_takes_the_face_mean_of_the_labels(tmp_path):
+    generate(tmp_path / "harmonic.hdf5", 2, 17, mean="harmonic", split=(0.0, 0.0, 1.0))
+    (row,) = evaluate_solver(tmp_path / "harmonic.hdf5", [17], [17])
+    assert max(row.errors["relative_l2"]) < 1e-5
+    assert max(row.errors["residual"]) < 1e-3
+
+
+def test_the_coarse_solver_improves_with_its_grid(dataset):
+    means = [row.mean() for row in evaluate_solver(dataset, [5, 9, 17], [33])]
+    assert means[0] > 1.5 * means[1] > 2 * means[2] > 0
+
+
+def test_the_label_uncertainty_is_about_the_distance_to_labels_of_a_grid_four_times_as_fine(dataset):
+    rows = evaluate_labels(dataset, 2, [9, 33])
+    assert [(row.resolution, row.computed_at) for row in rows] == [(9, 65), (33, 65)]
+    recipes = [Recipe(12, (n, n), seed=3) for n in (33, 129)]
+    for sample in range(2):
+        label, finer = (solve(coefficient(recipe, 6 + sample)) for recipe in recipes)
+        for row, stride in zip(rows, (4, 1), strict=True):
+            here = label[::stride, ::stride]
+            error = np.linalg.norm(here - finer[:: 4 * stride, :: 4 * stride]) / np.linalg.norm(here)
+            assert 0.4 * error < row.errors["relative_l2"][sample] < 2.5 * error
+
+
+def test_upsampled_predictions_are_those_of_the_coarse_coefficient(dataset):
+    (row,) = evaluate_upsampled(Wrong(), "wrong", dataset, 9, [33])
+    test = DarcyDataset(dataset, "test")
+    u = torch.stack([u for _, u in test])
+    a = torch.stack([a for a, _ in DarcyDataset(dataset, "test", 9)])
+    expected = relative_l2(upsample(Wrong().predict(a), (33, 33)), u)
+    assert row.errors["relative_l2"] == pytest.approx(expected.tolist(), rel=1e-5)
+    assert (row.resolution, row.computed_at) == (33, 9)
+
+
+def test_only_finer_grids_are_upsampled_to(dataset):
+    assert [row.resolution for row in evaluate_upsampled(Wrong(), "wrong", dataset, 17, [9, 17, 33])] == [17, 33]
+
+
+def test_parts_of_the_error_add_up(dataset):
+    for row in evaluate_upsampled(Wrong(), "wrong", dataset, 9, [17, 33]):
+        whole = np.square(row.errors["relative_l2"])
+        bands = [values for metric, values in row.errors.items() if metric.startswith("band")]
+        assert np.square(bands).sum(0) == pytest.approx(whole, rel=1e-4)
+        sides = [row.errors["near_jumps"], row.errors["elsewhere"]]
+        assert np.square(sides).sum(0) == pytest.approx(whole, rel=1e-4)
+        assert min(row.errors["near_jumps"]) > 0
+
+
+def test_points_near_a_jump_are_those_within_a_fortieth_of_it():
+    a = torch.full((1, 1, 121, 81), 3.0)
+    a[..., 60:, :] = 12.0
+    rows = evaluation.near_jumps(a)[0, 0].all(1).nonzero()[:, 0]
+    assert rows.tolist() == list(range(57, 63))
+    smooth = torch.linspace(1, 4, 121)[None, None, :, None].expand(1, 1, 121, 81)
+    assert not evaluation.near_jumps(smooth).any()
+
+
+def test_spectra_hold_the_energy_up_to_the_last_resolved_frequency(dataset):
+    (row,) = evaluate(Wrong(), "wrong", dataset, [33])
+    assert sum(row.spectra.truth) == pytest.approx(1, abs=1e-4)
+    assert sum(row.spectra.prediction) == pytest.approx(1.25**2, rel=1e-4)
+    assert sum(row.spectra.error) == pytest.approx(np.mean(np.square(row.errors["relative_l2"])), rel=1e-3)
+
+
+def test_batches_bound_memory_and_change_nothing(dataset, monkeypatch):
+    (whole,) = evaluate(Wrong(), "wrong", dataset, [17])
+    monkeypatch.setattr(evaluation, "POINTS", 2 * 17**2)
+    largest = 0
+
+    class Watched(Wrong):
+        def predict(self, a):
+            nonlocal largest
+            largest = max(largest, len(a))
+            return super().predict(a)
+
+    (parts,) = evaluate(Watched(), "wrong", dataset, [17])
+    assert largest == 2
+    assert parts.errors["relative_l2"] == pytest.approx(whole.errors["relative_l2"], rel=1e-6)
+
+
+def test_the_test_split_is_evaluated_on_or_everything_without_one(dataset, tmp_path):
+    assert list(held_out(dataset, [33])[0].samples) == list(range(6, 12))
+    generate(tmp_path / "unsplit.hdf5", 3, 9, split=(1.0, 0.0, 0.0))
+    (row,) = evaluate(Wrong(), "wrong", tmp_path / "unsplit.hdf5", [9])
+    assert len(row.errors["relative_l2"]) == 3
+
+
+def test_the_mean_solution_is_that_of_the_samples_it_is_given(dataset):
+    train = DarcyDataset(dataset, "train", 17)
+    mean = MeanSolution(train)
+    expected = torch.stack([u for _, u in train]).double().mean(0)
+    assert mean.predict(torch.ones(2, 1, 17, 17, dtype=torch.float64)) == pytest.approx(expected.expand(2, -1, -1, -1))
+
+
+def test_another_kind_of_grid_is_refused(dataset):
+    class Left(Wrong):
+        grid = "left"
+
+    with pytest.raises(ValueError, match=r"'left'.*'vertices'"):
+        evaluate(Left(), "left", dataset, [33])
+
+
+def test_a_resolution_that_is_no_stride_is_refused_before_anything_is_predicted(dataset):
+    class Never(Wrong):
+        def predict(self, a):
+            raise AssertionError
+
+    with pytest.raises(ValueError, match=r"resolution 20 .* 17, 33"):
+        evaluate(Never(), "never", dataset, [33, 20])

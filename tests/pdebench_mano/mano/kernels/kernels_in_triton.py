@@ -1,0 +1,83 @@
+"""The Triton kernels against the definition, in float32 where they are exact. Run by test_triton.py."""
+
+import pytest
+import torch
+from torch.nn.functional import gelu
+
+from pdebench_mano import MultipoleAttention
+from pdebench_mano.mano.fusion import fused_mlp
+from pdebench_mano.mano.kernels import using, window_attention
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def relative(value, reference):
+    return float((value.double() - reference).norm() / reference.norm().clamp_min(1e-30))
+
+
+@pytest.mark.parametrize(
+    ("shape", "heads", "d", "window", "stride"),
+    [
+        ((2, 3, 17), 1, 16, 2, 1),  # bands; two tiles of columns
+        ((1, 5, 2), 2, 8, 2, 1),
+        ((1, 12, 16), 1, 16, 8, 4),  # blocks
+        ((1, 9, 10), 1, 16, 8, 4),  # flush windows
+        ((1, 5, 4), 1, 5, 3, 2),  # any windows
+        ((1, 6, 6), 1, 16, 4, 4),
+    ],
+)
+def test_attention_equals_the_definition(shape, heads, d, window, stride):
+    qkv = torch.randn(*shape, 3 * heads * d, device=DEVICE, requires_grad=True)
+    g = torch.randn(*shape, heads * d, device=DEVICE)
+    y = window_attention(qkv, heads, window, stride, form="triton")
+    exact = qkv.detach().double().requires_grad_()
+    reference = window_attention(exact, heads, window, stride, form="windows")
+    assert relative(y.detach(), reference.detach()) < 1e-5
+    ours, theirs = torch.autograd.grad(y, qkv, g)[0], torch.autograd.grad(reference, exact, g.double())[0]
+    for part, other in zip(ours.chunk(3, -1), theirs.chunk(3, -1), strict=True):
+        assert relative(part, other) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "stride", "rate", "sampling", "residual"),
+    [
+        ((1, 5, 7), 2, 1, 2, "conv", True),  # odd: edges repeated and cropped
+        ((2, 8, 8), 4, 2, 2, "avg_pool", False),
+        ((1, 7, 6), 2, 2, 3, "conv", True),
+        ((1, 4, 3), 2, 1, 4, "conv", False),  # one level
+    ],
+)
+def test_fused_layer_equals_its_modules(shape, window, stride, rate, sampling, residual):
+    module = MultipoleAttention(16, 2, 8, window, stride, rate, sampling=sampling).to(DEVICE)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    x, g = (torch.randn(*shape, 16, device=DEVICE) for _ in "xg")
+    x.requires_grad_()
+    with using("fused"):
+        y = module(x, residual=residual)
+    ours = torch.autograd.grad(y, [x, *module.parameters()], g, allow_unused=True, materialize_grads=True)
+    module.double()
+    exact = x.detach().double().requires_grad_()
+    with using("windows"):
+        reference = module(exact, residual=residual)
+    assert relative(y.detach(), reference.detach()) < 1e-5
+    theirs = torch.autograd.grad(
+        reference, [exact, *module.parameters()], g.double(), allow_unused=True, materialize_grads=True
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        assert relative(a, b) < 1e-5
+
+
+@pytest.mark.parametrize(("activation", "outputs", "residual"), [("gelu", 16, True), ("tanh", 3, False)])
+def test_fused_mlp_equals_its_modules(activation, outputs, residual):
+    norm, fc1, fc2 = torch.nn.LayerNorm(16), torch.nn.Linear(16, 48), torch.nn.Linear(48, outputs)
+    parameters = [p for layer in (norm, fc1, fc2) for p in layer.to(DEVICE).parameters()]
+    x, g = torch.randn(2, 37, 16, device=DEVICE, requires_grad=True), torch.randn(2, 37, outputs, device=DEVICE)
+    with using("fused"):
+        y = fused_mlp(norm, fc1, fc2, x, activation=activation, residual=residual)
+    reference = fc2((gelu if activation == "gelu" else torch.tanh)(fc1(norm(x)))) + (x if residual else 0)
+    assert relative(y.detach(), reference.detach().double()) < 1e-5
+    ours, theirs = (torch.autograd.grad(z, [x, *parameters], g) for z in (y, reference))
+    for a, b in zip(ours, theirs, strict=True):
+        assert relative(a, b.double()) < 1e-5

@@ -1,0 +1,101 @@
+"""MANO on a lattice of fixed spacing: the same operator on every grid, and what it is made of."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdebench_mano import MANO
+from pdebench_mano.fields.operator import coordinates
+from pdebench_mano.mano.anchored import LocalAttention, rotate, turns
+from pdebench_mano.mano.expansions import expand, gather
+from pdebench_mano.mano.fusion import explain
+from pdebench_mano.operators.contract import smooth_coefficient
+
+SIZES = st.integers(2, 40)
+
+
+def operator(**arguments):
+    torch.manual_seed(0)
+    sizes = {"width": 16, "depth": 2, "heads": 2, "head_dim": 8, "mlp_width": 16, "window": 4, "stride": 2}
+    return MANO(1, 1, **sizes | arguments).double()
+
+
+@torch.no_grad()
+def differences(model):
+    """Between predictions on successive grids, at the points they share."""
+    values = [
+        model(smooth_coefficient(n, "vertices").double())[..., :: n // 32, :: n // 32] for n in (33, 65, 129, 257)
+    ]
+    return [(fine - coarse).norm().item() for coarse, fine in pairwise(values)]
+
+
+def test_a_finer_grid_refines_the_same_operator():
+    anchored, published = differences(operator(spacing=1 / 16)), differences(operator(spacing=None))
+    assert all(coarse / fine == pytest.approx(4, rel=0.1) for coarse, fine in pairwise(anchored)), "second order"
+    assert published[-1] > 10 * anchored[-1], "windows that count points are others on every grid"
+
+
+@given(SIZES, SIZES, SIZES, SIZES)
+def test_linear_fields_are_gathered_and_expanded_exactly(height, width, rows, columns):
+    """Their slopes are those in units of the lattice spacing, on grids finer and coarser than the lattice."""
+    x, y = coordinates(height, width, dtype=torch.float64)
+    moments = gather((2 + 3 * x - 5 * y)[None, ..., None], (rows, columns), "vertices")
+    assert torch.allclose(moments[..., 1], torch.tensor(-5.0 / (columns - 1), dtype=torch.float64))
+    assert torch.allclose(moments[..., 2], torch.tensor(3.0 / (rows - 1), dtype=torch.float64))
+    inside = moments[:, 1:-1, 1:-1, 0]
+    i, j = coordinates(rows, columns, dtype=torch.float64)
+    assert torch.allclose(inside, (2 + 3 * i - 5 * j)[None, 1:-1, 1:-1]), "hats are symmetric inside"
+    values = torch.stack([2 + 3 * i - 5 * j, moments[0, ..., 1], moments[0, ..., 2], 0 * i], -1)[None]
+    assert torch.allclose(expand(values, (height, width), "vertices")[0, ..., 0], 2 + 3 * x - 5 * y)
+
+
+@given(SIZES, SIZES, st.integers(2, 20), st.sampled_from(["vertices", "left"]))
+def test_constants_have_no_other_moments(height, width, points, grid):
+    moments = gather(torch.full((1, height, width, 1), 3.0, dtype=torch.float64), (points, points), grid)
+    torch.testing.assert_close(moments[..., 0], torch.full_like(moments[..., 0], 3.0))
+    assert moments[..., 1:].abs().max() < 1e-12
+
+
+def test_moments_of_a_jump_find_it_between_the_lattice_points():
+    """The mean under a hat of a jump at 0.5 + δ is known: (1 - δ/h)²/2, on any grid that has a point there."""
+    for n in (129, 257):
+        x = coordinates(n, n, dtype=torch.float64)[0]
+        step = torch.where(x > 0.5 + 1 / 64, 1.0, 0.0) + torch.where(x == 0.5 + 1 / 64, 0.5, 0.0)
+        mean = gather(step[None, ..., None].double(), (9, 9), "vertices")[0, 4, 4, 0]
+        assert mean.item() == pytest.approx((1 - 8 / 64) ** 2 / 2, abs=(8 / (n - 1)) ** 2)
+
+
+def test_scores_of_turned_queries_and_keys_depend_on_their_distance_alone():
+    torch.manual_seed(0)
+    q, k = (torch.randn(1, 1, 1, 16, dtype=torch.float64).expand(1, 36, 1, 16) for _ in "qk")
+    turn = turns(((6, 6),), 4, q.device, q.dtype)
+    scores = (rotate(q, turn)[0, :, 0] @ rotate(k, turn)[0, :, 0].T).reshape(6, 6, 6, 6)
+    torch.testing.assert_close(scores[1:, 1:, 1:, 1:], scores[:-1, :-1, :-1, :-1])
+    assert (scores[0, 0].flatten()[1:] - scores[0, 0, 0, 0]).abs().min() > 1e-6, "other distances have other scores"
+
+
+def test_levels_attend_apart():
+    """Levels stacked for the sake of fewer kernels give what each gives alone."""
+    torch.manual_seed(0)
+    layer = LocalAttention(8, 2, 8, 4, 2, 2).double()
+    levels = [torch.randn(2, n, n + 1, 8, dtype=torch.float64) for n in (11, 6)]
+    for together, level in zip(layer.attend_all(levels), levels, strict=True):
+        torch.testing.assert_close(together, layer.attend_all([level])[0])
+
+
+def test_it_is_explained_on_its_lattice():
+    lines = explain(operator(spacing=1 / 16), torch.zeros(1, 1, 65, 65)).splitlines()
+    assert len(lines) == 2
+    assert all("17×17" in line and "9×9" in line and "rotary positions" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"spacing": 33.0}, r"spacing must be in \(0, 0.5\]"), ({"head_dim": 6}, "head_dim must be a multiple of 4")],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        operator(**{"spacing": 1 / 16} | arguments)

@@ -1,0 +1,229 @@
+"""The report, made by the demo: numbers that are those of the records, and a page that stands alone."""
+
+import base64
+import dataclasses
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdebench_mano.cli import main
+from pdebench_mano.evaluation.records import find_records, read_record
+from pdebench_mano.report import tables, write_report
+from pdebench_mano.report.figures import alignment
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+MEASURE = """
+<script>
+addEventListener("load", () => {
+  const report = [...document.querySelectorAll("iframe")].map(frame => {
+    const page = frame.contentDocument, root = page.documentElement;
+    return {
+      width: frame.clientWidth,
+      overflow: root.scrollWidth - root.clientWidth,
+      images: page.images.length,
+      missing: [...page.images].filter(image => !image.complete || !image.naturalWidth).length,
+      outside: frame.contentWindow.performance.getEntriesByType("resource")
+        .filter(entry => !entry.name.startsWith("data:")).length,
+    };
+  });
+  document.body.innerHTML = "<pre id=report>" + JSON.stringify(report) + "</pre>";
+});
+</script>
+"""
+
+
+def command(*words):
+    """Run the command line in this process."""
+    sys.argv = ["pdebench-mano", *map(str, words)]
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The folder of a finished ``demo --quick``."""
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    assert command("demo", "--quick", "--out", out) == 0
+    return out
+
+
+def test_the_demo_ends_with_its_table_and_the_place_of_its_report(demo, capsys, monkeypatch):
+    monkeypatch.setattr("pdebench_mano.benchmark.cases.train", None)
+    assert command("demo", "--quick", "--out", demo) == 0
+    printed = capsys.readouterr().out
+    assert f"report: {demo / 'report.html'}" in printed.replace("\n", "")
+    for name in ("fno", "upsampled fno", "mano", "upsampled mano", "coarse solver at 9²", "mean solution"):
+        assert f" {name} " in printed
+    assert max(map(len, printed.splitlines()[:-1])) <= 80
+
+
+def test_tables_hold_the_means_of_the_records(demo):
+    rows = pd.read_csv(demo / "tables" / "rows.csv")
+    assert len(rows) == 6 + 4 + 6
+    for path in find_records(demo):
+        for row in read_record(path).evaluations:
+            (line,) = rows[(rows.model == tables.label(row)) & (rows.resolution == row.resolution)].to_dict("records")
+            assert line["relative_l2"] == pytest.approx(np.mean(row.errors["relative_l2"]))
+            assert line["near_jumps"] == pytest.approx(np.mean(row.errors["near_jumps"]))
+    headline = pd.read_csv(demo / "tables" / "error.csv", index_col="model", dtype=str)
+    best = rows[(rows.model == headline.index[0]) & (rows.resolution == 9)].relative_l2.item()
+    assert headline.loc[headline.index[0], "9"] == f"{best:.4f}"
+    assert best == rows[(rows.group == "operator") & (rows.resolution == 9)].relative_l2.min()
+
+
+def test_every_figure_is_a_file_twice_and_embedded_whole(demo):
+    page = (demo / "report.html").read_text()
+    embedded = [base64.b64decode(data) for data in re.findall(r'src="data:image/[a-z+]+;base64,([^"]+)"', page)]
+    files = {path.read_bytes(): path for path in (demo / "figures").iterdir()}
+    assert {files[data].stem for data in embedded} == {path.stem for path in files.values()}
+    assert {path.suffix for path in files.values()} == {".png", ".svg"}
+    assert len(files) == 2 * len(embedded)
+
+
+def test_the_page_asks_for_nothing_beside_it_and_says_how_to_make_it_again(demo):
+    page = (demo / "report.html").read_text()
+    links = re.findall(r'(?:src|href)="([^"]{0,30})', page)
+    assert links
+    assert all(link.startswith("data:") for link in links)
+    record = read_record(find_records(demo)[-1])
+    text = html.unescape(page)
+    assert record.dataset["digest"] in text
+    assert record.key in text
+    assert record.environment["torch"] in text
+    assert all(line in text for line in record.commands)
+
+
+def test_a_report_of_several_seeds_gives_their_spread(demo):
+    paths = [path for path in find_records(demo) if read_record(path).model == "fno"]
+    record = read_record(paths[0])
+    table = tables.rows([record])
+    other = table.assign(seed=1, relative_l2=table.relative_l2 + 0.2)
+    both = tables.headline(pd.concat([table, other], ignore_index=True))
+    mean = table[(table.model == "fno") & (table.resolution == 9)].relative_l2.item() + 0.1
+    assert both.loc["fno", 9] == f"{mean:.4f} ± {0.2 / np.sqrt(2):.4f}"
+
+
+def test_times_of_several_devices_are_not_averaged(demo):
+    table = tables.rows([read_record(path) for path in find_records(demo)])
+    elsewhere = table.assign(seed=1, device="another", seconds=100.0, training_seconds=1e6)
+    expected, found = (tables.resources(each) for each in (table, pd.concat([table, elsewhere], ignore_index=True)))
+    pd.testing.assert_frame_equal(found.drop(columns="seeds"), expected.drop(columns="seeds"))
+    assert (found.seeds == 2).all()
+
+
+def test_the_paired_interval_covers_a_known_difference_that_the_spread_of_samples_would_hide(demo):
+    rng = np.random.default_rng(0)
+    hardness = rng.uniform(0.1, 1.0, 200)
+    record = read_record(find_records(demo)[-1])
+
+    def row(model, values):
+        return dataclasses.replace(record.evaluations[0], model=model, errors={"relative_l2": list(values)})
+
+    rows = [row("a", hardness), row("b", hardness + 0.01 + 0.001 * rng.standard_normal(200)), row("few", [0.1, 0.2])]
+    table = tables.paired([dataclasses.replace(record, evaluations=rows)], ["a", "b", "few"], rows[0].resolution)
+    assert list(table.index) == ["b"], "what is known of fewer samples has no pairs"
+    low, high = map(float, table.loc["b", "95 % interval"].split(" … "))
+    assert 0.009 < low <= 0.01 <= high < 0.011
+
+
+def test_alignment_that_was_logged_is_drawn_by_layer(demo, tmp_path):
+    (data,) = (demo / "data").glob("*.hdf5")
+    words = (
+        "--operator orthogonal-fno --operator-args width=4 modes=2 --regime transported-foton --epochs 2 --alignment"
+    )
+    assert command("train", *words.split(), "--data", data, "--resolution", 9, "--out", tmp_path / "run") == 0
+    assert command("report", tmp_path / "run", "--out", tmp_path / "report") == 0
+    assert (tmp_path / "report" / "figures" / "alignment-orthogonal-fno.svg").exists()
+    (path,) = find_records(tmp_path / "run")
+    record = read_record(path)
+    upper, lower = alignment(record).axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in upper.lines}
+    assert drawn == {layer: [row[f"cosine {layer}"] for row in record.history] for layer in drawn}
+    assert len(drawn) == len(lower.lines) > 2
+
+
+def test_a_report_needs_a_record(tmp_path):
+    with pytest.raises(ValueError, match="at least one record"):
+        write_report([], tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_report_that_was_interrupted_is_written_again(demo, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("pdebench_mano.report.page._summary", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_report(find_records(demo), tmp_path / "report")
+    page = write_report(find_records(demo), tmp_path / "report")
+    assert sorted(path.name for path in page.parent.iterdir()) == ["figures", "report.html", "tables"]
+
+
+def test_evaluate_prints_one_object_a_line_and_keeps_the_record(demo, capsys):
+    run = next((demo / "runs").glob("fno-*"))
+    (data,) = (demo / "data").glob("*.hdf5")
+    assert command("evaluate", run, "--data", data, "--resolutions", "9,33", "--json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["model"], row["resolution"]) for row in rows] == [
+        ("fno", 9),
+        ("fno", 33),
+        ("upsampled fno", 33),
+        ("coarse solver", 9),
+        ("coarse solver", 33),
+    ]
+    (path,) = find_records(run)
+    kept = {(row.model, row.resolution): row.mean() for row in read_record(path).evaluations}
+    assert all(row["relative_l2"] == pytest.approx(kept[row["model"], row["resolution"]], rel=1e-5) for row in rows)
+
+
+def test_another_split_finds_the_validation_error_again_and_keeps_nothing(demo, capsys):
+    run = next((demo / "runs").glob("mano-*"))
+    (data,) = (demo / "data").glob("*.hdf5")
+    before = sorted(run.rglob("*"))
+    assert command("evaluate", run, "--data", data, "--resolutions", "9", "--split", "val", "--json") == 0
+    row = json.loads(capsys.readouterr().out)
+    expected = json.loads((run / "summary.json").read_text())["best_validation"]
+    assert row["relative_l2"] == pytest.approx(expected, rel=1e-5)
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_report_takes_several_runs_and_evaluates_one_that_never_was(demo, tmp_path):
+    evaluated = next((demo / "runs").glob("fno-*"))
+    (data,) = (demo / "data").glob("*.hdf5")
+    assert command("evaluate", evaluated, "--data", data, "--resolutions", "9,17") == 0
+    new = tmp_path / "run"
+    shutil.copytree(next((demo / "runs").glob("mano-*")), new, ignore=shutil.ignore_patterns("records"))
+    assert command("report", evaluated, new, "--out", tmp_path / "report", "--title", "Two runs") == 0
+    assert "<title>Two runs</title>" in (tmp_path / "report" / "report.html").read_text()
+    rows = pd.read_csv(tmp_path / "report" / "tables" / "rows.csv")
+    resolutions = rows[rows.group == "operator"].groupby("model").resolution.unique().map(sorted).to_dict()
+    assert resolutions == {"fno": [9, 17], "mano": [9, 33]}
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on the path: the page is not looked at in a browser")
+def test_the_page_fits_a_phone_and_a_desk_in_a_browser(demo, tmp_path):
+    page = html.escape((demo / "report.html").read_text(), quote=True)
+    frames = "".join(f'<iframe width="{width}" height="800" srcdoc="{page}"></iframe>' for width in (360, 1200))
+    (tmp_path / "frames.html").write_text(f"<!doctype html><body>{frames}{MEASURE}</body>")
+    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    quiet += " --disable-component-update --disable-sync --virtual-time-budget=20000 --dump-dom --enable-logging=stderr"
+    seen = subprocess.run(
+        [BROWSER, *quiet.split(), f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "frames.html").as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "CONSOLE" not in seen.stderr
+    found = re.search(r'<pre id="report">(.*?)</pre>', seen.stdout)
+    assert found, seen.stdout[-300:]
+    for frame in json.loads(found[1]):
+        assert frame["images"] > 5
+        assert (frame["missing"], frame["outside"], frame["overflow"]) == (0, 0, 0), frame

@@ -1,0 +1,153 @@
+"""Runs as a user meets them: through the command line, killed, resumed, refused."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_gen import generate
+from pdebench_mano import load
+from pdebench_mano.fields.data import DarcyDataset
+from pdebench_mano.fields.metrics import relative_l2
+from pdebench_mano.training.runs import RunConfig, train, training_data
+
+OPERATOR = '''
+import os
+import signal
+from pathlib import Path
+
+from torch import nn
+
+
+class Mortal(nn.Module):
+    """Kills its own process in the n-th forward pass, if the file FUSE is there to be burned."""
+
+    def __init__(self, in_channels, out_channels, width=4, n=5):
+        super().__init__()
+        lift, projection = nn.Conv2d(in_channels, width, 1), nn.Conv2d(width, out_channels, 1)
+        self.net = nn.Sequential(lift, nn.GELU(), nn.Dropout(0.2), projection)
+        self.left = n
+
+    def forward(self, a):
+        self.left -= 1
+        fuse = Path(os.environ.get("FUSE", "none"))
+        if self.left == 0 and fuse.exists():
+            fuse.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.net(a)
+'''
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "darcy.hdf5"
+    generate(path, 20, 17, seed=1)
+    return path
+
+
+def command(*words, **environment):
+    code = "import sys; from pdebench_mano.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def weights(run):
+    return torch.load(run / "best.pt", weights_only=True)["operator"]
+
+
+@pytest.mark.parametrize("n", [3, 7])
+def test_a_killed_training_resumes_to_the_same_bits(tmp_path, dataset, n):
+    (tmp_path / "mortal.py").write_text(OPERATOR)
+    fuse = tmp_path / "fuse"
+
+    def words(out):
+        operator = f"{tmp_path / 'mortal.py'}:Mortal"
+        options = ["--epochs", 3, "--batch-size", 4, "--resolution", 9, "--operator-args", "width=6", f"n={n}"]
+        return ["train", "--operator", operator, "--data", dataset, "--out", out, *options]
+
+    assert command(*words(tmp_path / "undisturbed")).returncode == 0
+    fuse.touch()
+    assert command(*words(tmp_path / "killed"), FUSE=str(fuse)).returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "summary.json").exists()
+    resumed = command(*words(tmp_path / "killed"))
+    assert resumed.returncode == 0, resumed.stderr
+    expected, found = weights(tmp_path / "undisturbed"), weights(tmp_path / "killed")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    again = command(*words(tmp_path / "killed"))
+    assert again.returncode == 0
+    assert "complete already" in again.stderr
+
+
+def test_a_loaded_run_predicts_what_was_validated(tmp_path, dataset):
+    config = RunConfig(
+        operator="fno", operator_args={"width": 8, "modes": 4, "depth": 2}, data=str(dataset), epochs=2, batch_size=8
+    )
+    history = train(config, tmp_path / "run", device="cpu")
+    operator = load(tmp_path / "run", device="cpu")
+    data = DarcyDataset(dataset, "val")
+    a, u = data.batch(range(len(data)))
+    assert relative_l2(operator.predict(a), u).mean().item() == pytest.approx(history.best_validation, rel=1e-5)
+
+
+def test_validation_samples_are_never_trained_on(tmp_path):
+    path = tmp_path / "plain.hdf5"
+    generate(path, 20, 9, split=(1.0, 0.0, 0.0))
+    for seed in (0, 1):
+        (first, second), held = training_data(RunConfig(operator="fno", data=str(path), resolution=[9, 5], seed=seed))
+        assert not set(held.samples) & set(first.samples)
+        assert len(held) == 2
+        assert len(first) == 18
+        assert (first.samples == second.samples).all()
+        assert held.samples.tolist() == training_data(RunConfig(operator="fno", data=str(path)))[1].samples.tolist()
+
+
+def test_another_configuration_does_not_touch_a_run(tmp_path, dataset):
+    config = RunConfig(
+        operator="fno", operator_args={"width": 4, "modes": 2}, data=str(dataset), resolution=9, epochs=1
+    )
+    train(config, tmp_path / "run", device="cpu")
+    before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    with pytest.raises(ValueError, match=r"another configuration: lr is 0\.001 there, 0\.01 here"):
+        train(config.model_copy(update={"lr": 0.01}), tmp_path / "run", device="cpu")
+    assert before == {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+
+
+def test_a_refused_training_leaves_its_folder_to_the_next(tmp_path, dataset):
+    config = RunConfig(
+        operator="orthogonal-mlp",
+        operator_args={"resolution": 17},
+        regime="transported-foton",
+        data=str(dataset),
+        resolution=9,
+        epochs=1,
+    )
+    with pytest.raises(ValueError, match="17×17, got 9×9"):
+        train(config, tmp_path / "run", device="cpu")
+    right = config.model_copy(update={"operator_args": {"resolution": 9, "width": 8}})
+    assert train(right, tmp_path / "run", device="cpu").best_epoch == 1
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path, dataset):
+    with pytest.raises(ValueError, match="device must be cpu, or cuda where there is one, got 'tpu'"):
+        train(RunConfig(operator="fno", data=str(dataset)), tmp_path / "run", device="tpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_with_splits_but_none_to_train_on_is_refused(tmp_path):
+    generate(tmp_path / "held.hdf5", 4, 9, split=(0.0, 0.5, 0.5))
+    with pytest.raises(ValueError, match="no split 'train'; its splits are: test, val"):
+        train(RunConfig(operator="fno", data=str(tmp_path / "held.hdf5")), tmp_path / "run")
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a run folder"):
+        load(Path(tmp_path))

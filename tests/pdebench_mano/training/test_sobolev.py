@@ -1,0 +1,24 @@
+import math
+
+import torch
+
+from pdebench_mano.fields.operator import coordinates
+from pdebench_mano.training.losses import half_squared_error
+from pdebench_mano.training.sobolev import with_h1_term
+
+
+def test_written_out_error_is_the_derivative():
+    generator = torch.Generator().manual_seed(0)
+    y, t = torch.randn(2, 3, 2, 5, 7, generator=generator, dtype=torch.float64)
+    loss = with_h1_term(half_squared_error, 0.3)
+    y.requires_grad_()
+    (derivative,) = torch.autograd.grad(loss.samples(y, t).sum(), y)
+    torch.testing.assert_close(loss.errors(y.detach(), t), derivative)
+
+
+def test_term_is_the_relative_error_of_the_slope():
+    x, _ = coordinates(9, 5, dtype=torch.float64)
+    t = (3 * x)[None, None]
+    loss = with_h1_term(half_squared_error, 1.0)
+    term = loss(1.5 * t, t) - half_squared_error(1.5 * t, t)
+    assert math.isclose(term.item(), 0.5, rel_tol=1e-12)
