@@ -1,42 +1,38 @@
-"""CoarseSolver: the classical competitor, finite differences on the grid that a network is given.
+"""CoarseSolver: the classical competitor, the problem's own solver on the grid that a network is given.
 
 A learned operator of the error of a coarse solve has learned no more than a coarse solve computes, and a coarse solve
-takes milliseconds. `Upsampled(CoarseSolver(f), shape)` brings it to a finer grid by cubic splines.
+takes milliseconds. `Upsampled(CoarseSolver(problem, grid), shape)` brings it to a finer grid by cubic splines.
 """
 
 import torch
 
-from data_gen import solve
-from data_gen.problems.darcy.scheme import Mean
-from pdebench_mano.fields.operator import Fields, Grid
+from data_gen import Grid, Problem
+from pdebench_mano.fields.operator import Fields
 
 
 class CoarseSolver:
-    """Solves -∇·(a∇u) = f on the vertices of (0, 1)² with u = 0 on the boundary, by the five-point scheme.
+    """Solves a problem on the grid of its inputs.
 
     Parameters
     ----------
-    source : float
-        The constant f.
+    problem : Problem
+    grid : Grid
+        A grid of the box, of any shape: its kind and lengths are those of every grid to be solved on.
     rtol : float
-        Relative residual to iterate to.
-    mean : {"arithmetic", "harmonic"}
-        Mean that makes the coefficient at the faces.
+        Tolerance to solve to.
     """
 
-    grid: Grid = "vertices"
-
-    def __init__(self, source: float = 1.0, rtol: float = 1e-6, mean: Mean = "arithmetic") -> None:
-        self.source, self.rtol, self.mean = source, rtol, mean
+    def __init__(self, problem: Problem, grid: Grid, rtol: float = 1e-6) -> None:
+        self.problem, self.grid, self.lengths, self.rtol = problem, grid.kind, grid.lengths, rtol
 
     def predict(self, a: Fields) -> Fields:
-        """Solutions (batch, 1, height, width) for coefficients on the vertices of the same grid.
+        """Solutions (batch, outputs, height, width), at the last of the problem's times, for inputs on the same grid.
 
         Raises
         ------
         ValueError
-            If a coefficient is not positive.
+            If the problem refuses an input.
         """
-        arrays = [sample[0].double().cpu().numpy() for sample in a]
-        fields = [solve(array, self.source, rtol=self.rtol, mean=self.mean) for array in arrays]
-        return torch.stack([torch.from_numpy(u) for u in fields])[:, None].to(a)
+        grid = Grid((a.shape[-2], a.shape[-1]), self.grid, self.lengths)
+        solutions = [self.problem.solve(each, grid, rtol=self.rtol).u[-1] for each in a.double().cpu().numpy()]
+        return torch.stack([torch.from_numpy(u) for u in solutions]).to(a)

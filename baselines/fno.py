@@ -21,11 +21,12 @@ from neuralop.layers.spectral_convolution import SpectralConv
 from neuralop.models import FNO as NeuralopFNO
 from torch import Tensor, nn
 
+from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import Resampled, axis, quadrature, remembered, resample
-from pdebench_mano.fields.operator import Fields, Grid, Operator, at_least
+from pdebench_mano.fields.operator import Fields, Operator, at_least
 
 
-def resolved(points: int, modes: int, period: float, grid: Grid) -> range:
+def resolved(points: int, modes: int, period: float, grid: Kind) -> range:
     """Those of the frequencies -⌊modes/2⌋, …, ⌈modes/2⌉-1 with more than two points per wave."""
     intervals = points - 1 if grid == "vertices" else points
     highest = max(0, math.ceil(period * intervals / 2) - 1)
@@ -34,7 +35,7 @@ def resolved(points: int, modes: int, period: float, grid: Grid) -> range:
 
 @remembered
 def series(
-    points: int, frequencies: range, period: float, grid: Grid, device: torch.device
+    points: int, frequencies: range, period: float, grid: Kind, device: torch.device
 ) -> Complex[Tensor, "{points} k"]:
     """The waves exp(2πi k x / period) at the points of one axis: a series is this times its coefficients."""
     k = torch.arange(frequencies.start, frequencies.stop, device=device)
@@ -44,7 +45,7 @@ def series(
 
 @remembered
 def integrals(
-    points: int, frequencies: range, period: float, grid: Grid, device: torch.device
+    points: int, frequencies: range, period: float, grid: Kind, device: torch.device
 ) -> Complex[Tensor, "k {points}"]:
     """The rows exp(-2πi k x / period) times quadrature weights: coefficients are this times the values."""
     return series(points, frequencies, period, grid, device).mH * quadrature(points, grid, device).float()
@@ -52,7 +53,7 @@ def integrals(
 
 @remembered
 def half_series(
-    points: int, frequencies: range, period: float, grid: Grid, device: torch.device
+    points: int, frequencies: range, period: float, grid: Kind, device: torch.device
 ) -> Complex[Tensor, "k {points}"]:
     """The waves of k ≥ 0, those of k > 0 twice: the real part is the series of a real field."""
     doubled = 2 - (torch.arange(len(frequencies), device=device) == 0).float()

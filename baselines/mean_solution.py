@@ -18,12 +18,12 @@ class MeanSolution:
     """
 
     def __init__(self, data: View) -> None:
-        self.grid = data.grid
-        total = torch.zeros(1, *data.shape, dtype=torch.float64)
+        self.grid = data.grid.kind
+        total = torch.zeros(len(data.info.outputs), *data.shape, dtype=torch.float64)
         for index in range(len(data)):
             total += data[index][1]
-        self.mean: Float[Tensor, "1 height width"] = total / len(data)
+        self.mean: Float[Tensor, "outputs height width"] = total / len(data)
 
     def predict(self, a: Fields) -> Fields:
-        """The mean (batch, 1, height, width), whatever the coefficients of that grid are."""
+        """The mean (batch, outputs, height, width), whatever the inputs on that grid are."""
         return self.mean.to(a).expand(len(a), -1, -1, -1)

@@ -15,19 +15,20 @@ from jaxtyping import Float
 from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
-from pdebench_mano.fields.operator import Fields, Grid
+from data_gen.grid import Kind
+from pdebench_mano.fields.operator import Fields
 
 Finer = Float[Tensor, "batch channels rows columns"]
 
 
-def points(n: int, grid: Grid) -> Float[np.ndarray, " n"]:
+def points(n: int, grid: Kind) -> Float[np.ndarray, " n"]:
     """Coordinates of `n` grid points along one side of [0, 1]²."""
     return np.linspace(0, 1, n, endpoint=grid == "vertices")
 
 
 @lru_cache(maxsize=64)
-def spline_matrix(coarse: int, fine: int, grid: Grid) -> Float[Tensor, "fine coarse"]:
-    """Values at `coarse` points ↦ values of their natural cubic spline at `fine` points (float64).
+def spline_matrix(coarse: int, fine: int, grid: Kind) -> Float[Tensor, "fine coarse"]:
+    """Values at `coarse` points ↦ values of their natural, or periodic, cubic spline at `fine` points (float64).
 
     Raises
     ------
@@ -36,11 +37,15 @@ def spline_matrix(coarse: int, fine: int, grid: Grid) -> Float[Tensor, "fine coa
     """
     if coarse < 2:
         raise ValueError(f"an interpolating spline needs at least 2 points a side, got {coarse}")
-    spline = make_interp_spline(points(coarse, grid), np.eye(coarse), k=3, bc_type="natural")
+    at, values = points(coarse, grid), np.eye(coarse)
+    if grid == "periodic":
+        spline = make_interp_spline(np.append(at, 1.0), np.vstack([values, values[:1]]), k=3, bc_type="periodic")
+    else:
+        spline = make_interp_spline(at, values, k=3, bc_type="natural")
     return torch.from_numpy(np.ascontiguousarray(spline(points(fine, grid))))
 
 
-def upsample(u: Fields, shape: tuple[int, ...], grid: Grid = "vertices") -> Finer:
+def upsample(u: Fields, shape: tuple[int, ...], grid: Kind = "vertices") -> Finer:
     """Interpolate fields to another grid of the same kind by bicubic splines.
 
     Parameters
@@ -49,7 +54,7 @@ def upsample(u: Fields, shape: tuple[int, ...], grid: Grid = "vertices") -> Fine
         In any units; the grids need not be strides of one another.
     shape : (int, int)
         Height and width of the grid to interpolate to.
-    grid : {"vertices", "left"}
+    grid : {"vertices", "left", "periodic"}
         What both grids are: i/(n-1), or i/n.
 
     Returns
@@ -73,7 +78,7 @@ class Upsampled:
     operator : object with ``predict(a) -> u`` and ``grid``
         A trained operator, or `CoarseSolver`.
     shape : (int, int)
-        Grid of the result.
+        Kind of the result.
     """
 
     def __init__(self, operator: Any, shape: tuple[int, ...]) -> None:

@@ -11,13 +11,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import axis, check_spacing, interpolation, lattice_shape, remembered, resample
-from pdebench_mano.fields.operator import Fields, Grid, Operator, at_least
+from pdebench_mano.fields.operator import Fields, Operator, at_least
 
 Tokens = Float[Tensor, "batch tokens channels"]
 
 
-def centres(n: int, patch: int, grid: Grid, device: torch.device) -> Float[Tensor, " patches"]:
+def centres(n: int, patch: int, grid: Kind, device: torch.device) -> Float[Tensor, " patches"]:
     """Coordinates of the patch centres along an axis of `n` lattice points."""
     x = axis(n, grid, device)
     return x[::patch] + (x[1] - x[0]) * (patch - 1) / 2
@@ -25,7 +26,7 @@ def centres(n: int, patch: int, grid: Grid, device: torch.device) -> Float[Tenso
 
 @remembered
 def rotations(
-    rows: int, columns: int, patch: int, pairs: int, grid: Grid, device: torch.device
+    rows: int, columns: int, patch: int, pairs: int, grid: Kind, device: torch.device
 ) -> Float[Tensor, "2 tokens {pairs}"]:
     """Cosines and sines of the rotary angles: from half a turn to eight turns over the domain, along x and along y."""
     positions = torch.cartesian_prod(centres(rows, patch, grid, device), centres(columns, patch, grid, device))
@@ -36,7 +37,7 @@ def rotations(
 
 @remembered
 def from_patches(
-    points: int, n: int, patch: int, grid: Grid, device: torch.device, dtype: torch.dtype
+    points: int, n: int, patch: int, grid: Kind, device: torch.device, dtype: torch.dtype
 ) -> Float[Tensor, "{points} patches"]:
     """Linear interpolation from the patch centres of `n` lattice points to the points of the data's grid."""
     return interpolation(axis(points, grid, device), centres(n, patch, grid, device)).to(dtype)

@@ -12,7 +12,14 @@ cases; and here, ::
 puts each file where it belongs::
 
     pdebench_mano/benchmark/published/SUITE/records/CASE.jsonl              comes with the package
+    pdebench_mano/benchmark/published/SUITE/samples.json                    which samples it tests on
     benchmarks/checkpoints/SUITE/CASE/{config.json,best.pt,summary.json}    `pdebench-mano evaluate` takes the folder
+
+Which samples a suite tests on, so that a run that was trained on one of them is known, ::
+
+    python benchmarks/publish.py samples SUITE [--data FILE]
+
+draws again from its records, or reads off its file of test samples where these were not generated.
 """
 
 import argparse
@@ -23,7 +30,14 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from data_gen import Grid, build_problem
+from data_gen.recipe import drawn
+from data_gen.samples import draw
+from data_gen.storage import problem_of
+from pdebench_mano.benchmark.leaderboard import PUBLISHED, published
 from pdebench_mano.evaluation.records import find_records, read_record
+from pdebench_mano.fields.data import Dataset
+from pdebench_mano.fields.samples import Samples
 
 ROOT = Path(__file__).parents[1]
 RECORDS, CHECKPOINTS = "pdebench_mano/benchmark/published", "benchmarks/checkpoints"
@@ -111,6 +125,28 @@ def unpack(archives: Sequence[Path], root: Path = ROOT) -> list[str]:
     return names
 
 
+def samples(suite: str, data: Path | None = None) -> Samples:
+    """The test samples of a published suite, drawn again from its records, or read from their file.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be drawn and no file is given, or it is another file.
+    """
+    record = published(suite)[0]
+    if data is not None:
+        file = Dataset(data)
+        if file.info.digest != record.dataset["digest"]:
+            raise ValueError(f"{data} is not the file that {suite} tests on")
+        return Samples.of(file, record.samples)
+    if "recipe" not in record.dataset:
+        raise ValueError(f"{suite} tests on samples that were not generated: give their file as --data")
+    recipe, (name, parameters) = json.loads(record.dataset["recipe"]), problem_of(record.dataset)
+    problem, grid = build_problem(name, **parameters), Grid(tuple(recipe["shape"]))
+    inputs = (draw(problem, grid, recipe["seed"], i) for i in record.samples)
+    return Samples.among(drawn(record.dataset), grid, record.samples, inputs)
+
+
 def main() -> None:
     """Read the command line; bad input is one line and status 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,11 +158,16 @@ def main() -> None:
     packing.add_argument("--to", type=Path, default=Path(), help="folder of the archives")
     packing.add_argument("--limit", type=float, default=15, help="MiB in one archive, before compression")
     commands.add_parser("unpack", help="archives → the repository").add_argument("archives", type=Path, nargs="+")
+    sampling = commands.add_parser("samples", help="records → samples.json beside them")
+    sampling.add_argument("suite", help="name of the suite")
+    sampling.add_argument("--data", type=Path, help="file of the test samples, where they were not generated")
     given = parser.parse_args()
     try:
         if given.command == "pack":
             for path in pack(given.suite, given.out, given.to, given.checkpoints, given.limit):
                 print(f"{path}: {path.stat().st_size / MIB:.2f} MiB")
+        elif given.command == "samples":
+            samples(given.suite, given.data).write(PUBLISHED / given.suite / "samples.json")
         else:
             print("\n".join(unpack(given.archives)))
     except (ValueError, OSError) as error:

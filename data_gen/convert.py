@@ -17,7 +17,7 @@ from jaxtyping import Float
 from data_gen import storage
 from data_gen.formats import FORMATS, Foreign, Selection, read_foreign
 from data_gen.formats.foreign import SAMPLES
-from data_gen.grid import Kind, left, vertices
+from data_gen.grid import Grid, Kind
 from data_gen.storage import Block, Header
 
 
@@ -112,11 +112,14 @@ def _import(
         "coefficient": "indicator" if indicator else "physical",
         "origin": path.name,
     }
-    points = vertices if grid == "vertices" else left
-    x = points(n) if foreign.x is None else foreign.x
-    y = points(m) if foreign.y is None else foreign.y
-    blocks = _blocks(foreign, path, indicator)
-    storage.write(target, Header(samples, x, y, grid, attributes, f), blocks)
+    attributes["source"] = storage.UNKNOWN if f is None else "constant"
+    if f is not None:
+        attributes["beta"] = float(f)
+    own = Grid((n, m), grid)
+    x, y = (
+        theirs if theirs is not None else ours for theirs, ours in zip((foreign.x, foreign.y), own.axes(), strict=True)
+    )
+    storage.write(target, Header(samples, own, attributes, axes=(x, y)), _blocks(foreign, path, indicator))
 
 
 def _blocks(foreign: Foreign, path: Path, indicator: bool) -> Iterator[Block]:
@@ -140,7 +143,7 @@ def kind_of_grid(foreign: Foreign, u: Float[np.ndarray, "k n m"]) -> Kind | None
     """What coordinates, or else solutions that vanish on edges, tell of the grid; None if nothing."""
     if foreign.x is not None:
         n = len(foreign.x)
-        if np.allclose(foreign.x, vertices(n), atol=1e-5):
+        if np.allclose(foreign.x, Grid((n,)).axes()[0], atol=1e-5):
             return "vertices"
         return "left" if np.allclose(np.diff(foreign.x), 1 / n, atol=1e-5) else None
     near, far = (float(np.abs(u[:, i]).mean() + np.abs(u[:, :, i]).mean()) for i in (0, -1))

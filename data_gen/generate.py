@@ -20,25 +20,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from data_gen import storage
-from data_gen.grid import vertices
+from data_gen.grid import Grid
 from data_gen.laws.stored import read_array
 from data_gen.lookup import find
-from data_gen.problems.darcy.scheme import Mean
-from data_gen.recipe import SPLIT, Fractions, Recipe
-from data_gen.samples import batch_size, make_block
+from data_gen.problem import Problem
+from data_gen.problems import build_problem, kind_of
+from data_gen.recipe import PUBLISHED_MEANING, SPLIT, Fractions, Recipe
+from data_gen.samples import make_block
 from data_gen.storage import DatasetInfo
 
+KEPT = ("accepted_by", "solver", "sha256")
 LOCK, MANIFEST = "lock", "recipe.json"
 """What stands beside the shards in their folder."""
 
 POINTS_PER_SHARD = 2**20
 """A few seconds of work on a CPU."""
 
-SourceLike = float | int | str | np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
+POINTS_PER_BATCH = 2**24
+"""What a GPU solves at once."""
 
 
 def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
@@ -64,13 +66,10 @@ def generate(
     samples: int,
     resolution: int | tuple[int, int],
     *,
+    problem: str | Problem = "darcy",
+    problem_args: dict[str, Any] | None = None,
     seed: int = 0,
-    law: str = "piecewise",
-    law_args: dict[str, Any] | None = None,
-    source: SourceLike = 1.0,
-    mean: Mean = "arithmetic",
-    method: str = "auto",
-    rtol: float = 1e-10,
+    rtol: float | None = None,
     split: Fractions = SPLIT,
     device: str = "cpu",
     workers: int = 1,
@@ -78,8 +77,9 @@ def generate(
     shard_size: int | None = None,
     merge: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    **parameters: Any,
 ) -> DatasetInfo:
-    """Generate a dataset of coefficients and verified solutions of −∇·(a∇u) = f.
+    """Generate a dataset of inputs of a problem and verified solutions for them.
 
     Parameters
     ----------
@@ -88,17 +88,17 @@ def generate(
     samples : int
         Number of samples.
     resolution : int or (n, m)
-        Vertices a side, boundary included.
+        Points a side, or along x and y.
+    problem : str or Problem
+        A name in `data_gen.PROBLEMS`, ``module:Class`` or ``file.py:Class``, see `build_problem`; or one that is built.
+    problem_args, **parameters : dict
+        Parameters of the problem. Of Darcy flow, ``law``, ``law_args``, ``source``, ``mean`` and ``method``.
+        A parameter that a string names as a ``.npy`` file is that array; of a `source`, a string is a number, such a
+        file or ``module:function``, and a function is evaluated at the grid points x, y, arrays of shape (n, m).
     seed : int
         Sample i depends on the seed and i alone.
-    law, law_args : str, dict
-        A name in `data_gen.laws.LAWS` with its parameters, or one's own law, see `build_law`.
-    source : float, (n, m) array or callable
-        Source f; a callable maps the coordinates x, y, arrays of shape (n, m), to the values.
-    mean : {"arithmetic", "harmonic"}
-        Mean that makes the face values of `a`.
-    method, rtol : str, float
-        Solver and tolerance, see `data_gen.solve`.
+    rtol : float, optional
+        Bound on the evidence of each label; the problem's own by default.
     split : 3 floats
         Fractions of train, val and test.
     device : str
@@ -126,19 +126,8 @@ def generate(
     """
     out = Path(out)
     shape = (resolution, resolution) if isinstance(resolution, int) else resolution
-    recipe = Recipe(
-        samples=samples,
-        shape=shape,
-        seed=seed,
-        law=law,
-        law_args=dict(law_args or {}),
-        source=sample_source(source, shape),
-        mean=mean,
-        method=method,
-        rtol=rtol,
-        split=split,
-        device=device,
-    )
+    built = built_problem(problem, shape, dict(problem_args or {}) | parameters)
+    recipe = Recipe(samples, Grid(shape, built.kind, built.lengths), built, seed, rtol, split, device)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     if shard_size is not None and shard_size < 1:
@@ -183,27 +172,40 @@ def _check_device(device: str) -> None:
 
 def _shard_size(recipe: Recipe, parts: int) -> int:
     """Samples in a shard: a few seconds of work on a CPU, in enough parts to keep workers busy; a batch on a GPU."""
-    points = recipe.shape[0] * recipe.shape[1]
+    points = recipe.grid.points
     if recipe.device != "cpu":
-        return batch_size(recipe)
+        return min(4096, max(1, POINTS_PER_BATCH // points))
     return min(256, max(1, POINTS_PER_SHARD // points), -(-recipe.samples // parts))
 
 
-def sample_source(source: SourceLike, shape: tuple[int, int]) -> float | Float[np.ndarray, "n m"]:
-    """The source as a number or an (n, m) array.
+def built_problem(problem: str | Problem, shape: tuple[int, ...], parameters: dict[str, Any]) -> Problem:
+    """The problem that is asked for, with what its parameters name as files and functions.
 
-    A string is a number, a ``.npy`` file or ``module:function``; a function of the coordinates x, y is evaluated at
-    the vertices.
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If there is no such problem or file, or it takes no such parameters.
     """
-    if isinstance(name := source, str):
+    if isinstance(problem, Problem):
+        if parameters:
+            raise ValueError(f"a problem that is built takes no parameters, got {', '.join(parameters)}")
+        return problem
+    grid = Grid(shape, kind_of(problem))
+    return build_problem(problem, **{name: sampled(name, value, grid) for name, value in parameters.items()})
+
+
+def sampled(name: str, value: Any, grid: Grid) -> Any:
+    """A parameter as the problem takes it: numbers, files and functions that are typed as a source are read."""
+    if isinstance(value, str) and name == "source":
         try:
-            source = float(name)
+            return float(value)
         except ValueError:
-            source = find(name, {}, "source") if ":" in name else read_array(name, "source")
-    if callable(source):
-        x, y = np.meshgrid(*map(vertices, shape), indexing="ij")
-        source = np.array(np.broadcast_to(source(x, y), shape))
-    return source.astype(np.float64) if isinstance(source, np.ndarray) else float(source)
+            value = find(value, {}, name) if ":" in value else read_array(value, name)
+    elif isinstance(value, str) and value.endswith(".npy") and name != "law":
+        value = read_array(value, name)
+    if callable(value):
+        value = np.broadcast_to(value(*grid.mesh()), grid.shape)
+    return np.array(value, dtype=np.float64) if isinstance(value, np.ndarray) else value
 
 
 def complete(out: Path, recipe: Recipe) -> DatasetInfo | None:
@@ -226,6 +228,9 @@ def complete(out: Path, recipe: Recipe) -> DatasetInfo | None:
 
 
 def _check_same(there: dict[str, Any], here: dict[str, Any], path: Path) -> None:
+    there, here = PUBLISHED_MEANING | there, PUBLISHED_MEANING | here
+    if not there["sources"]:  # of an earlier version, which did not keep them
+        here = here | {"sources": {}}
     different = [f"{key} is {there.get(key)} there, {here[key]} here" for key in here if there.get(key) != here[key]]
     if different:
         raise FileExistsError(f"{path} holds another recipe: {'; '.join(different)}")
@@ -236,7 +241,7 @@ def _check_target(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"{out.parent}: the folder is not writable")
-    needed = storage.file_size(recipe.samples, recipe.shape) * (2 if merge else 1)
+    needed = storage.file_size(recipe.header()) * (2 if merge else 1)
     needed -= sum(shard.stat().st_size for shard in complete_shards(folder))
     free = shutil.disk_usage(out.parent).free
     if needed > free:
@@ -245,15 +250,18 @@ def _check_target(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
 
 @contextmanager
 def _claimed(folder: Path, recipe: Recipe, size: int) -> Iterator[int]:
-    """Hold the folder of shards for this process; yields the shard size that it was begun with."""
+    """Hold the folder of shards for this process; yields the shard size that it was begun with.
+
+    A folder in which no shard is complete yet is begun anew, whatever its recipe was.
+    """
     folder.mkdir(exist_ok=True)
     with storage.locked(folder / LOCK):
         manifest = folder / MANIFEST
-        if manifest.exists():
+        if manifest.exists() and complete_shards(folder):
             there = json.loads(manifest.read_text())
             _check_same(there["recipe"], recipe.to_json(), folder)
             size = there["shard_size"]
-        elif {*folder.iterdir()} - {folder / LOCK, *storage.leftovers(folder)}:
+        elif {*folder.iterdir()} - {folder / LOCK, manifest, *storage.leftovers(folder)}:
             raise FileExistsError(f"{folder} exists and holds no shards of generate; it is left as it is")
         else:
             storage.write_text(manifest, json.dumps({"recipe": recipe.to_json(), "shard_size": size}))
@@ -333,8 +341,8 @@ def _remove(folder: Path) -> None:
 
 def _read_shard(path: Path) -> storage.Block:
     with storage.open_hdf5(path) as file:
-        quality = {name: file["quality"][name][:] for name in storage.QUALITY}
-        block = storage.Block(file["nu"][:], file["tensor"][:], quality)
-    if not np.array_equal(block.sha256, quality["sha256"]):
+        names = {"evidence": storage.evidence_of(file), **{name: file["quality"][name][:] for name in KEPT}}
+        block = storage.Block(file["nu"][:], file["tensor"][:], names)
+    if not np.array_equal(block.sha256, names["sha256"]):
         raise ValueError(f"{path} is damaged (its checksums differ); remove it and generate again")
     return block

@@ -85,17 +85,42 @@ def construct(factory: Any, what: str, arguments: Mapping[str, Any]) -> Any:
 def source_sha256(name: str, known: Mapping[str, Any]) -> str | None:
     """SHA-256 of the file that defines what a name stands for; None for what is registered, or has no file.
 
+    The file is read, and not run.
+
     Raises
     ------
     ValueError
-        As `find`.
+        If there is no such file or module.
     """
     place, _, attribute = name.partition(":")
     if name in known or not attribute:
         return None
-    find(name, known, "module")
-    path = Path(place if place.endswith(".py") else getattr(sys.modules[place], "__file__", None) or "")
+    if place.endswith(".py"):
+        path = Path(place)
+        if not path.is_file():
+            raise ValueError(f"{name!r}: there is no file {place}")
+    else:
+        path = Path(_file_of_module(place) or "")
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def name_of(thing: type) -> str:
+    """The name by which `find` gives a class: ``module:name``, or ``file.py:name`` where that is how it was loaded."""
+    module = sys.modules[thing.__module__]
+    place = module.__file__ if module in _files.values() else thing.__module__
+    return f"{place}:{thing.__qualname__}"
+
+
+def _file_of_module(name: str) -> str | None:
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__file__", None)
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None:
+        raise ValueError(f"no module named {name!r} on the Python path")
+    return spec.origin
 
 
 def _load(path: Path) -> ModuleType:

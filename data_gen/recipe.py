@@ -1,25 +1,31 @@
 """What a dataset is made by: all that its content depends on."""
 
-import hashlib
 import json
 import platform
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from data_gen import storage
-from data_gen.grid import vertices
-from data_gen.laws import build_law, law_description, law_parameters
-from data_gen.laws.stored import Stored
-from data_gen.problems.darcy.scheme import MEANS, Mean, interior_source
-from data_gen.problems.darcy.solvers import METHODS
-from data_gen.storage import Header
+from data_gen.grid import Grid
+from data_gen.lookup import source_sha256
+from data_gen.problem import Problem
+from data_gen.problems import PROBLEMS, build_problem, called, sources
+from data_gen.storage import DatasetInfo, Header
 
 SPLIT = (0.8, 0.1, 0.1)
 Fractions = tuple[float | int, float | int, float | int]
+
+PUBLISHED_MEANING: dict[str, Any] = {
+    "problem": "darcy",
+    "sources": {},
+    "kind": "vertices",
+    "lengths": [],
+    "norm": "points",
+}
+"""What a recipe or a configuration means that does not say it: those of earlier versions do not."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +36,12 @@ class Recipe:
     ----------
     samples : int
         Number of samples.
-    shape : (n, m)
-        Vertices along x and y.
+    grid : Grid
+    problem : Problem
     seed : int
         Sample i is drawn from the child (i,) of this seed.
-    law, law_args : str, dict
-        Law of the coefficient and its arguments.
-    source : float or (n, m) array
-        Source f.
-    mean : {"arithmetic", "harmonic"}
-        Mean that makes the face values of `a`.
-    method, rtol : str, float
-        Solver and its tolerance.
+    rtol : float, optional
+        Bound on the evidence of each label; the problem's own by default.
     split : 3 fractions
         Of train, val and test, in the order of the samples.
     device : str
@@ -50,88 +50,155 @@ class Recipe:
     Raises
     ------
     ValueError
-        If a value is out of range, or names what there is not.
+        If a value is out of range, or the problem does not live on this grid.
     """
 
     samples: int
-    shape: tuple[int, int]
+    grid: Grid
+    problem: Problem
     seed: int = 0
-    law: str = "piecewise"
-    law_args: dict[str, Any] = field(default_factory=dict)
-    source: float | Float[np.ndarray, "n m"] = 1.0
-    mean: Mean = "arithmetic"
-    method: str = "auto"
-    rtol: float = 1e-10
+    rtol: float | None = None
     split: Fractions = SPLIT
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        rtol = self.problem.rtol if self.rtol is None else self.rtol
+        object.__setattr__(self, "rtol", rtol)
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, got {self.samples}")
-        if min(self.shape) < 3:
-            raise ValueError(f"resolution must be at least 3, got {'×'.join(map(str, self.shape))}")
         if self.seed < 0:
             raise ValueError(f"seed must be non-negative, got {self.seed}")
-        if self.mean not in MEANS:
-            raise ValueError(f"mean must be one of {', '.join(MEANS)}, got {self.mean!r}")
-        if self.method not in ("auto", *METHODS):
-            raise ValueError(f"method must be one of auto, {', '.join(METHODS)}, got {self.method!r}")
-        if not 0 < self.rtol < 1:
-            raise ValueError(f"rtol must lie between 0 and 1, got {self.rtol}")
-        if self.device != "cpu" and self.method == "direct":
-            raise ValueError(f"method must be auto or cg on device {self.device!r}, got 'direct'")
+        if not 0 < rtol < 1:
+            raise ValueError(f"rtol must lie between 0 and 1, got {rtol}")
+        if self.grid.kind != self.problem.kind:
+            raise ValueError(f"problem {self.problem.name!r} lives on {self.problem.kind}, not {self.grid.kind}")
         splits(self.samples, self.split)
-        interior_source(self.source, self.shape)
-        law = build_law(self.law, self.law_args)
-        if isinstance(law, Stored) and law.values.shape[1:] != self.shape:
-            there, asked = ("×".join(map(str, shape)) for shape in (law.values.shape[1:], self.shape))
-            raise ValueError(f"law {self.law!r} holds coefficients on {there} vertices, resolution asks for {asked}")
-        if isinstance(law, Stored) and self.samples > len(law.values):
-            raise ValueError(
-                f"law {self.law!r} holds {len(law.values)} coefficients, {self.samples} samples are asked for"
-            )
+        self.problem.fits(self.grid, self.samples)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain object; a source array is named by its SHA-256."""
-        recipe = {f.name: getattr(self, f.name) for f in fields(self)}
-        if isinstance(self.source, np.ndarray):
-            recipe["source"] = "sha256:" + hashlib.sha256(self.source.tobytes()).hexdigest()
-        recipe["law_args"] = law_parameters(self.law, self.law_args)
-        return json.loads(json.dumps(recipe))
-
-    @classmethod
-    def from_json(cls, text: str, source: float | Float[np.ndarray, "n m"]) -> "Recipe":
-        """The recipe that a file records, but for the source, of which it may hold a checksum only."""
-        recipe = json.loads(text)
-        return cls(**recipe | {"shape": tuple(recipe["shape"]), "split": tuple(recipe["split"]), "source": source})
+        """A plain object, of Darcy flow as earlier versions wrote it; arrays are named by their SHA-256."""
+        name, parameters = called(self.problem), self.problem.parameters()
+        recipe = {
+            "problem": name,
+            "samples": self.samples,
+            "shape": list(self.grid.shape),
+            "kind": self.grid.kind,
+            "lengths": list(self.grid.lengths),
+            "seed": self.seed,
+            **(parameters if name == PUBLISHED_MEANING["problem"] else {"parameters": parameters}),
+            "sources": sources(self.problem),
+            "rtol": self.rtol,
+            "split": list(self.split),
+            "device": self.device,
+        }
+        return json.loads(json.dumps(said(recipe)))
 
     def header(self) -> Header:
         """What the file says of all samples."""
-        recipe = self.to_json()
+        problem, recipe = self.problem, self.to_json()
+        name = called(problem)
+        about = {
+            "problem": name,
+            "parameters": json.dumps(problem.parameters()),
+            "drawn_by": json.dumps(problem.drawn_by()),
+            "restriction": problem.restriction,
+        }
         attributes = {
-            "equation": storage.EQUATION,
-            "boundary_condition": storage.BOUNDARY,
-            "coefficient": "physical",
-            "law": self.law,
-            "law_parameters": json.dumps(recipe["law_args"]),
-            "law_description": law_description(self.law),
+            **({} if name == PUBLISHED_MEANING["problem"] else about),
+            "equation": problem.equation,
+            "source": storage.UNKNOWN,
+            **problem.attributes(),
             "seed": self.seed,
-            "solver": f"{self.method} on {self.device}",
+            "solver": f"{recipe.get('method', 'auto')} on {self.device}",
             "rtol": self.rtol,
-            "face_mean": self.mean,
             "recipe": json.dumps(recipe),
             "software": json.dumps(software(self.device)),
         }
-        n, m = self.shape
         return Header(
             self.samples,
-            vertices(n),
-            vertices(m),
-            "vertices",
+            self.grid,
             attributes,
-            self.source,
-            splits(self.samples, self.split),
+            problem.inputs,
+            problem.outputs,
+            problem.times,
+            problem.arrays(),
+            splits=splits(self.samples, self.split),
         )
+
+
+def said(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that say more than what is meant where they are left out, see `PUBLISHED_MEANING`."""
+    return {name: value for name, value in fields.items() if value != PUBLISHED_MEANING.get(name, ...)}
+
+
+def drawn(attributes: dict[str, Any]) -> dict[str, Any] | None:
+    """What determines the inputs of a sample beside its position, on whatever grid; None where that is not known.
+
+    Parameters
+    ----------
+    attributes : dict
+        Root attributes of a dataset file.
+    """
+    if "recipe" not in attributes:
+        return None
+    recipe = PUBLISHED_MEANING | json.loads(attributes["recipe"])
+    if "drawn_by" in attributes:
+        by = json.loads(attributes["drawn_by"])
+    else:
+        by = {name: recipe[name] for name in ("law", "law_args")}
+        if ":" in by["law"] and not recipe["sources"]:  # of an earlier version, which knew such a law by name only
+            return None
+    return {"problem": recipe["problem"], "sources": recipe["sources"], "seed": recipe["seed"], **by}
+
+
+def problem_of(info: DatasetInfo, arrays: dict[str, np.ndarray], trust: bool = False) -> Problem | None:
+    """The problem that a file says its samples are of; None where it is not known.
+
+    Parameters
+    ----------
+    info : DatasetInfo
+        What the file says of itself.
+    arrays : dict
+        Those parameters that are arrays, see `data_gen.storage.arrays_of`.
+    trust : bool
+        Whether to run code that the file names, of a problem that is not built in.
+
+    Raises
+    ------
+    ValueError
+        If the file names code that is not trusted, or that is not what it was.
+    """
+    if info.problem == storage.UNKNOWN:
+        return None
+    if info.problem not in PROBLEMS and not trust:
+        raise ValueError(f"{info.path} names code of its own, problem {info.problem!r}: --trust runs it")
+    recorded = json.loads(info.attributes.get("recipe", "{}")).get("sources", {})
+    if source_sha256(info.problem, PROBLEMS) != recorded.get("problem"):
+        raise ValueError(f"problem {info.problem!r} is not the one that {info.path} was made by: its file has changed")
+    return build_problem(info.problem, **info.parameters | arrays)
+
+
+def recipe_of(info: DatasetInfo, arrays: dict[str, np.ndarray], trust: bool = False) -> Recipe:
+    """The recipe by which the samples of a file can be drawn again, on any grid.
+
+    Raises
+    ------
+    ValueError
+        If the file has none, names a law or a problem that is not trusted, or that is not what it was.
+    """
+    problem = problem_of(info, arrays, trust)
+    if problem is None or "recipe" not in info.attributes or str(info.parameters.get("law", "")).endswith(".npy"):
+        raise ValueError(f"{info.path} has no law by which its inputs could be drawn on a finer grid")
+    recipe = json.loads(info.attributes["recipe"])
+    if problem.code() and not trust:
+        own = ", ".join(f"{parameter} {name!r}" for parameter, name in problem.code().items())
+        raise ValueError(f"{info.path} names code of its own, {own}: --trust runs it")
+    for name, digest in recipe.get("sources", {}).items():
+        if sources(problem).get(name) != digest:
+            raise ValueError(f"the {name} that {info.path} was made by is another one now: its file has changed")
+    return Recipe(
+        recipe["samples"], info.grid, problem, recipe["seed"], recipe["rtol"], tuple(recipe["split"]), recipe["device"]
+    )
 
 
 def software(device: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ import h5py
 import numpy as np
 
 from data_gen import storage
-from data_gen.grid import exact_stride
 
 SAMPLES = 64
 """How many are in memory at once."""
@@ -68,7 +67,7 @@ class Selection:
     Raises
     ------
     ValueError
-        If there is no such split, or the resolution is no exact stride.
+        If there is no such split, the resolution is no exact stride, or no foreign format can say what the file holds.
     """
 
     def __init__(self, file: h5py.File, split: str | None, resolution: int | None) -> None:
@@ -76,14 +75,18 @@ class Selection:
         if split is not None and split not in self.info.splits:
             raise ValueError(f"split must be one of {', '.join(self.info.splits) or 'none'}, got {split!r}")
         self.indices = np.arange(self.info.samples) if split is None else self.info.splits[split]
-        n, m = self.info.shape
-        stride = 1 if resolution is None else exact_stride(n, resolution, self.info.grid)
-        ends = int(self.info.grid == "vertices")
-        if (m - ends) % stride:
+        if self.info.times or len(self.info.inputs) > 1 or len(self.info.outputs) > 1:
             raise ValueError(
-                f"resolution {resolution} strides {n} points by {stride}, which does not divide the {m} along y"
+                f"{self.info.path} holds {len(self.info.inputs)} inputs, {len(self.info.outputs)} outputs and "
+                f"{len(self.info.times) or 'no'} times: other formats have one input, one output and no time"
             )
-        self.x, self.y = (file[name][::stride] for name in ("x-coordinate", "y-coordinate"))
+        restriction = self.info.attributes.get("restriction", "stride")
+        if resolution is not None and restriction != "stride":
+            raise ValueError(f"{self.info.path} comes to coarser grids by {restriction}: export it at its resolution")
+        grid, stride = self.info.grid, 1
+        if resolution is not None:
+            grid, stride = grid.coarsened(resolution)
+        self.x, self.y = (file[name][::stride] for name in storage.COORDINATES)
         self.stride = stride
         self.shape = (len(self.indices), len(self.x), len(self.y))
         self.indicator = self.info.attributes.get("coefficient") == "indicator"

@@ -1,5 +1,6 @@
 """Open a dataset file, or say in one line why not, and read what it says about itself."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,19 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
-from data_gen.storage.schema import SCHEMA, SCHEMA_VERSION, DatasetInfo, plain
+from data_gen.grid import Grid
+from data_gen.problem import Field
+from data_gen.storage.schema import (
+    COEFFICIENT,
+    COORDINATES,
+    EQUATION,
+    SCHEMAS,
+    SOLUTION,
+    UNKNOWN,
+    DatasetInfo,
+    Header,
+    plain,
+)
 
 
 @contextmanager
@@ -81,26 +94,64 @@ def describe(path: Path, file: h5py.File) -> DatasetInfo:
     ValueError
         If the file is of another schema or version, or its datasets do not fit one another.
     """
-    if file.attrs.get("schema") != SCHEMA:
-        raise ValueError(f"{path} is an HDF5 file of another kind (no attribute schema = {SCHEMA!r}); see convert")
+    if not is_dataset(file):
+        known = " or ".join(map(repr, SCHEMAS.values()))
+        raise ValueError(f"{path} is an HDF5 file of another kind (no attribute schema = {known}); see convert")
     version = int(file.attrs.get("schema_version", 0))
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"{path} is of schema version {version}, and this program reads version {SCHEMA_VERSION}")
+    if SCHEMAS.get(version) != file.attrs["schema"]:
+        known = " and ".join(map(str, SCHEMAS))
+        raise ValueError(f"{path} is of schema version {version}, and this program reads versions {known}")
     attributes = {name: plain(value) for name, value in file.attrs.items()}
-    samples, n, m = file["nu"].shape
-    if file["tensor"].shape != (samples, 1, n, m):
-        raise ValueError(f"{path}: tensor has shape {file['tensor'].shape}, not {(samples, 1, n, m)}")
+    inputs, outputs = fields_of(attributes, "inputs", COEFFICIENT), fields_of(attributes, "outputs", SOLUTION)
+    problem, parameters = problem_of(attributes)
+    *_, n, m = file["nu"].shape
+    header = Header(
+        len(file["nu"]),
+        Grid((n, m), attributes["grid"], tuple(json.loads(attributes.get("lengths", "[]")))),
+        {},
+        inputs,
+        outputs,
+        tuple(map(float, file["t-coordinate"][:])) if "t-coordinate" in file else (),
+    )
+    for name, shape in header.shapes.items():
+        if file[name].shape != shape:
+            raise ValueError(f"{path}: {name} has shape {file[name].shape}, not {shape}")
     return DatasetInfo(
         path=path,
-        samples=samples,
-        shape=(n, m),
-        grid=attributes["grid"],
-        source=attributes.get("beta"),
-        equation=attributes["equation"],
+        version=version,
+        samples=header.samples,
+        grid=header.grid,
+        inputs=inputs,
+        outputs=outputs,
+        times=header.times,
+        problem=problem,
+        parameters=parameters,
+        equation=attributes.get("equation", UNKNOWN),
         splits={name: dataset[:] for name, dataset in file["splits"].items()},
         digest=attributes["digest"],
         attributes=attributes,
     )
+
+
+def fields_of(attributes: dict[str, Any], name: str, default: tuple[Field, ...]) -> tuple[Field, ...]:
+    """The fields that an attribute lists, or those of version 1."""
+    return tuple(Field(**each) for each in json.loads(attributes[name])) if name in attributes else default
+
+
+def problem_of(attributes: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and parameters of the problem; a file of version 1 that names none is of Darcy flow.
+
+    What is not known of it stands as ``law = "unknown"`` and ``source = None``.
+    """
+    if "problem" in attributes:
+        return attributes["problem"], json.loads(attributes["parameters"])
+    if attributes.get("schema") != SCHEMAS[1]:
+        return UNKNOWN, {}
+    if "recipe" in attributes:
+        recipe = json.loads(attributes["recipe"])
+        return "darcy", {name: recipe[name] for name in ("law", "law_args", "source", "mean", "method")}
+    known = attributes.get("equation") == EQUATION
+    return "darcy", {"law": UNKNOWN, "source": attributes.get("beta") if known else None}
 
 
 def shard_sizes(path: Path, file: h5py.File) -> list[tuple[Path, int]]:
@@ -111,24 +162,25 @@ def shard_sizes(path: Path, file: h5py.File) -> list[tuple[Path, int]]:
     return [(path.parent / name.decode(), int(size)) for name, size in zip(names, sizes, strict=True)]
 
 
-def source_of(file: h5py.File) -> float | Float[np.ndarray, "n m"] | None:
-    """The source f of an open dataset: a number, an array, or None where it is unknown."""
-    return file["source/f"][:] if "source/f" in file else plain(file.attrs.get("beta"))
+def arrays_of(file: h5py.File) -> dict[str, Float[np.ndarray, "*any"]]:
+    """Those parameters of an open dataset's problem that are arrays."""
+    stored = {name: values[:] for name, values in file["parameters"].items()} if "parameters" in file else {}
+    return stored | ({"source": file["source/f"][:]} if "source/f" in file else {})
 
 
-def read_source(path: str | Path) -> float | Float[np.ndarray, "n m"] | None:
-    """The source f of a dataset: a number, an array, or None where it is unknown."""
-    with open_hdf5(path) as file:
-        return source_of(file)
+def evidence_of(file: h5py.File) -> Float[np.ndarray, " samples"]:
+    """What was measured of each solution; NaN where nothing is known."""
+    quality = file["quality"]
+    return quality["evidence" if "evidence" in quality else "relative_residual"][:]
 
 
 def is_dataset(file: h5py.File) -> bool:
     """Whether an open HDF5 file claims to be of this schema."""
-    return file.attrs.get("schema") == SCHEMA
+    return file.attrs.get("schema") in SCHEMAS.values()
 
 
 def open_dataset(path: str | Path) -> Any:
-    """Open a dataset lazily, as ``nu`` (sample, x, y) and ``tensor`` (sample, channel, x, y).
+    """Open a dataset lazily, as ``nu`` and ``tensor`` with named dimensions, see `data_gen.storage.schema`.
 
     Returns
     -------
@@ -143,4 +195,4 @@ def open_dataset(path: str | Path) -> Any:
 
     read_info(path)
     data = xr.open_dataset(path, engine="h5netcdf")
-    return data.rename({"x-coordinate": "x", "y-coordinate": "y"})
+    return data.rename({name: name[0] for name in (*COORDINATES, "t-coordinate") if name in data.dims})

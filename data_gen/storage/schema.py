@@ -1,25 +1,33 @@
-"""The dataset file: PDEBench's Darcy layout in HDF5, readable as netCDF4, describing itself.
+"""The dataset file: PDEBench's layout in HDF5, readable as netCDF4, describing itself.
 
 At the root, every dataset with its dimension scales::
 
-    nu            (sample, x, y) f4           coefficient a
-    tensor        (sample, channel, x, y) f4  solution u, one channel
-    x-coordinate  (x,), y-coordinate (y,), sample (sample,), channel (channel,)
+    nu            (sample, x, y) f4           the input; with several (sample, input, x, y)
+    tensor        (sample, channel, x, y) f4  outputs; in time (sample, time, channel, x, y)
+    x-coordinate  (x,), y-coordinate (y,), sample (sample,), channel (channel,), input (input,)
+    t-coordinate  (time,) f8                  when they are taken, in time only
 
 Everything else lives in groups::
 
-    quality/relative_residual  (sample,) f8    ‖f - Au‖/‖f‖ of the float64 field, before rounding to f4; NaN: unknown
-    quality/accepted_by        (sample,) S8    "rtol", "floor" (see `data_gen.problems.darcy.solvers`) or ""
+    quality/evidence           (sample,) f8    what was measured of the float64 solution, before rounding to f4: a
+                                               relative residual, an estimate of its error; NaN: unknown
+    quality/accepted_by        (sample,) S16   the criterion it met: "rtol", "floor", "step" or ""
     quality/solver             (sample,) S16   the method that solved it
     quality/sha256             (sample,) S64   of the bytes of nu[i] and tensor[i]
     splits/<name>              (k,) i8         indices of samples, for each split that is not empty
-    source/f                   (x, y) f8       source, where it is not constant
+    parameters/<name>          f8              those parameters of the problem that are arrays
     shards/{path,first,bytes,sha256}           only in a file of virtual datasets
 
-Root attributes: ``schema``, ``schema_version``, ``grid``, ``equation``, ``boundary_condition``,
-``source`` ("constant", "array"), ``beta`` (f where it is constant), ``coefficient`` ("physical", or
-"indicator" where the values only name phases), ``digest`` (of all samples, the grid and the splits)
-and whatever describes the origin of the data. What is not known is the word "unknown".
+Root attributes: ``schema``, ``schema_version``, ``grid`` ("vertices", "left", "periodic"), ``lengths`` where the box is
+not the unit box, ``problem`` (its name), ``parameters`` (JSON), ``inputs``, ``outputs`` (JSON lists of name, symbol,
+positive), ``restriction`` (how fields come to coarser grids), ``equation``, ``digest`` (of all samples, the grid and
+the splits) and whatever describes the origin of the data. What is not known is the word "unknown".
+
+A stationary file of one input and one output on a unit box that is not periodic is of version 1, which began as Darcy
+flow and has its names: schema ``pdebench-mano/darcy``; ``quality/relative_residual`` and accepted_by of S8; the source
+as ``beta`` where it is constant, as ``source/f`` (x, y) f8 where it is not, and ``source`` says which; ``coefficient``
+is "physical", or "indicator" where the values only name phases. ``inputs`` and ``outputs`` are left out where they are
+a positive coefficient and a solution. A file that names no problem is of Darcy flow.
 
 A shard is a file of this schema that holds some of the samples.
 """
@@ -35,14 +43,20 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from data_gen.grid import Kind
+from data_gen.grid import Grid
+from data_gen.problem import Field
 
-SCHEMA = "pdebench-mano/darcy"
-SCHEMA_VERSION = 1
+SCHEMAS = {1: "pdebench-mano/darcy", 2: "pdebench-mano/field"}
 EQUATION = "-div(a grad u) = f"
 BOUNDARY = "u = 0"
 UNKNOWN = "unknown"
-QUALITY = {"relative_residual": "<f8", "accepted_by": "S8", "solver": "S16", "sha256": "S64"}
+QUALITY = {
+    1: {"relative_residual": "<f8", "accepted_by": "S8", "solver": "S16", "sha256": "S64"},
+    2: {"evidence": "<f8", "accepted_by": "S16", "solver": "S16", "sha256": "S64"},
+}
+COORDINATES = ("x-coordinate", "y-coordinate")
+COEFFICIENT = (Field("coefficient", "a", positive=True),)
+SOLUTION = (Field("solution", "u"),)
 
 
 @dataclass(frozen=True)
@@ -53,14 +67,18 @@ class DatasetInfo:
     ----------
     path : Path
         The file.
+    version : {1, 2}
+        Of the schema.
     samples : int
         Number of samples.
-    shape : (n, m)
-        Grid points along x and y.
-    grid : {"vertices", "left"}
-        Points i/(n-1), both ends included, or i/n (up to a shift that the coordinates tell).
-    source : float or None
-        Constant source f; None where it is unknown or varies.
+    grid : Grid
+    inputs, outputs : tuple of Field
+    times : tuple of float
+        When the solutions are taken; () where they are stationary.
+    problem : str
+        Name of the problem, or "unknown".
+    parameters : dict
+        Its parameters as JSON; arrays are named by their SHA-256.
     equation : str
         The equation that the solutions satisfy, or "unknown".
     splits : dict of int arrays
@@ -72,14 +90,28 @@ class DatasetInfo:
     """
 
     path: Path
+    version: int
     samples: int
-    shape: tuple[int, int]
-    grid: Kind
-    source: float | None
+    grid: Grid
+    inputs: tuple[Field, ...]
+    outputs: tuple[Field, ...]
+    times: tuple[float, ...]
+    problem: str
+    parameters: dict[str, Any]
     equation: str
     splits: dict[str, Int[np.ndarray, " samples"]]
     digest: str
     attributes: dict[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points along x and y."""
+        return self.grid.shape
+
+    @property
+    def source(self) -> float | None:
+        """Constant source f of Darcy flow; None where it is unknown or varies."""
+        return self.attributes.get("beta")
 
 
 @dataclass(frozen=True)
@@ -90,14 +122,16 @@ class Header:
     ----------
     samples : int
         Number of samples.
-    x, y : (n,) and (m,) arrays
-        Coordinates of the grid points.
-    grid : {"vertices", "left"}
-        Kind of grid.
+    grid : Grid
     attributes : dict
         Root attributes beyond those that the schema sets; values are numbers or strings.
-    source : float, (n, m) array or None
-        Source f; None where it is unknown.
+    inputs, outputs : tuple of Field
+    times : tuple of float
+        () where the solutions are stationary.
+    arrays : dict of arrays
+        Those parameters of the problem that are arrays.
+    axes : tuple of arrays, optional
+        Coordinates where they are not those of the grid: of a left grid that is shifted.
     splits : dict of int arrays
         Indices of the samples of each split.
     first : int
@@ -105,13 +139,31 @@ class Header:
     """
 
     samples: int
-    x: Float[np.ndarray, " n"]
-    y: Float[np.ndarray, " m"]
-    grid: Kind
+    grid: Grid
     attributes: dict[str, Any]
-    source: float | Float[np.ndarray, "n m"] | None = None
+    inputs: tuple[Field, ...] = COEFFICIENT
+    outputs: tuple[Field, ...] = SOLUTION
+    times: tuple[float, ...] = ()
+    arrays: dict[str, Float[np.ndarray, "*any"]] = field(default_factory=dict)
+    axes: tuple[Float[np.ndarray, " _"], ...] | None = None
     splits: dict[str, Int[np.ndarray, " samples"]] = field(default_factory=dict)
     first: int = 0
+
+    @property
+    def version(self) -> int:
+        """Version of the schema that can say all this."""
+        one = len(self.inputs) == len(self.outputs) == 1 and not self.times
+        return 1 if one and self.grid.kind != "periodic" and not self.grid.lengths else 2
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of ``nu`` and ``tensor``."""
+        inputs = (len(self.inputs),) if len(self.inputs) > 1 else ()
+        times = (len(self.times),) if self.times else ()
+        return {
+            "nu": (self.samples, *inputs, *self.grid.shape),
+            "tensor": (self.samples, *times, len(self.outputs), *self.grid.shape),
+        }
 
 
 @dataclass(frozen=True)
@@ -120,14 +172,14 @@ class Block:
 
     Attributes
     ----------
-    nu, tensor : (k, n, m) and (k, 1, n, m) float32 arrays
-        Coefficients and solutions.
+    nu, tensor : (k, …) float32 arrays
+        Inputs and solutions, in the shapes of the file.
     quality : dict of (k,) arrays
-        ``relative_residual``, ``accepted_by``, ``solver``; what is left out is unknown.
+        ``evidence``, ``accepted_by``, ``solver``; what is left out is unknown.
     """
 
-    nu: Float32[np.ndarray, "k n m"]
-    tensor: Float32[np.ndarray, "k 1 n m"]
+    nu: Float32[np.ndarray, "k *input"]
+    tensor: Float32[np.ndarray, "k *output"]
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -136,8 +188,8 @@ class Block:
         return np.array([checksum(a, u) for a, u in zip(self.nu, self.tensor, strict=True)], dtype="S64")
 
 
-def checksum(nu: np.ndarray, tensor: np.ndarray) -> bytes:
-    """SHA-256 of the little-endian float32 bytes of one sample's coefficient (n, m) and solution (1, n, m)."""
+def checksum(nu: Float[np.ndarray, "*input"], tensor: Float[np.ndarray, "*output"]) -> bytes:
+    """SHA-256 of the little-endian float32 bytes of one sample's inputs and solution."""
     parts = (np.ascontiguousarray(v, dtype="<f4").tobytes() for v in (nu, tensor))
     return hashlib.sha256(b"".join(parts)).hexdigest().encode()
 
@@ -169,6 +221,7 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def file_size(samples: int, shape: tuple[int, int]) -> int:
+def file_size(header: Header) -> int:
     """About the bytes that a file takes, and rather more than less."""
-    return samples * (8 * shape[0] * shape[1] + 256) + 2**18
+    values = sum(int(np.prod(shape)) for shape in header.shapes.values())
+    return 4 * values + 256 * header.samples + 2**18

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from data_gen.grid import Grid
 from data_gen.storage.files import atomic
 from data_gen.storage.read import open_hdf5
 from data_gen.storage.schema import QUALITY, Header, file_size
@@ -15,12 +17,8 @@ from data_gen.storage.write import created, write_header, write_seal
 
 def write_virtual(path: Path, header: Header, shards: Sequence[Path], scratch: Path | None = None) -> None:
     """Write a file of virtual datasets over `shards`, which lie in a folder beside it."""
-    shape = (len(header.x), len(header.y))
-    layouts = {
-        "nu": h5py.VirtualLayout((header.samples, *shape), "<f4"),
-        "tensor": h5py.VirtualLayout((header.samples, 1, *shape), "<f4"),
-    }
-    size = file_size(header.samples, (0, 0)) + 2**12 * len(shards)
+    layouts = {name: h5py.VirtualLayout(shape, "<f4") for name, shape in header.shapes.items()}
+    size = file_size(replace(header, grid=Grid((2,) * len(header.grid.shape)))) + 2**12 * len(shards)
     with atomic(path, scratch) as temporary, created(temporary, size) as file:
         names = [str(shard.relative_to(path.parent)) for shard in shards]
         starts, end = [], 0
@@ -35,7 +33,7 @@ def write_virtual(path: Path, header: Header, shards: Sequence[Path], scratch: P
         write_header(file, header)
         for start, shard in zip(starts, shards, strict=True):
             with open_hdf5(shard) as part:
-                for name in QUALITY:
+                for name in QUALITY[header.version]:
                     values = part["quality"][name][:]
                     file["quality"][name][start : start + len(values)] = values
         table = {

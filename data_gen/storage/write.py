@@ -1,5 +1,6 @@
 """Write a dataset file: its header, its samples block by block, and the seal under both."""
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,10 +12,11 @@ import numpy as np
 
 from data_gen.storage.files import atomic
 from data_gen.storage.schema import (
+    COEFFICIENT,
+    COORDINATES,
     QUALITY,
-    SCHEMA,
-    SCHEMA_VERSION,
-    UNKNOWN,
+    SCHEMAS,
+    SOLUTION,
     Block,
     Header,
     digest,
@@ -31,10 +33,8 @@ def write(path: Path, header: Header, blocks: Iterable[Block], scratch: Path | N
     ValueError
         If the blocks do not hold `header.samples` samples.
     """
-    shape = (len(header.x), len(header.y))
-    with atomic(path, scratch) as temporary, created(temporary, file_size(header.samples, shape)) as file:
-        nu = file.create_dataset("nu", (header.samples, *shape), "<f4")
-        tensor = file.create_dataset("tensor", (header.samples, 1, *shape), "<f4")
+    with atomic(path, scratch) as temporary, created(temporary, file_size(header)) as file:
+        nu, tensor = (file.create_dataset(name, shape, "<f4") for name, shape in header.shapes.items())
         write_header(file, header)
         quality, end = file["quality"], 0
         for block in blocks:
@@ -43,10 +43,15 @@ def write(path: Path, header: Header, blocks: Iterable[Block], scratch: Path | N
                 break
             nu[rows], tensor[rows] = block.nu, block.tensor
             for name, values in {**block.quality, "sha256": block.sha256}.items():
-                quality[name][rows] = values
+                quality[stored_name(name, header.version)][rows] = values
         if end != header.samples:
             raise ValueError(f"{path}: {header.samples} samples were announced, {end} came")
         write_seal(file, header)
+
+
+def stored_name(quality: str, version: int) -> str:
+    """What a record of quality is called in a file of that version."""
+    return "relative_residual" if (quality, version) == ("evidence", 1) else quality
 
 
 def subset(header: Header, first: int, count: int) -> Header:
@@ -65,11 +70,13 @@ def created(path: Path, size: int) -> Iterator[h5py.File]:
 
 def write_header(file: h5py.File, header: Header) -> None:
     """Everything but the samples: coordinates, scales, groups, attributes."""
+    several, axes = len(header.inputs) > 1, header.axes or header.grid.axes()
     scales = {
         "sample": header.first + np.arange(header.samples, dtype="<i8"),
-        "channel": np.arange(1, dtype="<i8"),
-        "x-coordinate": np.asarray(header.x, dtype="<f8"),
-        "y-coordinate": np.asarray(header.y, dtype="<f8"),
+        "channel": np.arange(len(header.outputs), dtype="<i8"),
+        **{name: np.asarray(axis, dtype="<f8") for name, axis in zip(COORDINATES, axes, strict=True)},
+        **({"input": np.arange(len(header.inputs), dtype="<i8")} if several else {}),
+        **({"t-coordinate": np.asarray(header.times, dtype="<f8")} if header.times else {}),
     }
     for name, values in scales.items():
         file.create_dataset(name, data=values).make_scale(name)
@@ -78,29 +85,32 @@ def write_header(file: h5py.File, header: Header) -> None:
         for axis, name in enumerate(names):
             dataset.dims[axis].attach_scale(file[name])
 
-    attach(file["nu"], "sample", "x-coordinate", "y-coordinate")
-    attach(file["tensor"], "sample", "channel", "x-coordinate", "y-coordinate")
-    file["nu"].attrs["long_name"] = "coefficient a"
-    file["tensor"].attrs["long_name"] = "solution u"
-    for name, dtype in QUALITY.items():
+    attach(file["nu"], "sample", *["input"] * several, *COORDINATES)
+    attach(file["tensor"], "sample", *["t-coordinate"] * bool(header.times), "channel", *COORDINATES)
+    for dataset, fields in (("nu", header.inputs), ("tensor", header.outputs)):
+        file[dataset].attrs["long_name"] = ", ".join(f"{each.name} {each.symbol}" for each in fields)
+    for name, dtype in QUALITY[header.version].items():
         fill = np.nan if dtype == "<f8" else b""
         attach(file.create_dataset(f"quality/{name}", (header.samples,), dtype, fillvalue=fill), "sample")
     file.create_group("splits")
     for name, indices in header.splits.items():
         file.create_dataset(f"splits/{name}", data=np.asarray(indices, dtype="<i8")).make_scale(name)
+    for name, values in header.arrays.items():
+        if (name, header.version) == ("source", 1):
+            attach(file.create_dataset("source/f", data=values.astype("<f8")), *COORDINATES)
+        else:
+            file.create_dataset(f"parameters/{name}", data=values.astype("<f8"))
 
-    source: str = UNKNOWN
-    if isinstance(header.source, np.ndarray):
-        source = "array"
-        attach(file.create_dataset("source/f", data=header.source.astype("<f8")), "x-coordinate", "y-coordinate")
-    elif header.source is not None:
-        source = "constant"
-        file.attrs["beta"] = float(header.source)
-    file.attrs.update({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "grid": header.grid, "source": source})
+    file.attrs.update({"schema": SCHEMAS[header.version], "schema_version": header.version, "grid": header.grid.kind})
+    for name, each, meant in (("inputs", header.inputs, COEFFICIENT), ("outputs", header.outputs, SOLUTION)):
+        if header.version > 1 or each != meant:
+            file.attrs[name] = json.dumps([field._asdict() for field in each])
+    if header.grid.lengths:
+        file.attrs["lengths"] = json.dumps(header.grid.lengths)
     file.attrs.update(header.attributes)
 
 
 def write_seal(file: h5py.File, header: Header) -> None:
     """Add the digest, once all samples are there."""
-    file.attrs["digest"] = digest(header.grid, header.splits, file["quality/sha256"][:])
+    file.attrs["digest"] = digest(header.grid.kind, header.splits, file["quality/sha256"][:])
     file.attrs["seal"] = seal(file)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from pdebench_mano.benchmark.identity import identity
 from pdebench_mano.benchmark.suite import Model, Suite, merge
 from pdebench_mano.evaluation.assess import record_run, slug, train_command
 from pdebench_mano.evaluation.records import digest
@@ -84,14 +85,15 @@ def suite_cases(suite: Suite, train_file: str | os.PathLike[str], data: str) -> 
 def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]) -> dict[str, Any]:
     """Fields of the `RunConfig` of a model, but for budget and seed."""
     own = model.model_dump(include={"operator", "operator_args", "regime", "regime_args"})
-    return merge(suite.training, model.training) | own | {"data": os.fspath(train_file)}
+    return merge(suite.training, model.training) | own | {"norm": suite.norm, "data": os.fspath(train_file)}
 
 
 def check(case: Case, data: Dataset) -> None:
     """Raise ValueError or TypeError if the operator, the regime or the data of a case do not exist or fit."""
     for config in (case.config, *case.trials):
         with torch.random.fork_rng():
-            operator = build_operator(config.operator, 1, 1, **config.operator_args)
+            channels = len(data.info.inputs), len(data.info.outputs)
+            operator = build_operator(config.operator, *channels, **config.operator_args)
         build_regime(config.regime, **config.regime_args).check(operator)
         training_data(config, data)
 
@@ -136,16 +138,12 @@ def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progres
         finer=case.finer,
         model=case.model,
         key=case.key,
+        split=None if "test" in work.test.info.splits else "all",
         commands=[work.command, train_command(read_config(run), run)],
         training={"trials": trials} if trials else {},
         progress=progress,
     )
     return []
-
-
-def identity(config: RunConfig, data: str) -> dict[str, Any]:
-    """What determines the outcome of a training: its configuration, where it is not the default, and the data."""
-    return config.model_dump(exclude_defaults=True, exclude={"checkpoint_seconds"}) | {"data": data}
 
 
 def run_name(model: str, config: RunConfig, data: str) -> str:

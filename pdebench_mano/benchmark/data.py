@@ -1,5 +1,6 @@
 """A suite's data: where its files lie, what they are wherever they lie, and how those to be generated are made."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -8,12 +9,30 @@ from typing import Any
 import torch
 
 from data_gen import convert
-from data_gen.generate import generate
-from pdebench_mano.benchmark.suite import Data, Recipe
+from data_gen.generate import built_problem, generate
+from data_gen.problems import sources
+from data_gen.recipe import PUBLISHED_MEANING, said
+from pdebench_mano.benchmark.suite import Data, Generate
+from pdebench_mano.evaluation.assess import slug
 from pdebench_mano.evaluation.records import digest
 from pdebench_mano.fields.data import Dataset, opened
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.training.options import RunConfig
+
+PUBLISHED_RECIPE: dict[str, Any] = {
+    "samples": None,
+    "resolution": None,
+    "seed": 0,
+    "law": "piecewise",
+    "law_args": {},
+    "source": 1.0,
+    "method": "auto",
+    "rtol": 1e-10,
+    "split": None,
+}
+"""The arguments that published keys were made from, in their order, with what they were where nothing was said."""
+
+PUBLISHED_MEAN = "arithmetic"
 
 
 def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | Dataset, str]:
@@ -33,8 +52,8 @@ def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | 
         If a file is missing or cannot be read, or its path names an environment variable that is not set.
     """
     if data.generate is not None:
-        path = out / f"darcy-{digest(arguments(data.generate))[:8]}.hdf5"
-        return path, path, "recipe " + json.dumps(data.generate.model_dump(exclude={"device", "workers"}))
+        path = out / f"{slug(data.generate.problem)}-{digest(arguments(data.generate))[:8]}.hdf5"
+        return path, path, "recipe " + json.dumps(recipe(data.generate))
     assert data.train is not None
     train = Dataset(_schema_file(data.train, out, folder))
     test = Dataset(_schema_file(data.test, out, folder)) if data.test else train
@@ -43,21 +62,59 @@ def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | 
 
 def make(data: Data, path: Path, progress: Progress = silent) -> None:
     """Generate the file that `locate` names, unless it is there."""
-    if data.generate is not None:
-        generate(path, **arguments(data.generate), workers=data.generate.workers, progress=progress)
+    if (made := data.generate) is not None:
+        generate(
+            path,
+            made.samples,
+            made.resolution,
+            problem=made.problem,
+            problem_args=made.parameters,
+            seed=made.seed,
+            rtol=made.rtol,
+            split=made.split,
+            device=arguments(made)["device"],
+            workers=made.workers,
+            progress=progress,
+        )
 
 
-def arguments(recipe: Recipe) -> dict[str, Any]:
-    """Arguments of `data_gen.generate` that the file depends on, ``device = "auto"`` resolved."""
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if recipe.device == "auto" else recipe.device
-    return recipe.model_dump(exclude={"workers"}) | {"device": device}
+def recipe(made: Generate) -> dict[str, Any]:
+    """What data to be generated are, on any device.
+
+    Of Darcy flow, byte for byte what the keys of published records were made from: its parameters stand among the
+    arguments, and what those records did not say follows where it says something else.
+
+    Raises
+    ------
+    ValueError, OSError
+        If there is no such problem, it does not take the parameters, or a file that they name is not there.
+    """
+    n, m = (made.resolution,) * 2 if isinstance(made.resolution, int) else made.resolution
+    problem = built_problem(made.problem, (n, m), made.parameters)
+    about = made.model_dump(include={"samples", "resolution", "seed", "rtol", "split"})
+    more = {"problem": made.problem, "sources": sources(problem), "parameters": problem.parameters()}
+    if made.problem != PUBLISHED_MEANING["problem"]:
+        return about | more
+    said_of_it = made.parameters | {"source": problem.parameters()["source"]}
+    given = PUBLISHED_RECIPE | {name: value for name, value in (about | said_of_it).items() if value is not None}
+    beyond = {"mean": given.pop("mean", PUBLISHED_MEAN), "sources": more["sources"]}
+    return given | said({name: value for name, value in beyond.items() if value != PUBLISHED_MEAN})
+
+
+def arguments(made: Generate) -> dict[str, Any]:
+    """What the file depends on: `recipe`, and the device that solves, ``device = "auto"`` resolved."""
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if made.device == "auto" else made.device
+    return recipe(made) | {"device": device}
 
 
 def first_resolution(data: Data, config: RunConfig, train: Path | Dataset) -> int:
     """The resolution a configuration trains at, or the first of several, before there are data."""
     if config.resolution is not None:
         return config.resolution[0] if isinstance(config.resolution, list) else config.resolution
-    return data.generate.resolution if data.generate is not None else opened(train).info.shape[0]
+    if data.generate is None:
+        return opened(train).grid.shape[0]
+    resolution = data.generate.resolution
+    return resolution if isinstance(resolution, int) else resolution[0]
 
 
 def _schema_file(name: str, out: Path, folder: Path) -> Path:
@@ -68,7 +125,11 @@ def _schema_file(name: str, out: Path, folder: Path) -> Path:
     source = folder / expanded
     if source.suffix in (".hdf5", ".h5"):
         return source
-    target = out / f"{source.stem}.hdf5"
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: no such file")
+    with source.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").hexdigest()
+    target = out / f"{source.stem}-{content[:8]}.hdf5"
     if not target.exists():
         convert(source, target)
     return target

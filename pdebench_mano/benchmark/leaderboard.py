@@ -1,6 +1,7 @@
 """The published records, which come with the package, and a run of one's own beside them.
 
 published/SUITE/records/*.jsonl    the records of a suite's cases
+published/SUITE/samples.json       what its test samples are, see `pdebench_mano.fields.samples`
 
 A run stands beside them only if it was evaluated on the same samples: the recipe that drew and solved them and their
 positions must agree, whichever device solved them, or the digest of the file where no recipe is known.
@@ -11,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pdebench_mano.evaluation.assess import records_of
 from pdebench_mano.evaluation.records import Record, evaluated_on, find_records, read_record
+from pdebench_mano.fields.samples import Samples, refuse_overlap
+from pdebench_mano.training.runs import samples_of
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -38,7 +42,13 @@ def published(suite: str) -> list[Record]:
     return [read_record(path) for path in find_records(PUBLISHED / suite)]
 
 
-def beside(board: Sequence[Record], run: Path) -> list[Record]:
+def tested_on(suite: str) -> Samples | None:
+    """What the test samples of a published suite are, where that is kept beside its records."""
+    path = PUBLISHED / suite / "samples.json"
+    return Samples.read(path) if path.exists() else None
+
+
+def beside(board: Sequence[Record], run: Path, tested: Samples | None = None) -> list[Record]:
     """The records of a run or a benchmark that can stand beside `board`, at the resolutions they share.
 
     Parameters
@@ -47,19 +57,27 @@ def beside(board: Sequence[Record], run: Path) -> list[Record]:
         The records of one suite.
     run : path
         Folder of an evaluated run, or of a benchmark.
+    tested : Samples, optional
+        What the board's test samples are: a run that was trained on one of them is refused.
 
     Raises
     ------
     ValueError
-        If the run has no record, or none on the board's samples at a resolution of the board.
+        If the run has no record, none on the board's samples at a resolution of the board, or was trained on one.
     """
-    records = [read_record(path) for path in find_records(run)]
+    records = [read_record(path) for path in records_of(run)]
     trained = [record for record in records if record.configuration]
     if not trained:
         raise ValueError(f"{run} holds no record of a model; pdebench-mano evaluate makes that of a run")
     same = [record for record in trained if evaluated_on(record) == evaluated_on(board[0])]
     if not same:
         raise ValueError(f"{run} was evaluated on other samples: {difference(trained[0], board[0])}")
+    if not (by := [record for record in same if record.norm == board[0].norm]):
+        raise ValueError(f"{run} has errors by the norm {same[0].norm!r}, and the board by {board[0].norm!r}")
+    same = by
+    trained_on = samples_of(run) if (run / "config.json").exists() else None
+    if trained_on is not None and tested is not None:
+        refuse_overlap(tested, trained_on, str(run))
     resolutions = {row.resolution for record in board for row in record.evaluations}
     shared = [_at(record, resolutions) for record in same]
     if not any(record.evaluations for record in shared):
@@ -103,6 +121,7 @@ def lines(records: Sequence[Record], suite: str, run: Path | None = None) -> Ite
                 "seed": record.seed,
                 **row.summary(),
                 "dataset": record.dataset["digest"],
+                "norm": record.norm,
                 "configuration": record.key,
                 "source": record.environment["source"],
             }

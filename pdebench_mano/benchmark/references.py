@@ -39,7 +39,8 @@ class References:
         """Digest of all that determines the outcome."""
         suite = self.suite
         content = ["baselines", self.data, suite.resolutions, self.grids, suite.mean_solution and self.trained_at]
-        return digest(content + ([suite.label_uncertainty] if suite.label_uncertainty else []))
+        beyond = [{"norm": suite.norm}] if suite.norm != "points" else []
+        return digest(content + ([suite.label_uncertainty] if suite.label_uncertainty else []) + beyond)
 
     @property
     def name(self) -> str:
@@ -57,11 +58,12 @@ def record_references(
 ) -> None:
     """Leave the record of the references at `target`, with the mean solution where there is one."""
     suite = references.suite
-    rows = evaluate_solver(test, references.grids, suite.resolutions, progress)
+    at, norm = suite.resolutions, suite.norm
+    rows = evaluate_solver(test, references.grids, at, progress, norm=norm)
     if mean is not None:
-        rows += evaluate_upsampled(mean, "mean solution", test, references.trained_at, suite.resolutions, progress)
+        rows += evaluate_upsampled(mean, "mean solution", test, references.trained_at, at, progress, norm=norm)
     if suite.label_uncertainty:
-        rows += evaluate_labels(test, suite.label_uncertainty, suite.resolutions, progress)
+        rows += evaluate_labels(test, suite.label_uncertainty, at, progress, norm=norm)
     record = Record(
         key=references.key,
         model="baselines",
@@ -75,5 +77,6 @@ def record_references(
         evaluations=rows,
         commands=[command],
         environment=provenance(),
+        norm=norm,
     )
     write_record(record, target)

@@ -9,7 +9,7 @@ any time and run in pieces, and goes on from records that others have published:
     OUT/data/                 what was generated or converted
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from pdebench_mano.benchmark.cases import Case, Work, check, run_case, suite_cases
@@ -17,10 +17,11 @@ from pdebench_mano.benchmark.data import first_resolution, locate, make
 from pdebench_mano.benchmark.jobs import run_side_by_side
 from pdebench_mano.benchmark.references import References, record_references
 from pdebench_mano.benchmark.suite import Suite
-from pdebench_mano.evaluation.assess import budget
+from pdebench_mano.evaluation.assess import budget, samples
 from pdebench_mano.evaluation.evaluate import held_out
 from pdebench_mano.evaluation.records import Record, find_records, read_record, write_record
-from pdebench_mano.fields.data import opened
+from pdebench_mano.fields.data import Dataset, opened
+from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.machine.progress import bar
 from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.operators.registry import build_reference
@@ -80,10 +81,13 @@ def run_suite(
     if todo or not files[references.name].exists():
         with bar("generate", shown) as progress:
             make(suite.data, Path(train), progress)
-        one_file = train == test
-        train = opened(train)
+        one_file, typed = train == test, suite.data.generate is not None
+        train = opened(train, trust=typed)
         test = train if one_file else opened(test)
+        if one_file and "test" not in test.info.splits:
+            raise ValueError(f"{test.path} has no test split: name other samples as data.test")
         held_out(test, suite.coarse_solver or [])
+        refuse_shared(train, test, cases)
         for case in todo:
             check(case, train)
             held_out(test, [*case.resolutions, *case.finer])
@@ -108,6 +112,19 @@ def run_suite(
     if older := sum(record.environment["source"] != provenance()["source"] for record in records):
         say(f"{older} of {len(records)} records were made by another version of the code")
     return records
+
+
+def refuse_shared(train: Dataset, test: Dataset, cases: Sequence[Case]) -> None:
+    """Refuse a suite that tests on samples which it trains on, before anything is trained.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    sets, validation = training_data(cases[0].config, train)
+    trained = Samples.of(train, [*sets[0].samples, *validation.samples])
+    refuse_overlap(Samples.of(test, samples(test)), trained, "every model")
 
 
 def take_over(published: Path, files: Mapping[str, Path]) -> int:

@@ -30,6 +30,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from data_gen.grid import Norm
+
 SUITES = Path(__file__).parent / "suites"
 
 
@@ -37,20 +39,28 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Recipe(_Table):
-    """Arguments of `data_gen.generate`; ``device = "auto"`` is a GPU where there is one."""
+class Generate(BaseModel):
+    """Arguments of `data_gen.generate`; ``device = "auto"`` is a GPU where there is one.
+
+    Parameters of the problem stand beside them, as `law` and `source` of Darcy flow do, or in `problem_args`.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     samples: int
-    resolution: int
+    resolution: int | tuple[int, int]
     seed: int = 0
-    law: str = "piecewise"
-    law_args: dict[str, Any] = {}
-    source: float = 1.0
-    method: str = "auto"
-    rtol: float = 1e-10
+    problem: str = "darcy"
+    problem_args: dict[str, Any] = {}
+    rtol: float | None = None
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     device: str = "cpu"
     workers: int = 1
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Those of the problem."""
+        return (self.model_extra or {}) | self.problem_args
 
 
 class Data(_Table):
@@ -59,7 +69,7 @@ class Data(_Table):
     Paths are relative to the suite and may hold environment variables; `test` is `train` by default.
     """
 
-    generate: Recipe | None = None
+    generate: Generate | None = None
     train: str | None = None
     test: str | None = None
 
@@ -135,6 +145,8 @@ class Suite(_Table):
     ----------
     title : str
     data : Data
+    norm : {"points", "integral"}
+        Of errors and losses: mean over grid points, or over the unit square.
     resolutions : list of int
         Where models are evaluated.
     training : dict
@@ -153,6 +165,7 @@ class Suite(_Table):
 
     title: str
     data: Data
+    norm: Norm = "points"
     resolutions: list[int] = Field(min_length=1)
     training: dict[str, Any] = {}
     budgets: list[Budget] = Field([Budget()], min_length=1)
@@ -167,6 +180,12 @@ class Suite(_Table):
         labels = [model.label for model in self.models]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"models need names of their own; there are several of {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_norm(self) -> "Suite":
+        if any("norm" in options for model in self.models for options in (self.training, model.training, model.tune)):
+            raise ValueError("norm is that of the whole suite, of errors and losses: give it beside title")
         return self
 
     @model_validator(mode="after")

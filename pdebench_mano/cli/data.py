@@ -5,22 +5,34 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
 
 from pdebench_mano.cli.app import app, key_values
 
+if TYPE_CHECKING:
+    from typer import Context
+else:
+    Context = typer.Context.__base__  # Click's, or that of the copy inside newer Typers, which is what commands get
+
 LAWS = "piecewise, lognormal, inclusions, channels, module:function, file.py:function or file.npy."
 
 
 @app.command()
 def generate(
+    context: Context,
     samples: Annotated[int, typer.Option(help="Number of samples.")],
-    resolution: Annotated[int, typer.Option(help="Vertices a side, boundary included.")],
+    resolution: Annotated[
+        str, typer.Option(help="Points a side, or along x and y: N or NxM; of vertices, boundary included.")
+    ],
     out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
     seed: Annotated[int, typer.Option(help="Sample i depends on the seed and i alone.")] = 0,
+    problem: Annotated[
+        str, typer.Option(help="The equation: a name that `problems` lists, module:Class or file.py:Class.")
+    ] = "darcy",
+    problem_args: Annotated[list[str] | None, typer.Option(help="Parameters of the problem, key=value …")] = None,
     law: Annotated[str, typer.Option(help="Law of the coefficient: " + LAWS)] = "piecewise",
     law_args: Annotated[list[str] | None, typer.Option(help="Parameters of the law, key=value …")] = None,
     source: Annotated[str, typer.Option(help="Source f: a number, a .npy file or module:function of (x, y).")] = "1",
@@ -28,7 +40,9 @@ def generate(
         Literal["arithmetic", "harmonic"], typer.Option(help="Face means of the coefficient.")
     ] = "arithmetic",
     method: Annotated[Literal["auto", "cg", "direct"], typer.Option(help="Solver.")] = "auto",
-    rtol: Annotated[float, typer.Option(help="Bound on the relative residual of each sample.")] = 1e-10,
+    rtol: Annotated[
+        float, typer.Option(help="Bound on what is measured of each sample; by default the problem's own.")
+    ] = 1e-10,
     split: Annotated[str, typer.Option(help="Fractions of train,val,test, in the order of samples.")] = "0.8,0.1,0.1",
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     shard_size: Annotated[int | None, typer.Option(help="Samples in a shard, the most a kill loses a worker.")] = None,
@@ -38,26 +52,35 @@ def generate(
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="With a scheduler: make one plain file.")] = False,
 ) -> None:
-    """Generate a Darcy dataset: random coefficients a, verified solutions u of -div(a grad u) = f.
+    """Generate a dataset: random inputs of an equation, and verified solutions for them.
+
+    Without --problem, coefficients a and solutions u of -div(a grad u) = f. The options --law, --law-args, --source,
+    --mean and --method are parameters of that problem, and of others that have such.
 
     The same command again resumes a partial output and leaves a complete one as it is.
     """
     from data_gen import generate as run
     from pdebench_mano.machine.progress import bar
 
+    origins = {name: context.get_parameter_source(name) for name in context.params}
+    typed = {name for name, origin in origins.items() if origin is not None and origin.name != "DEFAULT"}
+    parameters: dict[str, Any] = {"law": law, "law_args": law_args, "source": source, "mean": mean, "method": method}
+    parameters = {name: value for name, value in parameters.items() if name in typed}
+    if "law_args" in parameters:
+        parameters["law_args"] = key_values(law_args, "law-args")
+    given = key_values(problem_args, "problem-args")
+    _check_parameters(problem, parameters, given)
+
     existed = out.exists()
     with ExitStack() as stack:
         info = run(
             out,
             samples,
-            resolution,
+            shape_of(resolution),
+            problem=problem,
+            problem_args=given | parameters,
             seed=seed,
-            law=law,
-            law_args=key_values(law_args, "law-args"),
-            source=source,
-            mean=mean,
-            method=method,
-            rtol=rtol,
+            rtol=rtol if "rtol" in typed else None,
             split=_fractions(split),
             device=device,
             workers=workers,
@@ -67,7 +90,37 @@ def generate(
             progress=stack.enter_context(bar("generate")),
         )
     state = "is already complete" if existed else "written"
-    print(f"{info.path} {state}: {info.samples} samples of {info.shape[0]}×{info.shape[1]} vertices")
+    points = "vertices" if info.grid.kind == "vertices" else "points"
+    print(f"{info.path} {state}: {info.samples} samples of {info.grid} {points}")
+
+
+def _check_parameters(problem: str, typed: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuse options that the problem has no parameter for, or that --problem-args says too."""
+    from data_gen.problems import defaults
+
+    known = defaults(problem)
+    for name in typed:
+        option = "--" + name.replace("_", "-")
+        if name not in known:
+            raise ValueError(f"{option} is no parameter of problem {problem!r}: it has {', '.join(known) or 'none'}")
+        if name in given:
+            raise ValueError(f"{name} is given twice, by {option} and by --problem-args")
+
+
+def shape_of(text: str) -> tuple[int, int]:
+    """``"33"`` → ``(33, 33)``, ``"33x17"`` → ``(33, 17)``.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    words = text.lower().replace("×", "x").split("x")
+    try:
+        n, m = (int(word) for word in (words * 2 if len(words) == 1 else words))
+    except ValueError:
+        raise ValueError(f"resolution must be N or NxM, got {text!r}") from None
+    return n, m
 
 
 def _fractions(text: str) -> Any:
@@ -92,10 +145,14 @@ def dask_executor(address: str) -> Iterator[Executor]:
 def inspect(
     file: Annotated[Path, typer.Argument(help="Dataset file.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Recompute residuals, checksums, flux balance, maximum principle.")
+        bool,
+        typer.Option("--verify", help="Recompute checksums, and what the problem can check of each solution."),
     ] = False,
     richardson: Annotated[
         bool, typer.Option("--richardson", help="Estimate the discretisation error of three labels by finer solves.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run a problem or a law that is code of somebody's own.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON objects, one a line, on stdout.")] = False,
 ) -> None:
@@ -108,9 +165,9 @@ def inspect(
 
     with storage.open_hdf5(file) as data:
         with bar("verify") as progress:
-            findings = list(verification.verify(data, progress)) if verify else []
+            findings = list(verification.verify(data, progress, trust=trust)) if verify else []
         summary = _summary(data) if not findings else {}
-        estimates = list(convergence.richardson(data)) if richardson and not findings else []
+        estimates = list(convergence.richardson(data, trust=trust)) if richardson and not findings else []
     for finding in findings:
         print(json.dumps({"sample": finding.sample, "problem": finding.message}) if as_json else finding)
     if findings:
@@ -131,20 +188,25 @@ def inspect(
 
 
 def _summary(data: Any) -> dict[str, Any]:
-    from data_gen.storage import checked
+    from data_gen import storage
 
-    info = checked(Path(data.filename), data)
-    residual = data["quality/relative_residual"][:]
+    info = storage.checked(Path(data.filename), data)
+    evidence = storage.evidence_of(data)
     solvers, counts = np.unique(data["quality/solver"][:], return_counts=True)
-    known = np.isfinite(residual).all()
+    known = np.isfinite(evidence).all()
     return {
         "path": str(info.path),
         "samples": info.samples,
         "shape": list(info.shape),
         "splits": {name: len(indices) for name, indices in info.splits.items()},
-        "max_relative_residual": float(residual.max()) if known else None,
+        f"max_{'relative_residual' if info.version == 1 else 'evidence'}": float(evidence.max()) if known else None,
         "solved_by": {k.decode(): int(n) for k, n in zip(solvers, counts, strict=True)} if known else None,
         **info.attributes,
+        "problem": info.problem,
+        "parameters": info.parameters,
+        "inputs": [each._asdict() for each in info.inputs],
+        "outputs": [each._asdict() for each in info.outputs],
+        "times": list(info.times),
     }
 
 

@@ -12,11 +12,17 @@ from pdebench_mano.cli.app import app, integers, say
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    data: Annotated[Path, typer.Option(help="Dataset file: its test split, or all samples if it has none.")],
+    data: Annotated[Path, typer.Option(help="Dataset file, of which the test split is used.")],
     resolutions: Annotated[str, typer.Option(help="Points a side, as 33,65,129: exact strides of the stored grid.")],
     split: Annotated[
-        str | None, typer.Option(help="Other samples than those to test on, for choosing settings: val.")
+        str | None,
+        typer.Option(
+            help="Other samples than those to test on, for choosing settings: val; or all, of a file without."
+        ),
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run a problem that is code of your own, if DATA names one.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
 ) -> None:
     """Evaluate a trained operator at any resolutions, beside upsampling and a coarse solver.
@@ -25,24 +31,27 @@ def evaluate(
     there, where it is known. The record is kept in the run folder, for the report. Of another split than the test
     samples, the operator's errors are shown and nothing is kept.
     """
-    from pdebench_mano.evaluation.assess import assess, saw_all
+    from pdebench_mano.evaluation.assess import assess, other_data
     from pdebench_mano.evaluation.evaluate import evaluate as evaluate_operator
     from pdebench_mano.evaluation.records import read_record
+    from pdebench_mano.fields.data import Dataset
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.report.terminal import print_comparison
     from pdebench_mano.training.runs import load, read_config
 
     sizes = integers(resolutions, "resolutions")
-    if split is not None:
+    if split not in (None, "all"):
         name = read_config(run).operator
-        for row in evaluate_operator(load(run), name, data, sizes, split=split):
+        for row in evaluate_operator(load(run), name, Dataset(data, trust), sizes, split=split):
             error = f"{row.mean('relative_l2'):.3g} on {len(row.errors['relative_l2'])} samples of {split}"
             print(json.dumps(row.summary()) if as_json else f"{name} at {row.resolution}²: relative L2 error {error}")
         return
     with bar("evaluate", shown=not as_json) as progress:
-        record = read_record(assess(run, data, sizes, progress))
-    if saw_all(record):
-        say(f"note: {data} has no test split; these are the samples that {run} was trained on")
+        record = read_record(assess(run, Dataset(data, trust), sizes, progress, split))
+    if different := other_data(record):
+        say(f"note: {data} is not what {run} was trained on: {different}")
+    if split == "all":
+        say(f"note: these are all samples of {data}, not a test split")
     if as_json:
         for row in record.evaluations:
             print(json.dumps(row.summary()))
@@ -55,13 +64,16 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of benchmarks.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "Neural operators on Darcy flow",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run a problem that is code of your own, if data name one.")
+    ] = False,
 ) -> None:
     """Write one HTML page, with its figures and tables as files, about evaluated runs.
 
     A run that was never evaluated is evaluated first, on the data it was trained with.
     """
-    from pdebench_mano.evaluation.assess import assess_on_own_data
-    from pdebench_mano.evaluation.records import find_records, read_record
+    from pdebench_mano.evaluation.assess import assess_on_own_data, records_of
+    from pdebench_mano.evaluation.records import read_record
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.report import check_folder, write_report
     from pdebench_mano.report.terminal import print_comparison
@@ -70,7 +82,7 @@ def report(
     paths = []
     for run in runs:
         with bar("evaluate") as progress:
-            paths += find_records(run) or [assess_on_own_data(run, progress)]
+            paths += records_of(run) or [assess_on_own_data(run, progress, trust)]
     page = write_report(paths, out, title)
     print_comparison([read_record(path) for path in paths])
     print(f"report: {page}")

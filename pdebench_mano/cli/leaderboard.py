@@ -28,12 +28,12 @@ def leaderboard(
     With --json, a line is one model, `budget`, `seed` and `resolution`; a coarse solver's also has the grid that it
     `computed_at`.
     """
-    from pdebench_mano.benchmark.leaderboard import beside, lines, named, published, suites
+    from pdebench_mano.benchmark.leaderboard import beside, lines, named, published, suites, tested_on
     from pdebench_mano.report.terminal import print_comparison
 
     name = suite or suites()[0]
     board = published(name)
-    own = {run: beside(board, run) for run in dict.fromkeys(add or [])}
+    own = {run: beside(board, run, tested_on(name)) for run in dict.fromkeys(add or [])}
     if as_json:
         for run, records in [(None, board), *own.items()]:
             for line in lines(records, name, run):

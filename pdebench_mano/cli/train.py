@@ -27,6 +27,7 @@ def options() -> list[inspect.Parameter]:
         _parameter("out", Path, inspect.Parameter.empty, "Run folder to make, or to go on with."),
         _parameter("device", str | None, None, "cpu or cuda; cuda where there is one."),
         _parameter("track", str | None, None, "Send the history to tensorboard or wandb, too."),
+        _parameter("trust", bool, False, "Run a problem that is code of your own, if the data name one."),
     ]
     return sorted([*fields, *beside], key=lambda each: each.default is not each.empty)
 
@@ -42,7 +43,7 @@ def _parameter(name: str, kind: Any, default: Any, words: str) -> inspect.Parame
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def train(out: Path, device: str | None, track: str | None, **fields: Any) -> None:
+def train(out: Path, device: str | None, track: str | None, trust: bool, **fields: Any) -> None:
     """Train an operator on the training split of a dataset; the same command again resumes.
 
     The epoch with the lowest validation error is kept. Under torchrun, every process takes its share
@@ -61,7 +62,7 @@ def train(out: Path, device: str | None, track: str | None, **fields: Any) -> No
     config = parse_config(fields | read)
     complete = (out / "summary.json").exists()
     with bar("train") as progress:
-        history = runs.train(config, out, device=device, progress=progress, track=track)
+        history = runs.train(config, out, device=device, progress=progress, track=track, trust=trust)
     say(
         f"{out}: {'was complete already' if complete else 'trained'}, best epoch {history.best_epoch} of "
         f"{len(history.epochs)}, validation error {history.best_validation:.4f}, {history.seconds:.0f} s of training"

@@ -8,15 +8,24 @@ from typing import Any
 
 import pandas as pd
 
-from data_gen.grid import exact_stride
-from data_gen.storage import DatasetInfo
+from data_gen.recipe import drawn
+from data_gen.storage import DatasetInfo, problem_of
 from pdebench_mano.evaluation.evaluate import evaluate, evaluate_solver, evaluate_upsampled, examples, held_out
-from pdebench_mano.evaluation.records import Record, digest, write_examples, write_record
+from pdebench_mano.evaluation.records import (
+    Record,
+    digest,
+    find_records,
+    read_record,
+    write_examples,
+    write_record,
+)
 from pdebench_mano.fields.data import Dataset, opened
+from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.provenance import provenance
+from pdebench_mano.training import checkpoint
 from pdebench_mano.training.options import RunConfig
-from pdebench_mano.training.runs import load, read_config, training_resolution
+from pdebench_mano.training.runs import load, read_config, samples_of, trained_on, training_resolution
 
 
 def record_run(
@@ -29,6 +38,7 @@ def record_run(
     model: str | None = None,
     key: str | None = None,
     solver: bool = False,
+    split: str | None = None,
     commands: Sequence[str] = (),
     training: dict[str, Any] | None = None,
     progress: Progress = silent,
@@ -51,6 +61,8 @@ def record_run(
         Digest of what determines the outcome; that of run, data and resolutions by default.
     solver : bool
         Whether to add the rows of the coarse solver at the training resolution.
+    split : {"all"}, optional
+        Test on all samples of a file that has no test split; refused without.
     commands : sequence of str
         What to type to get the record.
     training : dict, optional
@@ -61,17 +73,22 @@ def record_run(
     Raises
     ------
     ValueError, OSError
-        If there is no such run or file, a resolution is no exact stride, or the grids are of different kinds.
+        If there is no such run or file, a resolution is no exact stride, the grids are of different kinds, there is no
+        test split, or a sample to test on was trained on.
     """
     run, data = Path(run), opened(data)
+    if split is None and "test" not in data.info.splits:
+        raise ValueError(f"{data.path} has no test split: --split all tests on all of its samples, and says so")
+    refuse_trained(run, Samples.of(data, samples(data)))
     operator, config, trained_at = load(run), read_config(run), training_resolution(run)
     name = model or config.operator
-    rows = evaluate(operator, name, data, resolutions, progress)
+    norm = config.norm
+    rows = evaluate(operator, name, data, resolutions, progress, norm=norm)
     if has_resolution(data.info, trained_at):
         above = [n for n in finer or resolutions if n > trained_at]
-        rows += evaluate_upsampled(operator, f"upsampled {name}", data, trained_at, above, progress)
+        rows += evaluate_upsampled(operator, f"upsampled {name}", data, trained_at, above, progress, norm=norm)
         if solver:
-            rows += evaluate_solver(data, [trained_at], resolutions, progress)
+            rows += evaluate_solver(data, [trained_at], resolutions, progress, norm=norm)
     description = json.loads((run / "config.json").read_text())
     summary = run / "summary.json"
     record = Record(
@@ -87,6 +104,9 @@ def record_run(
         evaluations=rows,
         commands=list(commands),
         environment=provenance(),
+        weights=weights_of(run),
+        norm=norm,
+        split=split or "test",
     )
     finest = max((row for row in rows if row.model == name), key=lambda row: row.resolution)
     write_examples(examples(operator, data, finest), target)
@@ -94,8 +114,25 @@ def record_run(
     return record
 
 
+def refuse_trained(run: Path, tested: Samples) -> None:
+    """Refuse to test a run on samples that it has seen.
+
+    Raises
+    ------
+    ValueError
+        If it has seen one.
+    """
+    trained = samples_of(run)
+    if trained is not None:
+        refuse_overlap(tested, trained, str(run))
+
+
 def assess(
-    run: str | Path, data: Dataset | str | Path, resolutions: Sequence[int], progress: Progress = silent
+    run: str | Path,
+    data: Dataset | str | Path,
+    resolutions: Sequence[int],
+    progress: Progress = silent,
+    split: str | None = None,
 ) -> Path:
     """Evaluate a run beside the coarse solver, and keep the record in its folder; one for each dataset.
 
@@ -109,28 +146,83 @@ def assess(
     run, data = Path(run), opened(data)
     sizes = ",".join(map(str, resolutions))
     typed = ["pdebench-mano", "evaluate", str(run), "--data", str(data.path), "--resolutions", sizes]
+    typed += [] if split is None else ["--split", split]
     target = run / "records" / f"{data.info.digest[:8]}.jsonl"
     commands = [train_command(read_config(run), run), shlex.join(typed)]
-    record_run(run, data, resolutions, target, solver=True, commands=commands, progress=progress)
+    record_run(run, data, resolutions, target, solver=True, split=split, commands=commands, progress=progress)
     return target
 
 
-def assess_on_own_data(run: str | Path, progress: Progress = silent) -> Path:
-    """`assess` a run on the data it was trained with, at its training resolution and the finest one."""
-    data = Dataset(read_config(run).data)
+def assess_on_own_data(run: str | Path, progress: Progress = silent, trust: bool = False) -> Path:
+    """`assess` a run on the data it was trained with, at its training resolution and the finest one.
+
+    Raises
+    ------
+    ValueError
+        If other data lie there now.
+    """
+    data = Dataset(read_config(run).data, trust)
+    if data.info.digest != trained_on(run):
+        raise ValueError(f"{data.path} is not what {run} was trained on: name the data, and evaluate it")
     return assess(run, data, sorted({training_resolution(run), data.info.shape[0]}), progress)
 
 
-def saw_all(record: Record) -> bool:
-    """Whether a record is of the very samples that its run was trained on, for want of a test split."""
-    dataset = record.dataset
-    return dataset["digest"] == record.configuration["data"]["digest"] and len(record.samples) == dataset["samples"]
+def weights_of(run: Path) -> str:
+    """SHA-256 of the weights that a run is evaluated with."""
+    return checkpoint.digest(checkpoint.read(run / checkpoint.BEST, "cpu")["operator"])
+
+
+def records_of(folder: str | Path) -> list[Path]:
+    """The records of a run or a benchmark.
+
+    Raises
+    ------
+    ValueError
+        If a record is of other weights than the run has now, or of samples that it was trained on.
+    """
+    folder = Path(folder)
+    paths = find_records(folder)
+    if (folder / checkpoint.BEST).exists():
+        now = weights_of(folder)
+        for path in paths:
+            if read_record(path).weights not in ("", now):
+                raise ValueError(f"{path} is of other weights than {folder} has now: evaluate it again, or remove it")
+        refuse_recorded(folder, paths)
+    return paths
+
+
+def refuse_recorded(run: Path, paths: Sequence[Path]) -> None:
+    """Refuse records of samples that the run was trained on, by the draw that both say they are of.
+
+    Raises
+    ------
+    ValueError
+        If there is such a record.
+    """
+    trained = samples_of(run)
+    if trained is None:
+        return
+    for record in map(read_record, paths):
+        refuse_overlap(Samples(drawn(record.dataset), record.samples, {}), trained, str(run))
+
+
+def other_data(record: Record) -> str:
+    """In words, where the evaluated samples are of another problem, law or source than the training; "" if nowhere."""
+    trained = record.configuration["data"]
+    if "parameters" not in trained:  # as an earlier version kept it
+        return ""
+    problem, parameters = problem_of(record.dataset)
+    here = {"problem": problem} | parameters
+    there = {"problem": trained["problem"]} | trained["parameters"]
+    beside = ("method",)
+    different = [name for name in {**there, **here} if here.get(name) != there.get(name) and name not in beside]
+    return "; ".join(f"{name} {here.get(name)!r}, trained with {there.get(name)!r}" for name in different)
 
 
 def has_resolution(info: DatasetInfo, resolution: int) -> bool:
     """Whether the grid of a file has an exact stride of that resolution."""
     try:
-        exact_stride(info.shape[0], resolution, info.grid)
+        info.grid.coarsened(resolution)
     except ValueError:
         return False
     return True

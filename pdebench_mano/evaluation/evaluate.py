@@ -17,13 +17,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from data_gen.convergence import extrapolate, recipe_of
-from data_gen.problems.darcy.scheme import Mean, relative_residual
-from data_gen.storage import EQUATION, DatasetInfo
+from data_gen.convergence import extrapolate
+from data_gen.grid import Kind, Norm
+from data_gen.recipe import recipe_of
 from pdebench_mano.evaluation.records import Evaluation, Spectra
 from pdebench_mano.fields.data import Dataset, View, opened
-from pdebench_mano.fields.metrics import BANDS, band_errors, cosine_spectrum, max_error, relative_h1, relative_l2
-from pdebench_mano.fields.operator import Fields, Grid
+from pdebench_mano.fields.metrics import (
+    BANDS,
+    band_errors,
+    cosine_spectrum,
+    energy,
+    max_error,
+    order_one,
+    relative_h1,
+    relative_l2,
+)
+from pdebench_mano.fields.operator import Fields
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.operators.registry import build_reference
@@ -40,9 +49,9 @@ JUMP_WIDTH = 1 / 40
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Coefficients (batch, 1, h, w) ↦ solutions, in physical units, on grids of one kind."""
+    """Inputs (batch, inputs, h, w) ↦ solutions (batch, outputs, h, w), in physical units, on grids of one kind."""
 
-    grid: Grid
+    grid: Kind
 
     def predict(self, a: Fields) -> Fields: ...
 
@@ -54,6 +63,8 @@ def evaluate(
     resolutions: Sequence[int],
     progress: Progress = silent,
     split: str | None = None,
+    *,
+    norm: Norm = "points",
 ) -> list[Evaluation]:
     """Errors of an operator on the samples of a file, one row a resolution.
 
@@ -69,6 +80,8 @@ def evaluate(
         Told of every row how many samples are done; see `pdebench_mano.machine.progress`.
     split : {"train", "val", "test"}, optional
         By default the test split if the file has one, else all its samples.
+    norm : {"points", "integral"}
+        See `pdebench_mano.fields.metrics`.
 
     Raises
     ------
@@ -77,7 +90,7 @@ def evaluate(
     """
     truths = held_out(data, resolutions) if split is None else views(data, split, resolutions)
     check_grid(operator, name, truths[0])
-    return [measure(operator, name, truth, truth, progress) for truth in truths]
+    return [measure(operator, name, truth, truth, progress, norm=norm) for truth in truths]
 
 
 def evaluate_upsampled(
@@ -87,6 +100,8 @@ def evaluate_upsampled(
     computed_at: int,
     resolutions: Sequence[int],
     progress: Progress = silent,
+    *,
+    norm: Norm = "points",
 ) -> list[Evaluation]:
     """Errors of predictions made on the grid `computed_at` and splined to those of `resolutions` that are no coarser.
 
@@ -96,26 +111,38 @@ def evaluate_upsampled(
     (inputs,) = held_out(data, [computed_at])
     check_grid(predictor, name, inputs)
     return [
-        measure(build_reference("upsampled", predictor, truth.shape), name, inputs, truth, progress)
+        measure(build_reference("upsampled", predictor, truth.shape), name, inputs, truth, progress, norm=norm)
         for truth in held_out(data, [n for n in resolutions if n >= computed_at])
     ]
 
 
 def evaluate_solver(
-    data: Dataset | str | Path, grids: Sequence[int], resolutions: Sequence[int], progress: Progress = silent
+    data: Dataset | str | Path,
+    grids: Sequence[int],
+    resolutions: Sequence[int],
+    progress: Progress = silent,
+    *,
+    norm: Norm = "points",
 ) -> list[Evaluation]:
-    """Errors of finite differences on each of `grids`, splined; none where the equation of the data is unknown."""
+    """Errors of the problem's own solver on each of `grids`, splined; none where the problem is not known."""
     data = opened(data)
-    if data.info.source is None or not solvable(data.info):
+    if not solvable(data):
         return []
-    solver = build_reference("solver", data.info.source, mean=face_mean(data.info))
+    solver = build_reference("solver", data.problem, data.grid)
     return [
-        row for grid in grids for row in evaluate_upsampled(solver, "coarse solver", data, grid, resolutions, progress)
+        row
+        for grid in grids
+        for row in evaluate_upsampled(solver, "coarse solver", data, grid, resolutions, progress, norm=norm)
     ]
 
 
 def evaluate_labels(
-    data: Dataset | str | Path, count: int, resolutions: Sequence[int], progress: Progress = silent
+    data: Dataset | str | Path,
+    count: int,
+    resolutions: Sequence[int],
+    progress: Progress = silent,
+    *,
+    norm: Norm = "points",
 ) -> list[Evaluation]:
     """How far the labels of the first `count` test samples are from the solution of the differential equation.
 
@@ -129,29 +156,30 @@ def evaluate_labels(
         If a resolution is no exact stride, or the coefficients cannot be drawn on a finer grid.
     """
     data = opened(data)
-    recipe = recipe_of(data.info, data.source)
+    recipe = recipe_of(data.info, data.arrays, data.trust)
     truths = held_out(data, resolutions)
     samples = truths[0].samples[:count]
     began = time.perf_counter()
-    limits = torch.empty(len(samples), 1, *data.info.shape)
+    limits = torch.empty(len(samples), len(data.info.outputs), *data.info.shape)
     for k, i in enumerate(samples):
-        limits[k, 0] = torch.from_numpy(extrapolate(recipe, int(i)).limit)
+        limits[k] = torch.from_numpy(extrapolate(recipe, int(i)).limit[-1])
         progress(k + 1, len(samples), "label uncertainty")
     seconds = time.perf_counter() - began
     rows = []
     for truth in truths:
         a, u = truth.batch(range(len(limits)))
         prediction = limits[..., :: truth.stride, :: truth.stride]
-        spectra = torch.stack([spectrum(field, u) for field in (u, prediction, prediction - u)])
+        kind, values = truth.grid.kind, errors(prediction, u, a, truth, norm=norm)
+        spectra = torch.stack([spectrum(field, u, kind, norm) for field in (u, prediction, prediction - u)])
         finest = 2 * truth.info.shape[0] - 1
-        rows.append(_row("label uncertainty", truth, finest, errors(prediction, u, a, truth.info), spectra, seconds))
+        rows.append(_row("label uncertainty", truth, finest, values, spectra, seconds))
     return rows
 
 
 def check_grid(predictor: Predictor, name: str, data: View) -> None:
     """Raise ValueError if predictions and data live on grids of different kinds."""
-    if data.grid != predictor.grid:
-        raise ValueError(f"{name} works on a grid of kind {predictor.grid!r}; {data.path} has {data.grid!r}")
+    if data.grid.kind != predictor.grid:
+        raise ValueError(f"{name} works on a grid of kind {predictor.grid!r}; {data.path} has {data.grid.kind!r}")
 
 
 def held_out(data: Dataset | str | Path, resolutions: Sequence[int]) -> list[View]:
@@ -166,17 +194,21 @@ def views(data: Dataset | str | Path, split: str | None, resolutions: Sequence[i
     return [data.view(split, resolution, cache_bytes=0) for resolution in resolutions]
 
 
-def solvable(info: DatasetInfo) -> bool:
-    """Whether the file says which equation its solutions satisfy, as `CoarseSolver` needs it."""
-    return info.equation == EQUATION and info.source is not None and info.grid == "vertices"
+def solvable(data: Dataset) -> bool:
+    """Whether the problem of the data is known, has a solver to stand beside operators, and lives on their grid."""
+    problem = data.problem
+    return problem is not None and bool(problem.rivals()) and problem.kind == data.grid.kind
 
 
-def face_mean(info: DatasetInfo) -> Mean:
-    """The mean that made the labels' face values; arithmetic where the file does not say."""
-    return "harmonic" if info.attributes.get("face_mean") == "harmonic" else "arithmetic"
-
-
-def measure(predictor: Predictor, name: str, inputs: View, truths: View, progress: Progress = silent) -> Evaluation:
+def measure(
+    predictor: Predictor,
+    name: str,
+    inputs: View,
+    truths: View,
+    progress: Progress = silent,
+    *,
+    norm: Norm = "points",
+) -> Evaluation:
     """Errors of one predictor, given coefficients of `inputs`, against the solutions of `truths`, batch by batch."""
     device = chosen()
     size = max(1, POINTS // math.prod(truths.shape))
@@ -191,9 +223,10 @@ def measure(predictor: Predictor, name: str, inputs: View, truths: View, progres
         began = _now(device)
         prediction = predictor.predict(given)
         seconds += _now(device) - began
-        for metric, batch in errors(prediction, truth, a, truths.info).items():
+        for metric, batch in errors(prediction, truth, a, truths, norm=norm).items():
             values.setdefault(metric, []).append(batch.cpu())
-        spectra += torch.stack([spectrum(field, truth) for field in (truth, prediction, prediction - truth)])
+        parts = (truth, prediction, prediction - truth)
+        spectra += torch.stack([spectrum(field, truth, truths.grid.kind, norm) for field in parts])
         progress(indices.stop, len(truths), f"{name} at {truths.resolution}²")
     joined = {metric: torch.cat(batches) for metric, batches in values.items()}
     return _row(name, truths, inputs.resolution, joined, spectra, seconds)
@@ -219,47 +252,60 @@ def _row(
     )
 
 
-def errors(prediction: Fields, truth: Fields, a: Fields, info: DatasetInfo) -> dict[str, Float[Tensor, " batch"]]:
+def errors(
+    prediction: Fields, truth: Fields, a: Fields, data: View, *, norm: Norm = "points"
+) -> dict[str, Float[Tensor, " batch"]]:
     """Every metric of the suite, one value per sample each.
 
-    ``near_jumps`` and ``elsewhere`` are the parts of the relative L2 error on points within 1/40 of a jump of the
-    coefficient and on the others; like the bands, their squares sum to its square. ``residual`` is ‖f - Au‖/‖f‖ of the
-    five-point scheme on the grid of the prediction, where the equation is known.
+    ``near_jumps`` and ``elsewhere`` are the parts of the relative L2 error on points within 1/40 of a jump of an input
+    that is positive, and on the others; like the bands, their squares sum to its square. ``residual`` is that of the
+    problem's discrete equation on the grid of the prediction, where it has one.
     """
     edges = ["0", *(f"{edge:g}" for edge in BANDS), "inf"]
-    bands = band_errors(prediction, truth).T
-    near = near_jumps(a)
+    grid = data.grid.kind
+    bands = band_errors(prediction, truth, grid=grid, norm=norm).T
     metrics = {
-        "relative_l2": relative_l2(prediction, truth),
-        "relative_h1": relative_h1(prediction, truth, info.grid),
+        "relative_l2": relative_l2(prediction, truth, grid, norm),
+        "relative_h1": relative_h1(prediction, truth, grid, norm),
         "max_error": max_error(prediction, truth),
         **{f"band_{low}_{high}": band for low, high, band in zip(edges, edges[1:], bands, strict=False)},
-        "near_jumps": relative_l2(torch.where(near, prediction, truth), truth),
-        "elsewhere": relative_l2(torch.where(near, truth, prediction), truth),
     }
-    if info.source is not None and solvable(info):
-        mean = face_mean(info)
-        pairs = zip(a[:, 0].double().cpu().numpy(), prediction[:, 0].double().cpu().numpy(), strict=True)
-        metrics["residual"] = torch.tensor([relative_residual(a_i, u_i, info.source, mean) for a_i, u_i in pairs])
-    return metrics
+    positive = [channel for channel, field in enumerate(data.info.inputs) if field.positive]
+    if positive:
+        near = near_jumps(a[:, positive])
+        metrics["near_jumps"] = relative_l2(torch.where(near, prediction, truth), truth, grid, norm)
+        metrics["elsewhere"] = relative_l2(torch.where(near, truth, prediction), truth, grid, norm)
+    residuals = residuals_of(a, prediction, data)
+    return metrics if residuals is None else metrics | {"residual": residuals}
 
 
-def near_jumps(a: Fields) -> Bool[Tensor, "batch channels height width"]:
-    """Points of which some neighbour's coefficient, at most `JUMP_WIDTH` away, is `JUMP` times that of another."""
+def residuals_of(a: Fields, prediction: Fields, data: View) -> Float[Tensor, " batch"] | None:
+    """How far predictions are from the discrete equation of the problem; None where it has none, or is not known."""
+    problem = data.dataset.problem
+    if problem is None:
+        return None
+    pairs = zip(a.double().cpu().numpy(), prediction.double().cpu().numpy(), strict=True)
+    values = [problem.residual(a_i, u_i[None], data.grid) for a_i, u_i in pairs]
+    known = [value for value in values if value is not None]
+    return torch.tensor(known) if len(known) == len(values) else None
+
+
+def near_jumps(a: Fields) -> Bool[Tensor, "batch 1 height width"]:
+    """Points of which some neighbour's value, at most `JUMP_WIDTH` away, is `JUMP` times that of another."""
     i, j = (max(1, round(JUMP_WIDTH * n)) for n in a.shape[-2:])
 
     def largest_nearby(field: Tensor) -> Tensor:
         along_x = max_pool2d(field, (2 * i + 1, 1), stride=1, padding=(i, 0))
         return max_pool2d(along_x, (1, 2 * j + 1), stride=1, padding=(0, j))
 
-    return largest_nearby(a) > -JUMP * largest_nearby(-a)
+    return (largest_nearby(a) > -JUMP * largest_nearby(-a)).any(1, keepdim=True)
 
 
-def spectrum(field: Fields, truth: Fields) -> Float[Tensor, " half"]:
+def spectrum(field: Fields, truth: Fields, grid: Kind = "vertices", norm: Norm = "points") -> Float[Tensor, " half"]:
     """Energy of `field` at frequencies [k, k+1) cycles per unit length over that of `truth`, summed over a batch."""
-    energy, frequency = cosine_spectrum(field)
-    total = truth.square().flatten(1).sum(1)
-    relative = (energy.sum(1) / total[:, None, None]).sum(0).double()
+    unit = order_one(truth)
+    modes, frequency = cosine_spectrum(field * unit, grid, norm)
+    relative = (modes.sum(1) / energy(truth * unit, grid, norm)[:, None, None]).sum(0).double()
     bins = frequency.long()
     return torch.bincount(bins.flatten(), relative.flatten(), minlength=int(bins.max()) + 1)[
         : field.shape[-2] // 2

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from data_gen.grid import Norm
 from data_gen.laws import LAWS
-from data_gen.storage import atomic, write_text
+from data_gen.problems import PROBLEMS
+from data_gen.storage import UNKNOWN, atomic, problem_of, write_text
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,13 @@ class Record:
     commands : list of str
         What to type to get this record again.
     environment : dict
-        Device, versions, and the digest of the suite's own ``source``.
+        Device and CPU, versions, the commit, and the digest of the suite's own ``source``.
+    weights : str
+        SHA-256 of the weights that were evaluated; empty where nothing was trained, or an earlier version recorded it.
+    split : str
+        What the samples are: the test split of the file, or "all" of it where that was asked for.
+    norm : {"points", "integral"}
+        Of the errors, see `pdebench_mano.fields.metrics`; an earlier version knew means over points alone.
     """
 
     key: str
@@ -109,6 +117,9 @@ class Record:
     evaluations: list[Evaluation]
     commands: list[str]
     environment: dict[str, str]
+    weights: str = ""
+    split: str = "test"
+    norm: Norm = "points"
 
 
 _RECORD = TypeAdapter(Record)
@@ -118,13 +129,27 @@ def evaluated_on(record: Record) -> dict[str, Any]:
     """What the samples of a record are: their positions, and the recipe that draws and solves them.
 
     Files of one recipe differ in digest where other devices solved them, and where they hold more samples or split
-    them otherwise; a sample does not. Without a recipe, or with a law of one's own, the digest stands in its place.
+    them otherwise; a sample does not. Without a recipe, or where it names a law or a problem of one's own without the
+    digest of its file, the digest of the dataset stands in its place.
     """
     recipe = json.loads(record.dataset.get("recipe", "{}"))
-    if recipe.get("law") not in LAWS:
+    built_in = recipe.get("law") in LAWS or recipe.get("problem") in PROBLEMS
+    if not (built_in or recipe.get("sources")):
         return {"digest": record.dataset["digest"], "positions": record.samples}
     same_everywhere = {name: value for name, value in recipe.items() if name not in ("device", "samples", "split")}
     return same_everywhere | {"positions": record.samples}
+
+
+def described(record: Record) -> str:
+    """What the samples of a record are, in words: the problem and its parameters, as far as they are known."""
+    problem, parameters = problem_of(record.dataset)
+    told = [
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in parameters.items()
+        if isinstance(value, str | int | float) and value != UNKNOWN and name != "method"
+    ]
+    whole = [] if record.split == "test" else ["all samples of a file without a test split"]
+    return ", ".join([problem, *told, *whole])
 
 
 def digest(content: Any) -> str:

@@ -1,7 +1,9 @@
 """A dataset file as PyTorch sees it: opened and checked once, viewed at one split and resolution, by exact stride."""
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import default_collate
 
 from data_gen import storage
-from data_gen.grid import exact_stride
+from data_gen.grid import Grid
+from data_gen.problem import Problem, Symmetry
+from data_gen.recipe import problem_of
 from pdebench_mano.fields.operator import Fields
 
-Sample = tuple[Float[Tensor, "1 height width"], Float[Tensor, "1 height width"]]
+Sample = tuple[Float[Tensor, "inputs height width"], Float[Tensor, "outputs height width"]]
 
 CACHE_BYTES = 1 << 30
 """Largest view that is kept in memory."""
@@ -30,14 +34,16 @@ class Dataset:
     ----------
     path : path
         A file of the suite's schema (see `data_gen.storage`).
+    trust : bool
+        Whether to run a problem that is code of a user's own, where the file names one.
 
     Attributes
     ----------
     path : Path
     info : DatasetInfo
         What the file says about itself.
-    source : float, (n, m) array or None
-        Source f; None where it is unknown.
+    arrays : dict
+        Those parameters of the problem that are arrays.
 
     Raises
     ------
@@ -45,14 +51,30 @@ class Dataset:
         If the file, or a shard of it, is missing, truncated or not of the schema.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, trust: bool = False) -> None:
+        self.path, self.trust = Path(path), trust
         self._process, self._open = os.getpid(), ExitStack()
         with ExitStack() as stack:
             self._file = stack.enter_context(storage.open_hdf5(self.path))
             self.info = storage.checked(self.path, self._file)
-            self.source = storage.source_of(self._file)
+            self.arrays = storage.arrays_of(self._file)
             self._open = stack.pop_all()
+
+    @property
+    def grid(self) -> Grid:
+        """The grid that the samples are stored on."""
+        return self.info.grid
+
+    @cached_property
+    def problem(self) -> Problem | None:
+        """The problem that the samples are of; None where it is not known.
+
+        Raises
+        ------
+        ValueError
+            If it is code of a user's own that is not trusted, or not what it was.
+        """
+        return problem_of(self.info, self.arrays, self.trust)
 
     @property
     def file(self) -> h5py.File:
@@ -77,19 +99,20 @@ class Dataset:
         return View(self, split, resolution, indices=indices, cache_bytes=cache_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_process": None, "_open": None, "_file": None}
+        kept = {name: value for name, value in self.__dict__.items() if name != "problem"}
+        return kept | {"_process": None, "_open": None, "_file": None}
 
 
-def opened(data: Dataset | str | Path) -> Dataset:
+def opened(data: Dataset | str | Path, trust: bool = False) -> Dataset:
     """A dataset as it is, or opened, where a path is given."""
-    return data if isinstance(data, Dataset) else Dataset(data)
+    return data if isinstance(data, Dataset) else Dataset(data, trust)
 
 
 class View(TorchDataset[Sample]):
-    """Pairs (coefficient a, solution u), each (1, height, width) float32 in physical units.
+    """Pairs (inputs a, solution u), (channels, height, width) float32 each, in physical units.
 
-    Fields are read from the file when asked for; a view that fits `cache_bytes` is read once and kept, a larger one is
-    never held in memory.
+    Of a problem in time, u is the solution at the last of its times. Fields are read from the file when asked for; a
+    view that fits `cache_bytes` is read once and kept, a larger one is never held in memory.
 
     Parameters
     ----------
@@ -97,8 +120,8 @@ class View(TorchDataset[Sample]):
     split : {"train", "val", "test"}, optional
         Which samples; all of them by default.
     resolution : int, optional
-        Points along the first axis, reached by an exact stride of the stored grid; the
-        stored resolution by default.
+        Points along the first axis, to which the problem restricts the stored grid, by an exact stride if it says no
+        more; the stored resolution by default.
     indices : sequence of int, optional
         Positions within the split to keep.
     cache_bytes : int
@@ -107,11 +130,11 @@ class View(TorchDataset[Sample]):
     Attributes
     ----------
     info : DatasetInfo
+    grid : Grid
     resolution, stride : int
     shape : (int, int)
-    grid : {"vertices", "left"}
     source : float or None
-        The constant source f, None where it is unknown or varies.
+        Constant source f of Darcy flow, None where it is unknown or varies.
     samples : (len,) int array
         Position of each sample in the file.
 
@@ -131,23 +154,25 @@ class View(TorchDataset[Sample]):
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.dataset, self.info, self.path, self.split = dataset, dataset.info, dataset.path, split
-        self.grid, self.source = self.info.grid, self.info.source
+        self.source = self.info.source
         if split is not None and split not in self.info.splits:
             held = ", ".join(self.info.splits) or "none"
             raise ValueError(f"split {split!r} is not in {self.path}; its splits are: {held}")
         samples = np.arange(self.info.samples) if split is None else np.asarray(self.info.splits[split])
         self.samples = samples if indices is None else samples[np.asarray(indices, dtype=int)]
-        self.resolution = self.info.shape[0] if resolution is None else resolution
-        self.stride = exact_stride(self.info.shape[0], self.resolution, self.grid)
-        self.shape = tuple(len(range(0, n, self.stride)) for n in self.info.shape)
-        if self.grid == "vertices" and (self.info.shape[1] - 1) % self.stride:
-            raise ValueError(
-                f"resolution {self.resolution} strides {self.info.shape[0]} points by {self.stride}, "
-                f"which does not reach both ends of the other axis, {self.info.shape[1]} points"
-            )
-        size = len(self.samples) * self.shape[0] * self.shape[1] * 2 * 4
-        self._cache = torch.empty(len(self.samples), 2, *self.shape) if size <= cache_bytes else None
+        self.grid, self.stride = (self.info.grid, 1) if resolution is None else self.info.grid.coarsened(resolution)
+        self.resolution, self.shape = self.grid.shape[0], self.grid.shape
+        self._channels = (len(self.info.inputs), len(self.info.outputs))
+        size = len(self.samples) * self.grid.points * sum(self._channels) * 4
+        whole = (len(self.samples), sum(self._channels), *self.shape)
+        self._cache = torch.empty(whole) if size <= cache_bytes else None
         self._held = np.zeros(len(self.samples), dtype=bool)
+
+    @property
+    def symmetries(self) -> Sequence[Symmetry]:
+        """The maps of this grid that take solutions to solutions; none where the problem is not known."""
+        problem = self.dataset.problem
+        return problem.symmetries(self.grid) if problem is not None else []
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -161,7 +186,7 @@ class View(TorchDataset[Sample]):
 
     def batch(
         self, indices: Any
-    ) -> tuple[Float[Tensor, "batch 1 height width"], Float[Tensor, "batch 1 height width"]]:
+    ) -> tuple[Float[Tensor, "batch inputs height width"], Float[Tensor, "batch outputs height width"]]:
         """The samples at `indices`, stacked; on the device that `hold` moved them to, else the CPU."""
         indices = np.asarray(indices, dtype=int)
         if self._cache is None:
@@ -172,26 +197,38 @@ class View(TorchDataset[Sample]):
                 self._cache[missing] = self._read(missing).to(self._cache.device)
                 self._held[missing] = True
             fields = self._cache[indices]
-        return fields[:, :1], fields[:, 1:]
+        a, u = fields.split(self._channels, 1)
+        return a, u
 
     def hold(self, device: torch.device) -> None:
         """Keep what is cached on a device: a step of training then waits for no copy."""
         if self._cache is not None:
             self._cache = self._cache.to(device)
 
-    def _read(self, indices: np.ndarray) -> Float[Tensor, "batch 2 height width"]:
-        file = self.dataset.file
-        fields = np.empty((len(indices), 2, *self.shape), np.float32)
+    def _read(self, indices: np.ndarray) -> Float[Tensor, "batch channels height width"]:
+        file, inputs = self.dataset.file, self._channels[0]
+        fields = np.empty((len(indices), sum(self._channels), *self.shape), np.float32)
         for row, sample in enumerate(self.samples[indices]):
-            fields[row, 0] = file["nu"][sample][:: self.stride, :: self.stride]
-            fields[row, 1] = file["tensor"][sample, 0][:: self.stride, :: self.stride]
+            fields[row, :inputs] = self._restricted(file["nu"][sample], inputs, "input")
+            last = file["tensor"][(sample, -1) if self.info.times else sample]
+            fields[row, inputs:] = self._restricted(last, self._channels[1], "output")
         if not np.isfinite(fields).all():
             bad = self.samples[indices][~np.isfinite(fields).all((1, 2, 3))]
             raise ValueError(f"{self.path} holds values that are not finite in sample {bad[0]}")
-        if self.info.attributes.get("coefficient") == "physical" and (fields[:, 0] <= 0).any():
-            bad = self.samples[indices][(fields[:, 0] <= 0).any((1, 2))]
-            raise ValueError(f"{self.path} holds a coefficient that is not positive in sample {bad[0]}")
+        if self.info.attributes.get("coefficient") != "indicator":
+            for channel, field in enumerate(self.info.inputs):
+                if field.positive and (fields[:, channel] <= 0).any():
+                    bad = self.samples[indices][(fields[:, channel] <= 0).any((1, 2))]
+                    raise ValueError(f"{self.path} holds a {field.name} that is not positive in sample {bad[0]}")
         return torch.from_numpy(fields)
+
+    def _restricted(self, field: np.ndarray, channels: int, what: str) -> Float[np.ndarray, "channels height width"]:
+        """Stored fields on the grid of the view."""
+        field = field.reshape(channels, *self.info.shape)
+        if self.stride == 1 or self.info.attributes.get("restriction", "stride") == "stride":
+            return field[:, :: self.stride, :: self.stride]
+        assert self.dataset.problem is not None
+        return self.dataset.problem.restrict(field, self.info.grid, self.grid, what)
 
 
 def DarcyDataset(
@@ -201,9 +238,10 @@ def DarcyDataset(
     *,
     indices: Any = None,
     cache_bytes: int = CACHE_BYTES,
+    trust: bool = False,
 ) -> View:
     """The view of a file's samples at one split and resolution, in one call: parameters and errors of both classes."""
-    return Dataset(path).view(split, resolution, indices=indices, cache_bytes=cache_bytes)
+    return Dataset(path, trust).view(split, resolution, indices=indices, cache_bytes=cache_bytes)
 
 
 def fetch(data: TorchDataset[Any], indices: Any) -> tuple[Fields, Fields]:

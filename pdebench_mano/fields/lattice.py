@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pdebench_mano.fields.operator import Fields, Grid
+from data_gen.grid import Kind
+from pdebench_mano.fields.operator import Fields
 
 Resampled = Float[Tensor, "batch channels new_height new_width"]
 
@@ -39,12 +40,12 @@ def remembered(build: Callable[P, Tensor]) -> Callable[P, Tensor]:
     return get
 
 
-def axis(points: int, grid: Grid, device: torch.device) -> Float[Tensor, " points"]:
+def axis(points: int, grid: Kind, device: torch.device) -> Float[Tensor, " points"]:
     """Coordinates in [0, 1] of the points of one axis, in float64."""
     return torch.arange(points, device=device, dtype=torch.float64) / (points - (grid == "vertices"))
 
 
-def quadrature(points: int, grid: Grid, device: torch.device) -> Float[Tensor, " points"]:
+def quadrature(points: int, grid: Kind, device: torch.device) -> Float[Tensor, " points"]:
     """Weights of the integral over [0, 1]: trapezoidal rule on vertices, rectangle rule on left-closed grids."""
     intervals = points - (grid == "vertices")
     weights = torch.full((points,), 1 / intervals, device=device, dtype=torch.float64)
@@ -65,12 +66,12 @@ def check_spacing(spacing: float | None) -> None:
         raise ValueError(f"spacing must be in (0, 0.5] or None, got {spacing}; it is a length in the unit square")
 
 
-def lattice_points(spacing: float, grid: Grid) -> int:
+def lattice_points(spacing: float, grid: Kind) -> int:
     """Points a side of the lattice of a spacing."""
     return round(1 / spacing) + (grid == "vertices")
 
 
-def lattice_shape(shape: tuple[int, int], spacing: float | None, grid: Grid) -> tuple[int, int]:
+def lattice_shape(shape: tuple[int, int], spacing: float | None, grid: Kind) -> tuple[int, int]:
     """Points of the lattice that serves a grid: about 1/spacing a side, never more than the grid itself has."""
     if spacing is None:
         return shape
@@ -88,7 +89,7 @@ def interpolation(x: Float[Tensor, " fine"], y: Float[Tensor, " coarse"]) -> Flo
 
 @remembered
 def resampling(
-    old: int, new: int, grid: Grid, device: torch.device, dtype: torch.dtype
+    old: int, new: int, grid: Kind, device: torch.device, dtype: torch.dtype
 ) -> Float[Tensor, "{new} {old}"]:
     """Matrix from `old` points of an axis to `new` ones: full weighting where they are fewer, else linear."""
     x, y = axis(old, grid, device), axis(new, grid, device)
@@ -98,7 +99,7 @@ def resampling(
     return (matrix / matrix.sum(1, keepdim=True)).to(dtype)
 
 
-def resample(field: Fields, shape: tuple[int, int], grid: Grid) -> Resampled:
+def resample(field: Fields, shape: tuple[int, int], grid: Kind) -> Resampled:
     """`field` on a grid of another shape, of the same kind: full weighting where it is coarser, linear where finer."""
     (height, width), (new_height, new_width) = field.shape[-2:], shape
     if new_width != width:

@@ -1,15 +1,26 @@
 """Errors of predicted fields: one value per sample, means and spreads are the report's business.
 
 Every function takes prediction and truth as (batch, channels, height, width) in
-physical units and is a mean over grid points, so that values at different
-resolutions can be compared.
+physical units and is a mean, so that values at different resolutions can be compared:
+
+========== ==================================================================================
+norm       mean of a square
+========== ==================================================================================
+points     over grid points, whatever their kind
+integral   over the unit square: the trapezoidal rule on vertices, where points of an edge count
+           half and corners a quarter; on left and periodic grids, that over points
+========== ==================================================================================
+
+Both fields are divided by a power of two near max |t| of the sample first, which changes no bit of
+a relative error and keeps squares of fields of any unit within the range of float32.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pdebench_mano.fields.operator import Fields, Grid
+from data_gen.grid import Kind, Norm
+from pdebench_mano.fields.operator import Fields
 
 PerSample = Float[Tensor, " batch"]
 
@@ -17,29 +28,70 @@ BANDS = (4.0, 16.0)
 """Edges between low, middle and high frequencies, in cycles per unit length."""
 
 
-def _mean_square(field: Float[Tensor, "batch ..."]) -> PerSample:
-    return field.square().flatten(1).mean(1)
+def order_one(truth: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *ones"]:
+    """The power of two that brings the largest |t| of each sample to [1/2, 1); one where the truth is zero.
+
+    Fields near the ends of what floating point can hold come as close to that as a factor can bring them.
+    """
+    smallest = torch.finfo(truth.dtype).tiny
+    largest = truth.detach().abs().flatten(1).amax(1).reshape(-1, *(1,) * (truth.ndim - 1))
+    within = largest.clamp(smallest, 0.25 / smallest)
+    return torch.where(largest == 0, torch.ones_like(within), torch.frexp(within).mantissa / within)
 
 
-def relative_l2(prediction: Fields, truth: Fields) -> PerSample:
+def trapezoidal(n: int, like: Tensor) -> Float[Tensor, " {n}"]:
+    """Weights of the trapezoidal rule on the n vertices of (0, 1), which sum to one."""
+    rule = torch.full((n,), 1 / (n - 1), device=like.device, dtype=like.dtype)
+    rule[:: n - 1].div_(2)  # in place, not assigned: no copy from the host while a CUDA graph is recorded
+    return rule
+
+
+def weights(like: Fields, grid: Kind, norm: Norm) -> Float[Tensor, "height width"] | None:
+    """Weights of the grid points of `like` in a mean, which sum to one; None where all count the same."""
+    if norm == "points" or grid != "vertices":
+        return None
+    return trapezoidal(like.shape[-2], like)[:, None] * trapezoidal(like.shape[-1], like)
+
+
+def slope_weights(
+    like: Fields, grid: Kind, norm: Norm
+) -> tuple[Float[Tensor, "_ width"], Float[Tensor, "height _"]] | tuple[None, None]:
+    """The same of the differences along x and along y, which stand for the slopes between points."""
+    if norm == "points" or grid != "vertices":
+        return None, None
+    x, y = trapezoidal(like.shape[-2], like), trapezoidal(like.shape[-1], like)
+    dx, dy = 1 / (len(x) - 1), 1 / (len(y) - 1)
+    return (dx * y).expand(len(x) - 1, -1), (dy * x[:, None]).expand(-1, len(y) - 1)
+
+
+def _mean_square(field: Float[Tensor, "batch ..."], weights: Float[Tensor, "_ _"] | None = None) -> PerSample:
+    if weights is None:
+        return field.square().flatten(1).mean(1)
+    return (field.square() * weights).sum((-2, -1)).mean(1)
+
+
+def relative_l2(prediction: Fields, truth: Fields, grid: Kind = "vertices", norm: Norm = "points") -> PerSample:
     """‖u - t‖₂ / ‖t‖₂, dimensionless."""
-    return (_mean_square(prediction - truth) / _mean_square(truth)).sqrt()
+    unit, counted = order_one(truth), weights(truth, grid, norm)
+    return (_mean_square((prediction - truth) * unit, counted) / _mean_square(truth * unit, counted)).sqrt()
 
 
-def relative_h1(prediction: Fields, truth: Fields, grid: Grid = "vertices") -> PerSample:
+def relative_h1(prediction: Fields, truth: Fields, grid: Kind = "vertices", norm: Norm = "points") -> PerSample:
     """‖u - t‖ / ‖t‖ in H¹, ‖v‖² = ‖v‖₂² + ‖∂v/∂x‖₂² + ‖∂v/∂y‖₂² on the unit square.
 
     Derivatives are differences of neighbouring points over their distance, 1/(n-1) on
     vertices and 1/n on a left grid.
     """
+    counted, (along_x, along_y) = weights(truth, grid, norm), slope_weights(truth, grid, norm)
 
     def square(field: Fields) -> PerSample:
         ends = 1 if grid == "vertices" else 0
         dx = field.diff(dim=-2) * (field.shape[-2] - ends)
         dy = field.diff(dim=-1) * (field.shape[-1] - ends)
-        return _mean_square(field) + _mean_square(dx) + _mean_square(dy)
+        return _mean_square(field, counted) + _mean_square(dx, along_x) + _mean_square(dy, along_y)
 
-    return (square(prediction - truth) / square(truth)).sqrt()
+    unit = order_one(truth)
+    return (square((prediction - truth) * unit) / square(truth * unit)).sqrt()
 
 
 def max_error(prediction: Fields, truth: Fields) -> PerSample:
@@ -47,32 +99,51 @@ def max_error(prediction: Fields, truth: Fields) -> PerSample:
     return (prediction - truth).abs().flatten(1).amax(1)
 
 
-def cosine_spectrum(field: Fields) -> tuple[Fields, Float[Tensor, "height width"]]:
+def cosine_spectrum(
+    field: Fields, grid: Kind = "vertices", norm: Norm = "points"
+) -> tuple[Fields, Float[Tensor, "height width"]]:
     """Energy of every cosine mode of `field`, and the frequency of each mode.
 
-    The orthonormal DCT-II, as the Fourier transform of the field mirrored at its edges:
-    unlike a plain Fourier transform it sees no jump where opposite edges differ.
+    As the Fourier transform of the field mirrored at its edges: unlike a plain Fourier transform it sees no jump
+    where opposite edges differ. The mirror stands beyond the last point, which makes the orthonormal DCT-II; by
+    integral on vertices it stands on that point, which makes the DCT-I, orthogonal under the trapezoidal rule.
 
     Returns
     -------
     energy : (batch, channels, height, width) tensor
-        Sums to the sum of squares of the field (Parseval).
+        Sums to the sum of squares of the field (Parseval), edges counting half where the integral counts them so.
     frequency : (height, width) tensor
         Wave number |k| in cycles per unit length; a cosine with one extremum at each end has 1/2.
     """
     height, width = field.shape[-2:]
-    mirrored = torch.cat([field, field.flip(-2)], -2)
-    mirrored = torch.cat([mirrored, mirrored.flip(-1)], -1)
+    on_points = norm == "integral" and grid == "vertices"
+    inner = slice(1, -1) if on_points else slice(None)
+    mirrored = torch.cat([field, field[..., inner, :].flip(-2)], -2)
+    mirrored = torch.cat([mirrored, mirrored[..., inner].flip(-1)], -1)
     modes = torch.fft.fft2(mirrored, norm="ortho")[..., :height, :width].abs().square()
     i = torch.arange(height, device=field.device)
     j = torch.arange(width, device=field.device)
-    multiplicity = torch.where(i > 0, 2, 1)[:, None] * torch.where(j > 0, 2, 1)
-    # each mode but the constant appears at ±k of the mirrored field, which holds every value four times
+    alone = (height - 1, width - 1) if on_points else (0, 0)
+    twice_i, twice_j = (i > 0) & (i != alone[0]), (j > 0) & (j != alone[1])
+    multiplicity = torch.where(twice_i, 2, 1)[:, None] * torch.where(twice_j, 2, 1)
+    # a mode that is not its own mirror image appears at ±k of the mirrored field, which holds every value four times
     return modes * multiplicity / 4, 0.5 * torch.hypot(i[:, None].to(field.dtype), j.to(field.dtype))
 
 
+def energy(field: Fields, grid: Kind = "vertices", norm: Norm = "points") -> PerSample:
+    """What the energies of `cosine_spectrum` sum to, over channels and modes."""
+    square, counted = field.square(), weights(field, grid, norm)
+    if counted is not None:
+        square = square * (counted * ((field.shape[-2] - 1) * (field.shape[-1] - 1)))
+    return square.flatten(1).sum(1)
+
+
 def band_errors(
-    prediction: Fields, truth: Fields, bands: tuple[float, ...] = BANDS
+    prediction: Fields,
+    truth: Fields,
+    bands: tuple[float, ...] = BANDS,
+    grid: Kind = "vertices",
+    norm: Norm = "points",
 ) -> Float[Tensor, "batch intervals"]:
     """Relative L2 error carried by each frequency band; the squares sum to `relative_l2` squared.
 
@@ -85,8 +156,9 @@ def band_errors(
     -------
     (batch, n + 1) tensor, from the lowest band to the highest
     """
-    energy, frequency = cosine_spectrum(prediction - truth)
+    unit = order_one(truth)
+    modes, frequency = cosine_spectrum((prediction - truth) * unit, grid, norm)
     band = torch.bucketize(frequency, torch.tensor(bands, device=frequency.device, dtype=frequency.dtype), right=True)
-    total = truth.square().flatten(1).sum(1)
-    parts = [(energy * (band == index)).flatten(1).sum(1) for index in range(len(bands) + 1)]
+    total = energy(truth * unit, grid, norm)
+    parts = [(modes * (band == index)).flatten(1).sum(1) for index in range(len(bands) + 1)]
     return (torch.stack(parts, 1) / total[:, None]).sqrt()

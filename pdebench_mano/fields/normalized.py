@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from pdebench_mano.fields.data import fetch
-from pdebench_mano.fields.operator import Fields, Grid, Operator
+from data_gen.grid import Kind
+from pdebench_mano.fields.data import View, fetch
+from pdebench_mano.fields.operator import Fields, Operator
 
 
 class Normalizer(nn.Module):
@@ -78,11 +79,11 @@ class NormalizedOperator(nn.Module):
         Maps normalised fields to normalised fields.
     encoder, decoder : Normalizer
         Statistics of the coefficient and of the solution, from the training split.
-    grid : {"vertices", "left"}
+    grid : {"vertices", "left", "periodic"}
         The kind of grid the fields live on; told to every part of the operator that uses coordinates.
     """
 
-    def __init__(self, operator: nn.Module, encoder: Normalizer, decoder: Normalizer, grid: Grid = "vertices") -> None:
+    def __init__(self, operator: nn.Module, encoder: Normalizer, decoder: Normalizer, grid: Kind = "vertices") -> None:
         super().__init__()
         self.operator, self.encoder, self.decoder, self.grid = operator, encoder, decoder, grid
         for module in operator.modules():
@@ -107,8 +108,13 @@ class NormalizedOperator(nn.Module):
             self.train(mode)
 
 
-def normalized(operator: nn.Module, data: Dataset[Any], grid: Grid = "vertices") -> NormalizedOperator:
-    """Wrap `operator` between normalisers fitted on `data`, which must be the training split alone."""
+def normalized(operator: nn.Module, data: Dataset[Any], grid: Kind | None = None) -> NormalizedOperator:
+    """Wrap `operator` between normalisers fitted on `data`, which must be the training split alone.
+
+    `grid` is the kind of grid; that of the data where they are a view of a file, else vertices.
+    """
+    if grid is None:
+        grid = data.grid.kind if isinstance(data, View) else "vertices"
     parts = [range(start, min(start + 64, len(data))) for start in range(0, len(data), 64)]  # type: ignore[arg-type]
     encoder = Normalizer.fit(fetch(data, part)[0] for part in parts)
     decoder = Normalizer.fit(fetch(data, part)[1] for part in parts)

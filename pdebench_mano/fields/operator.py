@@ -5,21 +5,22 @@ that maps fields (batch, channels, height, width) to fields on the same grid. No
 constructor takes a grid size.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from data_gen.grid import KINDS, Kind
+
 Fields = Float[Tensor, "batch _ height width"]
 """Any number of channels: within one call, batch and grid agree and channels may differ."""
-Grid = Literal["vertices", "left"]
 
 
 def coordinates(
     height: int,
     width: int,
-    grid: Grid = "vertices",
+    grid: Kind = "vertices",
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -30,9 +31,9 @@ def coordinates(
     ----------
     height, width : int
         Number of points along x and y, at least 2 each on vertices.
-    grid : {"vertices", "left"}
+    grid : {"vertices", "left", "periodic"}
         ``vertices``: both ends belong to the grid, xᵢ = i/(height-1).
-        ``left``: every cell is represented by its left end, xᵢ = i/height.
+        ``left`` and ``periodic``: every cell is represented by its left end, xᵢ = i/height.
 
     Returns
     -------
@@ -43,8 +44,8 @@ def coordinates(
     ValueError
         For another kind of grid, or one with too few points.
     """
-    if grid not in ("vertices", "left"):
-        raise ValueError(f"grid must be 'vertices' or 'left', got {grid!r}")
+    if grid not in KINDS:
+        raise ValueError(f"grid must be one of {', '.join(KINDS)}, got {grid!r}")
     ends = 1 if grid == "vertices" else 0
     if min(height, width) < 1 + ends:
         raise ValueError(f"a grid of {grid} needs at least {1 + ends} points a side, got {height}×{width}")
@@ -71,7 +72,7 @@ class Operator(nn.Module):
 
     Attributes
     ----------
-    grid : {"vertices", "left"}
+    grid : {"vertices", "left", "periodic"}
         The kind of grid that fields live on; set when the operator is wrapped for a dataset.
     paper : str
         Where the operator was published.
@@ -79,7 +80,7 @@ class Operator(nn.Module):
         Which inputs one output value may depend on.
     """
 
-    grid: Grid = "vertices"
+    grid: Kind = "vertices"
     paper: ClassVar[str] = ""
     receptive_field: ClassVar[str] = ""
 

@@ -1,26 +1,47 @@
-"""The eight symmetries of the square, as augmentation: a solution turns with its coefficient.
+"""Symmetries of a problem, as augmentation: a solution turns with its inputs."""
 
-On vertices each of them maps the grid onto itself. On a left grid reflections shift every point by
-a cell, and only the transposition is exact.
-"""
+from collections.abc import Sequence
 
+import torch
 from jaxtyping import Int
-from torch import Tensor, where
+from torch import Tensor
 
-from pdebench_mano.fields.operator import Fields, Grid
+from data_gen.problem import Symmetry
+from pdebench_mano.fields.operator import Fields
 
-COUNT: dict[Grid, int] = {"vertices": 8, "left": 2}
-"""How many symmetries, counted as `transform` does, a grid has."""
+SQUARE = [
+    Symmetry((1, 0) if turn else (0, 1), (first, second))
+    for second in (False, True)
+    for first in (False, True)
+    for turn in (False, True)
+]
+"""The eight symmetries of the square, for data that say nothing of themselves."""
 
 
-def transform(fields: Fields, symmetry: Int[Tensor, " batch"]) -> Fields:
-    """Apply one of the eight symmetries of the square to each sample.
+def transform(fields: Fields, drawn: Int[Tensor, " batch"], maps: Sequence[Symmetry], what: str) -> Fields:
+    """Apply to each sample the symmetry that was drawn for it.
 
-    Bit 0 of `symmetry` transposes, then bits 1 and 2 reverse the first and second axis.
+    Parameters
+    ----------
+    fields : (batch, channels, height, width) tensor
+    drawn : (batch,) tensor of int
+        Positions in `maps`, on the CPU.
+    maps : sequence of Symmetry
+    what : {"inputs", "outputs"}
+        What the channels are, which have signs of their own.
     """
-    result = fields
-    for bit, change in enumerate((lambda x: x.mT, lambda x: x.flip(-2), lambda x: x.flip(-1))):
-        chosen = (symmetry >> bit & 1).bool()
-        if chosen.any():
-            result = where(chosen[:, None, None, None].to(fields.device), change(result), result)
+    result = fields.clone()
+    for number in drawn.unique().tolist():
+        samples = (drawn == number).nonzero().flatten().to(fields.device)
+        result[samples] = applied(fields[samples], maps[number], what)
     return result
+
+
+def applied(fields: Fields, symmetry: Symmetry, what: str) -> Fields:
+    """One symmetry of all samples."""
+    fields = fields.permute(0, 1, *(2 + axis for axis in symmetry.axes))
+    fields = fields.flip([2 + axis for axis, flip in enumerate(symmetry.flips) if flip])
+    for axis, shift in enumerate(symmetry.shifts):
+        fields = fields.roll(round(shift * fields.shape[2 + axis]), 2 + axis)
+    signs = symmetry.inputs if what == "inputs" else symmetry.outputs
+    return fields * torch.tensor(signs, device=fields.device)[:, None, None] if signs else fields

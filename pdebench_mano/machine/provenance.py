@@ -2,12 +2,14 @@
 
 import hashlib
 import platform
+import subprocess
 from functools import cache
 from pathlib import Path
 
 import torch
 
 from data_gen.recipe import installed
+from data_gen.storage import UNKNOWN
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("data_gen", "pdebench_mano", "baselines")
@@ -22,11 +24,38 @@ def environment() -> dict[str, str]:
     }
 
 
+def cpu() -> str:
+    """The processor, as precisely as the system names it."""
+    about = Path("/proc/cpuinfo")
+    named = (
+        [line.partition(":")[2] for line in about.read_text().splitlines() if line.startswith("model name")]
+        if about.exists()
+        else []
+    )
+    return named[0].strip() if named else platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The commit of a checkout, with a + where files differ from it; "unknown" where the code is installed."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(ROOT), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != ROOT:
+            return UNKNOWN
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", *PACKAGES)
+        return git("rev-parse", "--short=12", "HEAD") + "+" * bool(changed)
+    except (OSError, subprocess.CalledProcessError):
+        return UNKNOWN
+
+
 @cache
 def provenance() -> dict[str, str]:
-    """`environment`, and the digest of the suite's own source code."""
+    """`environment`, the CPU, the commit, and the digest of the suite's own source code."""
     code = hashlib.sha256()
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             code.update(path.read_bytes())
-    return environment() | {"source": code.hexdigest()[:12]}
+    return environment() | {"cpu": cpu(), "commit": commit(), "source": code.hexdigest()[:12]}

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import check_spacing, lattice_points, remembered
-from pdebench_mano.fields.operator import Grid
 from pdebench_mano.mano.expansions import ORDERS, expand, gather
 from pdebench_mano.mano.kernels import window_attention
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
@@ -121,7 +121,7 @@ class AnchoredAttention(nn.Module):
         self.attention = LocalAttention(channels, *geometry)
         self.up = nn.Linear(channels, ORDERS * channels)
 
-    def forward(self, x: Field, grid: Grid) -> Field:
+    def forward(self, x: Field, grid: Kind) -> Field:
         points = lattice_points(self.spacing, grid)
         z = self.attention(self.down(gather(x, (points, points), grid)))
         return expand(self.up(z), (x.shape[1], x.shape[2]), grid)

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import axis, interpolation, remembered
-from pdebench_mano.fields.operator import Grid
 
 Field = Float[Tensor, "batch height width channels"]
 
@@ -33,7 +33,7 @@ def _hats(x: Float[Tensor, " points"], y: Float[Tensor, " lattice"]) -> tuple[Te
 
 @remembered
 def gathering(
-    points: int, lattice: int, grid: Grid, device: torch.device, dtype: torch.dtype
+    points: int, lattice: int, grid: Kind, device: torch.device, dtype: torch.dtype
 ) -> Float[Tensor, "{2*lattice} {points}"]:
     """Matrix from the values on one axis to its M_j0, all j, then its M_j1."""
     cpu = torch.device("cpu")
@@ -52,7 +52,7 @@ def gathering(
 
 @remembered
 def expanding(
-    points: int, lattice: int, grid: Grid, device: torch.device, dtype: torch.dtype
+    points: int, lattice: int, grid: Kind, device: torch.device, dtype: torch.dtype
 ) -> Float[Tensor, "{points} {2*lattice}"]:
     """Matrix from c_j0, all j, then c_j1, to the values on one axis."""
     cpu = torch.device("cpu")
@@ -61,7 +61,7 @@ def expanding(
 
 
 def gather(
-    field: Field, lattice: tuple[int, int], grid: Grid
+    field: Field, lattice: tuple[int, int], grid: Kind
 ) -> Float[Tensor, "batch {lattice[0]} {lattice[1]} orders_times_channels"]:
     """The moments of `field` on a lattice of that shape: mean, slopes and twist of every channel."""
     b, h, w, c = field.shape
@@ -71,7 +71,7 @@ def gather(
 
 
 def expand(
-    coefficients: Float[Tensor, "batch rows columns orders_times_channels"], shape: tuple[int, int], grid: Grid
+    coefficients: Float[Tensor, "batch rows columns orders_times_channels"], shape: tuple[int, int], grid: Kind
 ) -> Float[Tensor, "batch {shape[0]} {shape[1]} _"]:
     """The field on a grid of that `shape` whose local expansions have these coefficients, in the order of `gather`."""
     b, m, k, c = coefficients.shape

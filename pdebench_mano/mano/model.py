@@ -19,8 +19,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import lattice_points
-from pdebench_mano.fields.operator import Fields, Grid, Operator, at_least
+from pdebench_mano.fields.operator import Fields, Operator, at_least
 from pdebench_mano.mano.anchored import AnchoredAttention
 from pdebench_mano.mano.fusion import fused_mlp
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
@@ -49,7 +50,7 @@ class Block(nn.Module):
         super().__init__()
         self.attention, self.mlp = attention, mlp
 
-    def forward(self, x: Field, grid: Grid) -> Field:
+    def forward(self, x: Field, grid: Kind) -> Field:
         if isinstance(self.attention, AnchoredAttention):
             x = x + self.attention(x, grid)
         else:

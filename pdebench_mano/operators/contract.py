@@ -18,8 +18,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from data_gen.grid import Kind
 from pdebench_mano.fields.normalized import NormalizedOperator
-from pdebench_mano.fields.operator import Fields, Grid, coordinates
+from pdebench_mano.fields.operator import Fields, coordinates
 
 GRIDS = {"odd": (17, 17), "even": (20, 20), "non-square": (17, 24)}
 RESOLUTIONS = (17, 33, 65)
@@ -168,7 +169,7 @@ def refinement(operator: nn.Module, channels: int) -> str:
     log₂(d/d'). Differences that grow mean that the operator is another one on every grid; rates well below 1, that it
     comes to its answer slowly, and that its error on a finer grid may be far from that on the training grid.
     """
-    grid: Grid = getattr(operator, "grid", "vertices")
+    grid: Kind = getattr(operator, "grid", "vertices")
     ends = 1 if grid == "vertices" else 0
     predict = operator.predict if isinstance(operator, NormalizedOperator) else operator
     values = []
@@ -192,7 +193,7 @@ def refinement(operator: nn.Module, channels: int) -> str:
     return detail
 
 
-def smooth_coefficient(points: int, grid: Grid) -> Fields:
+def smooth_coefficient(points: int, grid: Kind) -> Fields:
     """Two waves and a slope, of about unit variance, on a square grid."""
     x, y = coordinates(points, points, grid)
     return (torch.sin(3 * x + 1) * torch.cos(4 * y) + torch.sin(5 * y - 2 * x) + x - 0.5)[None, None]

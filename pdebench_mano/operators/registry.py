@@ -53,5 +53,5 @@ def build_operator(name: str, in_channels: int, out_channels: int, **arguments: 
 
 
 def build_reference(name: str, *arguments: Any, **named: Any) -> Any:
-    """Construct a reference by its name in `REFERENCES`."""
+    """Construct a reference by its name in `REFERENCES`, with the arguments of its class."""
     return find(name, REFERENCES, "reference")(*arguments, **named)

@@ -14,6 +14,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
+from data_gen.problem import Field
+from data_gen.storage import COEFFICIENT, SOLUTION
 from pdebench_mano.evaluation.evaluate import ranked
 from pdebench_mano.evaluation.records import Evaluation, Record
 from pdebench_mano.report.tables import metric_name, order, timed
@@ -102,9 +104,10 @@ def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) 
 def parts_of_the_error(table: pd.DataFrame, styles: Styles, resolution: int) -> Figure:
     """Mean relative L2 error of the operators by frequency band, and near jumps and elsewhere, at one resolution."""
     figure, ((axis,),) = canvas(3.8)
-    bands = [name for name in table.columns if name.startswith("band_")]
-    parts = [*bands, "near_jumps", "elsewhere"]
-    here = table[(table.resolution == resolution) & (table.group == "operator")].groupby("model")[parts].mean()
+    here = table[(table.resolution == resolution) & (table.group == "operator")].dropna(axis="columns", how="all")
+    bands = [name for name in here.columns if name.startswith("band_")]
+    parts = [*bands, *(name for name in ("near_jumps", "elsewhere") if name in here)]
+    here = here.groupby("model")[parts].mean()
     for model in order(table):
         if model in here.index:
             axis.plot(
@@ -180,16 +183,22 @@ def alignment(record: Record) -> Figure:
     return figure
 
 
-def gallery(fields: dict[str, np.ndarray], row: Evaluation) -> Figure:
-    """Best, median and worst sample of a row: coefficient, truth, prediction, error, one colour scale a column."""
+def gallery(
+    fields: dict[str, np.ndarray], row: Evaluation, shown: tuple[Field, Field] = (COEFFICIENT[0], SOLUTION[0])
+) -> Figure:
+    """Best, median and worst sample of a row: input, truth, prediction, error, one colour scale a column.
+
+    `shown` is what the input and the solution are.
+    """
     figure, axes = canvas(4.6, rows=3, columns=4, sharex=True, sharey=True)
     error = fields["prediction"] - fields["truth"]
     largest = np.nanmax(np.abs(error)) or 1.0
     both = np.concatenate([fields["truth"], fields["prediction"]])
     u = {"cmap": "viridis", "vmin": np.nanmin(both), "vmax": np.nanmax(both)}
+    a = {"cmap": "Greys", "vmin": fields["a"].min(), "vmax": fields["a"].max()}
     columns = (
-        ("coefficient $a$", fields["a"], {"cmap": "Greys", "vmin": fields["a"].min(), "vmax": fields["a"].max()}),
-        ("truth $u$", fields["truth"], u),
+        (f"{shown[0].name} {symbol(shown[0])}", fields["a"], a),
+        (f"truth {symbol(shown[1])}", fields["truth"], u),
         ("prediction", fields["prediction"], u),
         ("error", error, {"cmap": "PuOr", "vmin": -largest, "vmax": largest}),
     )
@@ -207,6 +216,11 @@ def gallery(fields: dict[str, np.ndarray], row: Evaluation) -> Figure:
     for axis, (name, place) in zip(axes[:, 0], places.items(), strict=True):
         axis.set_ylabel(f"{name}: {row.errors['relative_l2'][place]:.4f}\ny", fontsize=7, labelpad=-2)
     return figure
+
+
+def symbol(field: Field) -> str:
+    """The symbol of a field as mathematics, if it is plain letters."""
+    return f"${field.symbol}$" if field.symbol.isalnum() else field.symbol
 
 
 def plain_numbers(axis: Axis) -> None:

@@ -13,10 +13,17 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
+from data_gen.problem import Field
 from data_gen.recipe import installed
-from data_gen.storage import write_text
+from data_gen.storage import COEFFICIENT, SOLUTION, fields_of, write_text
 from pdebench_mano.evaluation.assess import slug
-from pdebench_mano.evaluation.records import Evaluation, Record, digest, evaluated_on, read_examples, read_record
+from pdebench_mano.evaluation.records import (
+    Evaluation,
+    Record,
+    described,
+    read_examples,
+    read_record,
+)
 from pdebench_mano.report import figures, tables
 
 PAGE = "report.html"
@@ -55,18 +62,18 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
     table = tables.rows(records)
     _Keeper(out).csv("rows", table)
     styles = figures.Styles(table)
-    groups = [
-        (each, budget) for each in table.dataset.unique() for budget in tables.budgets(table[table.dataset == each])
-    ]
+    grounds = tables.grounds(table)
+    groups = [(ground, budget) for ground, part in grounds.items() for budget in tables.budgets(part)]
     comparisons = []
-    for dataset, budget in groups:
-        prefix = f"{dataset[:8]}-{slug(budget)}-" if len(groups) > 1 else ""
+    for (dataset, norm), budget in groups:
+        by = "" if norm == "points" else f"{norm}-"
+        prefix = f"{dataset[:8]}-{by}{slug(budget)}-" if len(groups) > 1 else ""
         here = [
             (path, record)
             for path, record in zip(paths, records, strict=True)
-            if digest(evaluated_on(record)) == dataset and record.budget in (budget, "")
+            if tables.ground(record) == (dataset, norm) and record.budget in (budget, "")
         ]
-        part = tables.comparison(table[table.dataset == dataset], budget)
+        part = tables.comparison(grounds[dataset, norm], budget)
         comparisons.append(_comparison(here, part, budget, styles, _Keeper(out, prefix)))
     trained = [record for record in records if record.configuration]
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
@@ -173,7 +180,7 @@ def _comparison(
             f"details-{n}",
             tables.details(part, n),
             f"Mean errors at {n}². Bands are in cycles per unit length; their squares sum to that of the relative L2 "
-            "error, as those of near jumps and elsewhere do. The residual is that of the five-point scheme.",
+            "error, as those of near jumps and elsewhere do. The residual is that of the problem's discrete equation.",
             kinds,
         )
         for n in dict.fromkeys([coarsest, finest])
@@ -203,7 +210,8 @@ def _comparison(
         ),
     ]
     return {
-        "title": f"Trained for {budget}",
+        "title": f"{described(records[0])}: trained for {budget}"
+        + (f", errors by {records[0].norm}" if records[0].norm != "points" else ""),
         "headline": headline,
         "overview": overview,
         "resources": keep.table("resources", tables.resources(part), "Means over the seeds on this device.", kinds),
@@ -250,13 +258,18 @@ def _galleries(trained: list[tuple[Path, Record]], keep: _Keeper) -> list[dict[s
             row = max((row for row in record.evaluations if row.model == record.model), key=lambda row: row.resolution)
             shown[record.model] = keep.figure(
                 f"samples-{slug(record.model)}",
-                figures.gallery(fields, row),
+                figures.gallery(fields, row, first_fields(record)),
                 f"{record.model} at {row.resolution}²: the samples with the smallest, the median and the largest "
                 "relative L2 error, which stands at the left. Each column has one colour scale, truth and prediction "
                 "the same.",
                 embed="png",
             )
     return list(shown.values())
+
+
+def first_fields(record: Record) -> tuple[Field, Field]:
+    """The first input and the first output of the problem that a record is of."""
+    return fields_of(record.dataset, "inputs", COEFFICIENT)[0], fields_of(record.dataset, "outputs", SOLUTION)[0]
 
 
 def _curves(records: Sequence[Record], styles: figures.Styles, keep: _Keeper) -> list[dict[str, str]]:

@@ -15,11 +15,11 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     """One row for each model, resolution, seed and budget, with the mean over samples of every metric.
 
     ``group`` is ``operator``, ``upsampled`` or ``baseline``; a baseline, which knows neither seed nor budget, stands
-    in it once for each ``dataset``, which is the digest of what the samples are.
+    in it once for each ``dataset``, which is the digest of what the samples are, and ``norm``.
     """
     entries = []
     for record in records:
-        dataset = digest(evaluated_on(record))
+        dataset, norm = ground(record)
         for row in record.evaluations:
             baseline = row.model in BASELINES
             group = "baseline" if baseline else "upsampled" if row.model != record.model else "operator"
@@ -33,14 +33,29 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
                     "seed": 0 if baseline else record.seed,
                     "device": record.environment.get("device", ""),
                     "dataset": dataset,
+                    "norm": norm,
                     "parameters": None if baseline else record.training.get("parameters"),
                     "training_seconds": None if baseline else record.training.get("seconds"),
                     "seconds": row.seconds,
                 }
                 | {metric: row.mean(metric) for metric in row.errors}
             )
-    known = ["model", "resolution", "budget", "seed", "dataset"]
+    known = ["model", "resolution", "budget", "seed", "dataset", "norm"]
     return pd.DataFrame(entries).drop_duplicates(known, keep="last", ignore_index=True)
+
+
+def ground(record: Record) -> tuple[str, str]:
+    """What rows of one table share: the digest of what the samples are, and the norm of the errors."""
+    return digest(evaluated_on(record)), record.norm
+
+
+def grounds(table: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """The rows of each `ground`, which never share a table with those of another."""
+    places = table[["dataset", "norm"]].drop_duplicates().itertuples(index=False, name=None)
+    return {
+        (dataset, norm): table[(table.dataset == dataset) & (table.norm == norm)].reset_index(drop=True)
+        for dataset, norm in places
+    }
 
 
 def label(row: Evaluation) -> str:

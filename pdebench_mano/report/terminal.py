@@ -7,18 +7,22 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from pdebench_mano.evaluation.records import Record
+from pdebench_mano.evaluation.records import Record, described
+from pdebench_mano.report import tables
 from pdebench_mano.report.tables import budgets, comparison, differences, headline, order, rows
 
 
 def print_comparison(records: Sequence[Record], added: Sequence[Record] = ()) -> None:
     """The headline table of each budget and paired differences, on stdout; what is `added` stands in all of them."""
-    table = rows(records)
     own = [rows(added)] if added else []
-    for budget in budgets(table):
-        part = pd.concat([comparison(table, budget), *own], ignore_index=True)
-        _print(headline(part), f"relative L2 error, trained for {budget}")
-        there = [*(record for record in records if record.budget == budget), *added]
+    grounds = tables.grounds(rows(records))
+    for place, budget in [(place, budget) for place, table in grounds.items() for budget in budgets(table)]:
+        here = [record for record in records if tables.ground(record) == place]
+        part = pd.concat([comparison(grounds[place], budget), *own], ignore_index=True)
+        on = f" on {described(here[0])}, dataset {place[0][:8]}" if len({dataset for dataset, _ in grounds}) > 1 else ""
+        by = f" by {place[1]}" if place[1] != "points" else ""
+        _print(headline(part), f"relative L2 error{by}{on}, trained for {budget}")
+        there = [*(record for record in here if record.budget == budget), *added]
         if len(minus := differences(there, part)):
             _print(minus, f"minus that of {order(part)[0]}, paired over the test samples, with 95 % interval")
 

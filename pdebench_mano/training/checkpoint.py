@@ -1,5 +1,6 @@
 """What a folder keeps of a training: where it stands, from which it goes on to the last bit, and its best weights."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ def write(state: dict[str, Any], path: Path) -> None:
     """Write tensors and plain values, in one piece."""
     with atomic(path) as temporary, temporary.open("wb") as file:
         torch.save(state, file)
+
+
+def digest(state: dict[str, Tensor]) -> str:
+    """SHA-256 of the names and the bytes of tensors, on whatever device."""
+    value = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        value.update(name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return value.hexdigest()
 
 
 def read(path: Path, device: torch.device | str) -> dict[str, Any]:

@@ -23,17 +23,20 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 
+from data_gen.grid import Kind, Norm
+from data_gen.problem import Symmetry
+from data_gen.recipe import said
 from pdebench_mano.fields import symmetries
 from pdebench_mano.fields.data import View, fetch
 from pdebench_mano.fields.metrics import relative_l2
-from pdebench_mano.fields.operator import Fields, Grid
+from pdebench_mano.fields.operator import Fields
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.graphs import recorded_gradients
 from pdebench_mano.machine.parallel import add, agree, average_gradients, rank, world
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.orthogonal import OrthogonalLayer
 from pdebench_mano.training import checkpoint
-from pdebench_mano.training.losses import LOSSES
+from pdebench_mano.training.losses import LOSSES, by_norm
 from pdebench_mano.training.optimizers import optimizers
 from pdebench_mano.training.options import Training
 from pdebench_mano.training.regimes import TrainingRegime, alignment
@@ -134,18 +137,30 @@ def fit(
 
 
 @torch.no_grad()
-def validate(operator: nn.Module, data: Dataset[Any], device: torch.device, batch_size: int = 32) -> float:
+def validate(
+    operator: nn.Module, data: Dataset[Any], device: torch.device, batch_size: int = 32, norm: Norm = "points"
+) -> float:
     """Mean over samples of the relative L2 error, computed in evaluation mode by all processes together."""
     total = torch.zeros(2, dtype=torch.float64, device=device)
     mode = operator.training
     operator.eval()
     for start in range(rank() * batch_size, len(data), world() * batch_size):  # type: ignore[arg-type]
         a, u = fetch(data, range(start, min(start + batch_size, len(data))))  # type: ignore[arg-type]
-        errors = relative_l2(operator(a.to(device)), u.to(device))
+        errors = relative_l2(operator(a.to(device)), u.to(device), kind_of(data), norm)
         total += torch.stack([errors.double().sum(), torch.tensor(len(errors), device=device)])
     operator.train(mode)
     add(total)
     return (total[0] / total[1]).item()
+
+
+def kind_of(data: Dataset[Any]) -> Kind:
+    """The kind of grid of a view; of other data, vertices, as `normalized` takes them."""
+    return data.grid.kind if isinstance(data, View) else "vertices"
+
+
+def known_symmetries(data: Dataset[Any]) -> Sequence[Symmetry]:
+    """Those of the problem that a view is of; of other data, the eight of the square."""
+    return data.symmetries if isinstance(data, View) else symmetries.SQUARE
 
 
 class _Loop:
@@ -163,8 +178,9 @@ class _Loop:
     ) -> None:
         self.operator, self.regime, self.datasets, self.validation = operator, regime, datasets, validation
         self.settings, self.device, self.out = settings, device, out
-        loss = LOSSES[settings.loss]
-        self.loss = with_h1_term(loss, settings.h1) if settings.h1 else loss
+        norm, grid = settings.norm, kind_of(datasets[0])
+        loss = by_norm(LOSSES[settings.loss], grid, norm)
+        self.loss = with_h1_term(loss, settings.h1, grid, norm) if settings.h1 else loss
         self.parameters = [p for p in operator.parameters() if p.requires_grad]
         recording = settings.cuda_graphs and device.type == "cuda"
         self.gradients = recorded_gradients(self._gradients, self.parameters) if recording else self._gradients
@@ -177,6 +193,9 @@ class _Loop:
         self.elapsed = 0.0
         self.aligned: dict[str, float] = {}
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.symmetries = [known_symmetries(each) for each in datasets] if settings.symmetries else []
+        if settings.symmetries and min(map(len, self.symmetries)) < 2:
+            raise ValueError("symmetries=True: this problem is known to have none but the identity on this grid")
         self.samples = len(datasets[0])  # type: ignore[arg-type]
         self.steps = math.ceil(self.samples / settings.batch_size)
 
@@ -227,9 +246,8 @@ class _Loop:
     def _train_step(self, indices: Int[Tensor, " batch"], fraction: float) -> None:
         settings = self.settings
         draw = _generator(settings.seed, self.epoch, self.step)
-        data = self.datasets[int(torch.randint(len(self.datasets), (), generator=draw))]
-        grid: Grid = getattr(data, "grid", "vertices")
-        symmetry = torch.randint(symmetries.COUNT[grid], indices.shape, generator=draw)
+        number = int(torch.randint(len(self.datasets), (), generator=draw))
+        data = self.datasets[number]
         mine = slice(rank(), None, world())
         share = len(indices[mine]) / len(indices)
         for optimizer in self.optimizers:
@@ -237,7 +255,10 @@ class _Loop:
         if share:
             a, u = (each.to(self.device, non_blocking=True) for each in fetch(data, indices[mine].tolist()))
             if settings.symmetries:
-                a, u = symmetries.transform(a, symmetry[mine]), symmetries.transform(u, symmetry[mine])
+                maps = self.symmetries[number]
+                symmetry = torch.randint(len(maps), indices.shape, generator=draw)
+                a = symmetries.transform(a, symmetry[mine], maps, "inputs")
+                u = symmetries.transform(u, symmetry[mine], maps, "outputs")
             if settings.alignment and self.step == 0:
                 layers = alignment(self.operator, self.regime, a, u, self.loss)
                 self.aligned = {f"cosine {name}": cosine for name, (cosine, _) in layers.items()}
@@ -282,7 +303,7 @@ class _Loop:
         }
         with self._averaged():
             if self.validation is not None:
-                row["validation"] = validate(self.operator, self.validation, self.device)
+                row["validation"] = validate(self.operator, self.validation, self.device, norm=self.settings.norm)
             if self.validation is None or row["validation"] < self.history.best_validation:
                 self.history.best_epoch = self.epoch
                 self.history.best_validation = row.get("validation", math.inf)
@@ -331,7 +352,7 @@ class _Loop:
         if self.out is None or not (self.out / checkpoint.STANDING).exists():
             return
         state = checkpoint.read(self.out / checkpoint.STANDING, self.device)
-        if state["settings"] != self.settings.model_dump():
+        if said(state["settings"]) != said(self.settings.model_dump()):
             raise ValueError(
                 f"{self.out} was trained with other options: {_difference(state['settings'], self.settings)}"
             )

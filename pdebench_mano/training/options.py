@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from data_gen.grid import Norm
+
 
 class Training(BaseModel):
     """Options of `fit`; an unknown name or a value out of range is an error."""
@@ -31,13 +33,16 @@ class Training(BaseModel):
     """Training loss, on physical fields: relative_l2, half_squared_error or cross_entropy."""
     h1: float = Field(0.0, ge=0)
     """Weight of the relative error of the gradient in the loss; 0 for none."""
+    norm: Norm = "points"
+    """Norm of relative_l2, of its gradient's term and of validation: points, the mean over grid points; or integral,
+    where on vertices those of an edge count half (the trapezoidal rule)."""
     clip_norm: float | None = Field(None, gt=0)
     """Largest norm of the gradient."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the averaged weights that are validated and kept; 0 for none."""
     symmetries: bool = False
-    """Augment by the symmetries of the square: all eight on vertices; on a left grid, which reflections shift by a
-    cell, the transposition."""
+    """Augment by the symmetries of the problem on its grid: of Darcy flow all eight of the square on vertices; on a
+    left grid, which reflections shift by a cell, the transposition."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """float32; or bfloat16, by autocast."""
     compile: bool = False

@@ -3,12 +3,12 @@
 config.json      what was asked for, and the data it was trained on
 checkpoint.pt    where training stands; the same call goes on from here
 best.pt          weights of the best epoch on the validation samples
+samples.json     what the samples are that were trained on and validated with, see `pdebench_mano.fields.samples`
 history.csv      one row per epoch
 summary.json     written last: a run that has it is complete
 """
 
 import json
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,21 +19,25 @@ import numpy as np
 import pandas as pd
 import torch
 
+from data_gen.lookup import source_sha256
+from data_gen.recipe import PUBLISHED_MEANING
 from data_gen.storage import write_text
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer, normalized
+from pdebench_mano.fields.samples import Samples
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.parallel import processes, threads_for, world
-from pdebench_mano.machine.progress import Progress, silent
+from pdebench_mano.machine.progress import Progress, console, silent
 from pdebench_mano.machine.provenance import environment
-from pdebench_mano.operators.registry import build_operator
+from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.fit import History, fit
 from pdebench_mano.training.options import RunConfig, parse_config
-from pdebench_mano.training.regimes import build_regime
+from pdebench_mano.training.regimes import REGIMES, build_regime
 from pdebench_mano.training.tracking import tracker
 
 VALIDATION_SEED = 0
+SAMPLES = "samples.json"
 
 
 def train(
@@ -44,6 +48,7 @@ def train(
     progress: Progress = silent,
     track: str | None = None,
     data: Dataset | None = None,
+    trust: bool = False,
 ) -> History:
     """Train as `config` says into the folder `out`; go on if it is unfinished, return at once if it is complete.
 
@@ -60,6 +65,8 @@ def train(
         Where else to send the history, epoch by epoch.
     data : Dataset, optional
         The file that `config` names, where it is open already.
+    trust : bool
+        Whether to run a problem that is code of a user's own, where the file names one.
 
     Raises
     ------
@@ -68,32 +75,39 @@ def train(
     """
     out = Path(out)
     chosen(device)
-    datasets, validation = training_data(config, data)
+    datasets, validation = training_data(config, data or Dataset(config.data, trust))
+    info = datasets[0].info
+    channels = len(info.inputs), len(info.outputs)
     description = {
         "config": config.model_dump(),
         "data": {
-            "digest": datasets[0].info.digest,
-            "grid": datasets[0].grid,
+            "digest": info.digest,
+            "grid": info.grid.kind,
             "resolution": datasets[0].resolution,
-            "channels": [1, 1],
+            "channels": list(channels),
+            "problem": info.problem,
+            "parameters": info.parameters,
         },
+        "sources": sources(config),
         "environment": environment(),
     }
     tracked = tracker(track, out, description)
     _claim(out, description)
     if (out / "summary.json").exists():
         return _read_history(out)
-    points = config.batch_size * max(math.prod(data.shape) for data in datasets)
+    points = config.batch_size * max(each.grid.points for each in datasets)
     with processes() as rank, threads_for(points), torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        inner = build_operator(config.operator, 1, 1, **config.operator_args)
+        inner = build_operator(config.operator, *channels, **config.operator_args)
         regime = build_regime(config.regime, **config.regime_args)
         regime.check(inner)
-        operator = normalized(inner, datasets[0], datasets[0].grid)
+        operator = normalized(inner, datasets[0])
         if rank == 0:
             out.mkdir(parents=True, exist_ok=True)
             if not (out / "config.json").exists():
                 write_text(out / "config.json", json.dumps(description, indent=2))
+            if not (out / SAMPLES).exists():
+                Samples.of(datasets[0].dataset, [*datasets[0].samples, *validation.samples]).write(out / SAMPLES)
         device = f"cuda:{os.environ['LOCAL_RANK']}" if world() > 1 and torch.cuda.is_available() else device
         fresh = not (out / checkpoint.STANDING).exists()
         if torch.cuda.is_available():
@@ -128,6 +142,10 @@ def load(run: str | Path, *, device: str | None = None) -> NormalizedOperator:
     config, data = read_config(run), _read_description(run)["data"]
     if not (run / checkpoint.BEST).exists():
         raise ValueError(f"{run} has no trained weights yet; the same train command again goes on with it")
+    for what, digest in _read_description(run).get("sources", {}).items():
+        if sources(config).get(what) != digest:
+            name = getattr(config, what)
+            raise ValueError(f"{run} was trained with another {what} than {name!r} is now: its file has changed")
     channels = data["channels"]
     with torch.random.fork_rng():
         inner = build_operator(config.operator, *channels, **config.operator_args)
@@ -138,6 +156,15 @@ def load(run: str | Path, *, device: str | None = None) -> NormalizedOperator:
     return operator.to(chosen(device)).eval()
 
 
+def sources(config: RunConfig) -> dict[str, str]:
+    """The SHA-256 of the files of a user's own that define the operator and the regime."""
+    found = {
+        "operator": source_sha256(config.operator, OPERATORS),
+        "regime": source_sha256(config.regime, REGIMES),
+    }
+    return {what: digest for what, digest in found.items() if digest is not None}
+
+
 def read_config(run: str | Path) -> RunConfig:
     """The configuration a run folder was made with."""
     return parse_config(_read_description(Path(run))["config"])
@@ -146,6 +173,27 @@ def read_config(run: str | Path) -> RunConfig:
 def training_resolution(run: str | Path) -> int:
     """The resolution a run was trained at."""
     return int(_read_description(Path(run))["data"]["resolution"])
+
+
+def trained_on(run: str | Path) -> str:
+    """Digest of the dataset that a run was trained on."""
+    return str(_read_description(Path(run))["data"]["digest"])
+
+
+def samples_of(run: str | Path) -> Samples | None:
+    """The samples that a run was trained on or validated with.
+
+    Of a run of an earlier version, which did not keep them, they are read off its data, if these are there still; None
+    where they are not.
+    """
+    path = Path(run) / SAMPLES
+    if path.exists():
+        return Samples.read(path)
+    config = read_config(run)
+    if not Path(config.data).exists() or (data := Dataset(config.data)).info.digest != trained_on(run):
+        return None
+    sets, validation = training_data(config, data)
+    return Samples.of(data, [*sets[0].samples, *validation.samples])
 
 
 def training_data(config: RunConfig, data: Dataset | None = None) -> tuple[list[View], View]:
@@ -213,7 +261,8 @@ def _refusal_leaves_nothing(out: Path) -> Iterator[None]:
         yield
     except (ValueError, TypeError):
         if not (out / checkpoint.STANDING).exists():
-            (out / "config.json").unlink(missing_ok=True)
+            for name in ("config.json", SAMPLES):
+                (out / name).unlink(missing_ok=True)
         raise
 
 
@@ -224,7 +273,18 @@ def _claim(out: Path, description: dict[str, Any]) -> None:
     if not (out / "config.json").exists():
         raise ValueError(f"out={out} holds something that is no run; choose a new folder")
     old = _read_description(out)
-    before, now = (each["config"] | {"data": each["data"]["digest"]} for each in (old, description))
+    if description["sources"] and "sources" not in old:
+        console.print(
+            f"{out} was begun by an earlier version, which did not keep the digests of your files: it goes on"
+        )
+        old["sources"] = description["sources"]
+    before, now = (
+        PUBLISHED_MEANING
+        | each["config"]
+        | {"data": each["data"]["digest"]}
+        | {f"the file of {k}": v for k, v in each["sources"].items()}
+        for each in ({"sources": {}} | old, description)
+    )
     changed = [f"{key} is {before.get(key)!r} there, {now[key]!r} here" for key in now if before.get(key) != now[key]]
     if changed:
         raise ValueError(f"out={out} holds a run of another configuration: {'; '.join(changed)}")

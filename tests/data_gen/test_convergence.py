@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from data_gen import generate, solve
+from data_gen import Grid, build_problem, generate, solve
 from data_gen.convergence import richardson
-from data_gen.recipe import Recipe
-from data_gen.samples import coefficient
+from data_gen.samples import draw
 
 
 def test_richardson_estimates_the_true_error(tmp_path):
@@ -14,7 +13,8 @@ def test_richardson_estimates_the_true_error(tmp_path):
     for law in ("lognormal", "piecewise"):
         generate(tmp_path / law, 3, 65, law=law)
         for estimate in richardson(tmp_path / law):
-            u, fine = (solve(coefficient(Recipe(3, (n, n), law=law), estimate.sample)) for n in (65, 257))
+            problem = build_problem("darcy", law=law)
+            u, fine = (solve(draw(problem, Grid((n, n)), 0, estimate.sample)[0]) for n in (65, 257))
             error = np.linalg.norm(u - fine[::4, ::4]) / np.linalg.norm(fine[::4, ::4])
             assert 0.4 * error < estimate.relative_l2 < 4 * error
 
@@ -28,7 +28,9 @@ def test_richardson_sees_second_order_where_all_is_smooth(tmp_path):
         "    return 2 + np.outer(np.cos(3 * x), y)\n"
     )
     generate(tmp_path / "d.hdf5", 1, 65, law=f"{law}:smooth", source=lambda x, y: np.exp(x * y))
-    (estimate,) = richardson(tmp_path / "d.hdf5")
+    with pytest.raises(ValueError, match=r"law .*--trust"):
+        list(richardson(tmp_path / "d.hdf5"))
+    (estimate,) = richardson(tmp_path / "d.hdf5", trust=True)
     assert estimate.order == pytest.approx(2, abs=0.05)
     assert estimate.relative_l2 < 1e-3
 

@@ -39,7 +39,7 @@ def test_round_trip(dataset, tmp_path, monkeypatch, name, to, mat5_limit):
     for there, back in zip(fields(dataset), fields(tmp_path / "back.hdf5"), strict=True):
         np.testing.assert_allclose(back, there, rtol=1e-7 if there.ndim == 1 else 0)
     info = read_info(tmp_path / "back.hdf5")
-    assert (info.grid, info.source, info.equation) == ("vertices", 2.0, read_info(dataset).equation)
+    assert (info.grid.kind, info.source, info.equation) == ("vertices", 2.0, read_info(dataset).equation)
     assert list(verify(tmp_path / "back.hdf5")) == []
 
 
@@ -71,7 +71,7 @@ def test_fno_files_are_read(tmp_path, version):
     nu, tensor, *_ = fields(tmp_path / "f.hdf5")
     np.testing.assert_array_equal(nu, coeff.astype(np.float32))
     np.testing.assert_array_equal(tensor[:, 0], sol.astype(np.float32))
-    assert read_info(tmp_path / "f.hdf5").grid == "vertices"
+    assert read_info(tmp_path / "f.hdf5").grid.kind == "vertices"
 
 
 @pytest.mark.parametrize("beta", [0.01, 1.0, 100.0])
@@ -84,7 +84,7 @@ def test_pdebench_files_of_any_beta(tmp_path, beta):
         file.attrs["beta"] = beta
     convert(tmp_path / "p.hdf5", tmp_path / "d.hdf5")
     info = read_info(tmp_path / "d.hdf5")
-    assert (info.grid, info.source) == ("left", beta)
+    assert (info.grid.kind, info.source) == ("left", beta)
     np.testing.assert_allclose(fields(tmp_path / "d.hdf5")[2], points)
 
 
@@ -93,7 +93,7 @@ def test_pdebench_files_of_any_beta(tmp_path, beta):
 def test_neuraloperators_own_set(third_party, tmp_path, name):
     convert(third_party / f"{name}.pt", tmp_path / "d.hdf5")
     info = read_info(tmp_path / "d.hdf5")
-    assert (info.grid, info.splits, info.attributes["coefficient"]) == ("left", {}, "indicator")
+    assert (info.grid.kind, info.splits, info.attributes["coefficient"]) == ("left", {}, "indicator")
     assert list(verify(tmp_path / "d.hdf5")) == []
     convert(tmp_path / "d.hdf5", tmp_path / "back.pt")
     there, back = (torch.load(path, weights_only=True) for path in (third_party / f"{name}.pt", tmp_path / "back.pt"))
@@ -109,7 +109,7 @@ def test_exports_of_a_split_at_a_resolution(dataset, tmp_path):
     test = read_info(dataset).splits["test"]
     np.testing.assert_array_equal(data["x"], nu[test][:, ::4, ::4])
     np.testing.assert_array_equal(data["y"], tensor[test][:, 0, ::4, ::4])
-    with pytest.raises(ValueError, match="possible are 2, 3, 5, 9, 17, 33"):
+    with pytest.raises(ValueError, match="33×17 vertices: possible are 3, 5, 9, 17, 33"):
         convert(dataset, tmp_path / "u.pt", resolution=10)
     with pytest.raises(ValueError, match="split must be one of"):
         convert(dataset, tmp_path / "u.pt", split="training")

@@ -44,7 +44,7 @@ def rewrite(path, sample, change):
         file["nu"][sample], file["tensor"][sample] = a, u
         file["quality/sha256"][sample] = storage.checksum(a, u)
         info = storage.describe(path, file)
-        file.attrs["digest"] = storage.digest(info.grid, info.splits, file["quality/sha256"][:])
+        file.attrs["digest"] = storage.digest(info.grid.kind, info.splits, file["quality/sha256"][:])
         file.attrs["seal"] = storage.seal(file)
 
 

@@ -24,9 +24,10 @@ import triton
 from torch import Tensor
 from torch.nn.functional import pad
 
+from data_gen.problem import NotConverged
 from data_gen.problems.darcy import kernels
 from data_gen.problems.darcy.scheme import MEANS, Mean, Source, interior_source
-from data_gen.problems.darcy.solvers import FLOOR, NotConverged, inverse_symbol
+from data_gen.problems.darcy.solvers import FLOOR, inverse_symbol
 
 INNER_RTOL = 1e-3
 INNER_ITERATIONS = 200

@@ -23,6 +23,7 @@ import scipy.sparse.linalg as spla
 from jaxtyping import Float
 from scipy import fft
 
+from data_gen.problem import NotConverged
 from data_gen.problems.darcy.scheme import (
     Mean,
     Source,
@@ -42,10 +43,6 @@ CG_ITERATIONS = 1000
 CG_ESTIMATE = 150
 CG_STARTS = 4
 SAFETY = 0.7
-
-
-class NotConverged(np.linalg.LinAlgError):
-    """A solve that missed its tolerance."""
 
 
 class Solution(NamedTuple):

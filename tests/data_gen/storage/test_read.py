@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from data_gen import generate, open_dataset, read_info, storage
+from data_gen import Grid, generate, open_dataset, read_info, storage
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +43,13 @@ def test_pdebench_reads_its_layout(tmp_path):
 
 def test_info_says_what_is_known(dataset):
     info = read_info(dataset)
-    assert (info.samples, info.shape, info.grid, info.source) == (12, (17, 9), "vertices", None)
+    assert (info.samples, info.shape, info.grid, info.source) == (12, (17, 9), Grid((17, 9)), None)
     assert info.equation == storage.EQUATION
     assert {name: len(indices) for name, indices in info.splits.items()} == {"train": 10, "val": 1, "test": 1}
     np.testing.assert_array_equal(np.sort(np.concatenate(list(info.splits.values()))), np.arange(12))
     x, y = np.meshgrid(np.linspace(0, 1, 17), np.linspace(0, 1, 9), indexing="ij")
-    np.testing.assert_allclose(storage.read_source(dataset), 1 + x * y)
+    with storage.open_hdf5(dataset) as file:
+        np.testing.assert_allclose(storage.arrays_of(file)["source"], 1 + x * y)
 
 
 def damaged(source, target, change):

@@ -97,3 +97,115 @@ def test_convert_there_and_back(run, tmp_path):
     assert run("convert", tmp_path / "d.pt", tmp_path / "e.hdf5", "--source", 1, "--boundary", "u = 0")[0] == 0
     assert list(findings(tmp_path / "e.hdf5")) == []
     assert read_info(tmp_path / "e.hdf5").equation == read_info(tmp_path / "d.hdf5").equation
+
+
+OWN = """
+from dataclasses import dataclass
+import numpy as np
+from data_gen import Field, Problem, Solution, build_problem
+
+@dataclass(frozen=True)
+class Poisson(Problem):
+    name, equation = "poisson", "-Δu = f"
+    inputs, outputs = (Field("source", "f"),), (Field("solution", "u"),)
+    size: float = 1.0
+
+    def draw(self, grid, rng, index):
+        x, y = grid.mesh()
+        return self.size * np.cos(rng.uniform(1, 4) * x + y)[None]
+
+    def solve(self, a, grid, *, rtol=None):
+        return build_problem("darcy", source=a[0]).solve(np.ones_like(a), grid, rtol=rtol)
+
+class Left(Poisson):
+    kind = "left"
+
+    def solve(self, a, grid, *, rtol=None):
+        return Solution(a[None], 0.0, "rtol", "none")
+
+class Wrong(Poisson):
+    def check(self, a, u, grid, evidence, rtol):
+        return iter(())
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A file of problems; gives their names."""
+    (tmp_path / "own.py").write_text(OWN)
+    return lambda name: f"{tmp_path}/own.py:{name}"
+
+
+def test_a_problem_of_ones_own(run, own, tmp_path):
+    out = tmp_path / "d.hdf5"
+    words = ["--problem", own("Poisson"), "--problem-args", "size=2.5", "--resolution", "17x9"]
+    assert generated(run, out, *words)[:2] == (0, f"{out} written: 3 samples of 17×9 vertices\n")
+    assert generated(run, out, *words)[1].startswith(f"{out} is already complete")
+    assert "parameters is" in generated(run, out, *words[:3], "size=2", *words[4:])[2]
+    summary = json.loads(run("inspect", out, "--json")[1])
+    assert (summary["problem"], summary["parameters"]) == (own("Poisson"), {"size": 2.5})
+    assert summary["inputs"] == [{"name": "source", "symbol": "f", "positive": False}]
+    for check in ("--verify", "--richardson"):
+        status, _, error = run("inspect", out, check)
+        assert (status, error.count("\n")) == (2, 1)
+        assert "names code of its own" in error
+        assert "--trust" in error
+    status, text, _ = run("inspect", out, "--verify", "--richardson", "--trust")
+    assert status == 0
+    assert "all 3 samples" in text
+    assert text.count("relative L2 error") == 3
+    out = tmp_path / "left.hdf5"
+    assert generated(run, out, "--problem", own("Left"))[1] == f"{out} written: 3 samples of 17×17 points\n"
+
+
+@pytest.mark.parametrize(
+    "option", ["--law=piecewise", "--law-args=k=1", "--source=1", "--mean=harmonic", "--method=cg"]
+)
+def test_options_of_another_problem_are_refused(run, own, tmp_path, option):
+    status, _, error = generated(run, tmp_path / "d.hdf5", "--problem", own("Poisson"), option)
+    name = option.partition("=")[0]
+    assert status == 2
+    assert error == f"pdebench-mano: {name} is no parameter of problem {own('Poisson')!r}: it has size\n"
+    assert not (tmp_path / "d.hdf5").exists()
+
+
+def test_what_is_typed_wrong_is_said_in_one_line(run, tmp_path):
+    for words, message in (
+        (["--resolution", "17by9"], "resolution must be N or NxM, got '17by9'"),
+        (["--resolution", "17x9x9"], "resolution must be N or NxM, got '17x9x9'"),
+        (["--problem", "stokes"], "problem 'stokes' is unknown: use darcy"),
+        (["--law", "lognormal", "--problem-args", "law=piecewise"], "law is given twice"),
+        (["--problem-args", "laws=piecewise"], "unexpected keyword argument 'laws'"),
+    ):
+        status, _, error = generated(run, tmp_path / "d.hdf5", *words)
+        assert (status, error.count("\n")) == (2, 1)
+        assert message in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_darcys_options_and_problem_args_say_the_same(run, tmp_path):
+    texts = [
+        ["--law", "lognormal", "--law-args", "sigma=1.5", "--source", 2],
+        ["--problem-args", "law=lognormal", "law_args={'sigma': 1.5}", "source=2.0"],
+    ]
+    for k, words in enumerate(texts):
+        assert generated(run, tmp_path / f"{k}.hdf5", *words)[0] == 0
+    assert (tmp_path / "0.hdf5").read_bytes() == (tmp_path / "1.hdf5").read_bytes()
+
+
+def test_problems_are_listed_and_checked(run, own):
+    entries = [json.loads(line) for line in run("problems", "--json")[1].splitlines()]
+    (darcy,) = (entry for entry in entries if entry["name"] == "darcy")
+    assert list(darcy) == ["name", "equation", "inputs", "outputs", "dimensions", "kind", "times", "parameters"]
+    assert darcy["parameters"]["law"] == "piecewise"
+    assert darcy["equation"] in run("problems")[1]
+    status, text, _ = run("check-problem", "darcy", "--problem-args", "law=lognormal", "--resolution", "33×33")
+    assert (status, len(re.findall(r"^holds  ", text, re.MULTILINE))) == (0, 5)
+    status, text, _ = run("check-problem", own("Poisson"), "--json")
+    clauses = [json.loads(line) for line in text.splitlines()]
+    assert status == 0
+    assert [clause["holds"] for clause in clauses] == [True, True, True, None, None]
+    assert all(list(clause) == ["name", "holds", "detail"] for clause in clauses)
+    status, text, _ = run("check-problem", own("Wrong"))
+    assert status == 1
+    assert "FAILS  wrong value: check does not find one value of the solution" in text

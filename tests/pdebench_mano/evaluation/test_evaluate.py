@@ -7,9 +7,8 @@ import torch
 from baselines.coarse_solver import CoarseSolver
 from baselines.mean_solution import MeanSolution
 from baselines.upsampling import points, upsample
-from data_gen import generate, solve
-from data_gen.recipe import Recipe
-from data_gen.samples import coefficient
+from data_gen import Grid, build_problem, generate, solve
+from data_gen.samples import draw
 from pdebench_mano.evaluation import evaluate as evaluation
 from pdebench_mano.evaluation.evaluate import (
     evaluate,
@@ -40,7 +39,7 @@ class Wrong:
     grid = "vertices"
 
     def predict(self, a):
-        return 1.25 * CoarseSolver().predict(a)
+        return 1.25 * CoarseSolver(build_problem("darcy"), Grid((3, 3))).predict(a)
 
 
 def test_upsampling_is_fourth_order_for_a_solution_that_vanishes_at_the_boundary():
@@ -83,9 +82,9 @@ def test_the_coarse_solver_improves_with_its_grid(dataset):
 def test_the_label_uncertainty_is_about_the_distance_to_labels_of_a_grid_four_times_as_fine(dataset):
     rows = evaluate_labels(dataset, 2, [9, 33])
     assert [(row.resolution, row.computed_at) for row in rows] == [(9, 65), (33, 65)]
-    recipes = [Recipe(12, (n, n), seed=3) for n in (33, 129)]
+    darcy = build_problem("darcy")
     for sample in range(2):
-        label, finer = (solve(coefficient(recipe, 6 + sample)) for recipe in recipes)
+        label, finer = (solve(draw(darcy, Grid((n, n)), 3, 6 + sample)[0]) for n in (33, 129))
         for row, stride in zip(rows, (4, 1), strict=True):
             here = label[::stride, ::stride]
             error = np.linalg.norm(here - finer[:: 4 * stride, :: 4 * stride]) / np.linalg.norm(here)

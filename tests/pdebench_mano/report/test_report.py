@@ -112,6 +112,26 @@ def test_a_report_of_several_seeds_gives_their_spread(demo):
     assert both.loc["fno", 9] == f"{mean:.4f} ± {0.2 / np.sqrt(2):.4f}"
 
 
+def test_rows_of_two_norms_never_share_a_table(demo):
+    """Not told apart, the second would replace the first, or stand in one mean with it."""
+    record = next(each for path in find_records(demo) if (each := read_record(path)).model == "fno")
+    other = dataclasses.replace(
+        record,
+        norm="integral",
+        evaluations=[
+            dataclasses.replace(row, errors={name: [2 * e for e in values] for name, values in row.errors.items()})
+            for row in record.evaluations
+        ],
+    )
+    parts = tables.grounds(tables.rows([record, other]))
+    assert [norm for _, norm in parts] == ["points", "integral"]
+    assert list(parts) == [tables.ground(record), tables.ground(other)]
+    for each in (record, other):
+        alone = tables.headline(tables.rows([each]))
+        pd.testing.assert_frame_equal(tables.headline(parts[tables.ground(each)]), alone)
+    assert parts[tables.ground(other)].relative_l2.mean() == 2 * parts[tables.ground(record)].relative_l2.mean()
+
+
 def test_times_of_several_devices_are_not_averaged(demo):
     table = tables.rows([read_record(path) for path in find_records(demo)])
     elsewhere = table.assign(seed=1, device="another", seconds=100.0, training_seconds=1e6)

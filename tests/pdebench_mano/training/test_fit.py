@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from data_gen import GaussianRandomField, solve
+from data_gen import GaussianRandomField, Grid, build_problem, solve
 from pdebench_mano.fields.normalized import NormalizedOperator, normalized
 from pdebench_mano.fields.symmetries import transform
 from pdebench_mano.orthogonal import GridMLP
@@ -118,8 +118,9 @@ def test_darcy_solutions_turn_with_their_coefficients():
     a = torch.from_numpy(field).exp()
     u = torch.from_numpy(solve(a.numpy()))
     symmetry = torch.arange(8)
-    turned_a = transform(a.expand(8, 1, -1, -1), symmetry)
-    turned_u = transform(u.expand(8, 1, -1, -1), symmetry)
+    maps = build_problem("darcy").symmetries(Grid((17, 17)))
+    turned_a = transform(a.expand(8, 1, -1, -1), symmetry, maps, "inputs")
+    turned_u = transform(u.expand(8, 1, -1, -1), symmetry, maps, "outputs")
     for each, expected in zip(turned_a[:, 0], turned_u[:, 0], strict=True):
         torch.testing.assert_close(torch.from_numpy(solve(each.numpy())), expected)
     different = (turned_a[:, None] - turned_a).abs().amax((2, 3, 4)) > 0

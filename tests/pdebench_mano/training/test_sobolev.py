@@ -22,3 +22,15 @@ def test_term_is_the_relative_error_of_the_slope():
     loss = with_h1_term(half_squared_error, 1.0)
     term = loss(1.5 * t, t) - half_squared_error(1.5 * t, t)
     assert math.isclose(term.item(), 0.5, rel_tol=1e-12)
+
+
+def test_by_integral_slopes_along_an_edge_count_half():
+    x, y = coordinates(9, 5, dtype=torch.float64)
+    t = x[None, None]
+    loss = with_h1_term(half_squared_error, 1.0, norm="integral")
+    error = (x * y)[None, None]
+    term = loss(t + error, t) - half_squared_error(t + error, t)
+    squares = [1 / 3 + 1 / (6 * (n - 1) ** 2) for n in (9, 5)]  # of x and of y, by the trapezoidal rule
+    assert math.isclose(term.item(), math.sqrt(sum(squares)), rel_tol=1e-12)  # |∇t| = 1
+    plain = with_h1_term(half_squared_error, 1.0)
+    assert not math.isclose((plain(t + error, t) - half_squared_error(t + error, t)).item(), term.item(), rel_tol=1e-2)
