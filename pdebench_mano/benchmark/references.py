@@ -9,7 +9,7 @@ from pdebench_mano.evaluation.evaluate import Predictor, evaluate_labels, evalua
 from pdebench_mano.evaluation.records import Record, digest, write_record
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.machine.progress import Progress, silent
-from pdebench_mano.machine.provenance import provenance
+from pdebench_mano.machine.provenance import commit, cpu, provenance
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ def record_references(
     at, norm = suite.resolutions, suite.norm
     rows = evaluate_solver(test, references.grids, at, progress, norm=norm)
     if mean is not None:
-        rows += evaluate_upsampled(mean, "mean solution", test, references.trained_at, at, progress, norm=norm)
+        rows += evaluate_upsampled(
+            mean, "mean solution", test, references.trained_at, at, progress, norm=norm, kind="mean"
+        )
     if suite.label_uncertainty:
         rows += evaluate_labels(test, suite.label_uncertainty, at, progress, norm=norm)
     record = Record(
@@ -77,6 +79,9 @@ def record_references(
         evaluations=rows,
         commands=[command],
         environment=provenance(),
+        problem=test.info.problem,
+        commit=commit(),
+        cpu=cpu(),
         norm=norm,
     )
     write_record(record, target)

@@ -34,6 +34,9 @@ from data_gen.grid import Norm
 
 SUITES = Path(__file__).parent / "suites"
 
+REFERENCE_ROWS = ("coarse solver", "mean solution", "label uncertainty", "baselines")
+"""Names of rows that are no model's."""
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -178,6 +181,8 @@ class Suite(_Table):
     @model_validator(mode="after")
     def _names_differ(self) -> "Suite":
         labels = [model.label for model in self.models]
+        if taken := sorted(label for label in labels if label in REFERENCE_ROWS or label.startswith("upsampled ")):
+            raise ValueError(f"models need names that no reference has, got {', '.join(taken)}")
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"models need names of their own; there are several of {', '.join(twice)}")
         return self

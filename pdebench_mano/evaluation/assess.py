@@ -22,7 +22,7 @@ from pdebench_mano.evaluation.records import (
 from pdebench_mano.fields.data import Dataset, opened
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.machine.progress import Progress, silent
-from pdebench_mano.machine.provenance import provenance
+from pdebench_mano.machine.provenance import commit, cpu, provenance
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.options import RunConfig
 from pdebench_mano.training.runs import load, read_config, samples_of, trained_on, training_resolution
@@ -104,6 +104,9 @@ def record_run(
         evaluations=rows,
         commands=list(commands),
         environment=provenance(),
+        problem=data.info.problem,
+        commit=commit(),
+        cpu=cpu(),
         weights=weights_of(run),
         norm=norm,
         split=split or "test",

@@ -8,6 +8,7 @@ equation there instead.
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -90,7 +91,7 @@ def evaluate(
     """
     truths = held_out(data, resolutions) if split is None else views(data, split, resolutions)
     check_grid(operator, name, truths[0])
-    return [measure(operator, name, truth, truth, progress, norm=norm) for truth in truths]
+    return [replace(measure(operator, name, truth, truth, progress, norm=norm), kind="operator") for truth in truths]
 
 
 def evaluate_upsampled(
@@ -102,18 +103,20 @@ def evaluate_upsampled(
     progress: Progress = silent,
     *,
     norm: Norm = "points",
+    kind: str = "upsampled",
 ) -> list[Evaluation]:
     """Errors of predictions made on the grid `computed_at` and splined to those of `resolutions` that are no coarser.
 
-    The other parameters, and the errors raised, are those of `evaluate`.
+    `kind` is what makes them. The other parameters, and the errors raised, are those of `evaluate`.
     """
     data = opened(data)
     (inputs,) = held_out(data, [computed_at])
     check_grid(predictor, name, inputs)
-    return [
+    rows = (
         measure(build_reference("upsampled", predictor, truth.shape), name, inputs, truth, progress, norm=norm)
         for truth in held_out(data, [n for n in resolutions if n >= computed_at])
-    ]
+    )
+    return [replace(row, kind=kind) for row in rows]
 
 
 def evaluate_solver(
@@ -132,7 +135,9 @@ def evaluate_solver(
     return [
         row
         for grid in grids
-        for row in evaluate_upsampled(solver, "coarse solver", data, grid, resolutions, progress, norm=norm)
+        for row in evaluate_upsampled(
+            solver, "coarse solver", data, grid, resolutions, progress, norm=norm, kind="solver"
+        )
     ]
 
 
@@ -172,7 +177,7 @@ def evaluate_labels(
         kind, values = truth.grid.kind, errors(prediction, u, a, truth, norm=norm)
         spectra = torch.stack([spectrum(field, u, kind, norm) for field in (u, prediction, prediction - u)])
         finest = 2 * truth.info.shape[0] - 1
-        rows.append(_row("label uncertainty", truth, finest, values, spectra, seconds))
+        rows.append(replace(_row("label uncertainty", truth, finest, values, spectra, seconds), kind="labels"))
     return rows
 
 

@@ -49,6 +49,8 @@ class Evaluation:
     spectra : Spectra
     seconds : float
         Time of one prediction, within a batch, not counting the reading of the data.
+    kind : {"operator", "upsampled", "solver", "mean", "labels", ""}
+        What made the predictions; "" in records of earlier versions, where the name tells.
     """
 
     model: str
@@ -57,6 +59,7 @@ class Evaluation:
     errors: dict[str, list[float]]
     spectra: Spectra
     seconds: float
+    kind: str = ""
 
     def mean(self, metric: str = "relative_l2") -> float:
         """Mean over samples."""
@@ -96,9 +99,13 @@ class Record:
     commands : list of str
         What to type to get this record again.
     environment : dict
-        Device and CPU, versions, the commit, and the digest of the suite's own ``source``.
+        Device, versions, and the digest of the suite's own ``source``.
     weights : str
         SHA-256 of the weights that were evaluated; empty where nothing was trained, or an earlier version recorded it.
+    problem : str
+        What the samples are of.
+    commit, cpu : str
+        Commit of the suite, with a + where files differ from it, and the processor.
     split : str
         What the samples are: the test split of the file, or "all" of it where that was asked for.
     norm : {"points", "integral"}
@@ -118,6 +125,9 @@ class Record:
     commands: list[str]
     environment: dict[str, str]
     weights: str = ""
+    problem: str = "darcy"
+    commit: str = ""
+    cpu: str = ""
     split: str = "test"
     norm: Norm = "points"
 

@@ -24,6 +24,7 @@ def environment() -> dict[str, str]:
     }
 
 
+@cache
 def cpu() -> str:
     """The processor, as precisely as the system names it."""
     about = Path("/proc/cpuinfo")
@@ -35,6 +36,7 @@ def cpu() -> str:
     return named[0].strip() if named else platform.processor() or platform.machine()
 
 
+@cache
 def commit() -> str:
     """The commit of a checkout, with a + where files differ from it; "unknown" where the code is installed."""
 
@@ -53,9 +55,9 @@ def commit() -> str:
 
 @cache
 def provenance() -> dict[str, str]:
-    """`environment`, the CPU, the commit, and the digest of the suite's own source code."""
+    """`environment`, and the digest of the suite's own source code."""
     code = hashlib.sha256()
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             code.update(path.read_bytes())
-    return environment() | {"cpu": cpu(), "commit": commit(), "source": code.hexdigest()[:12]}
+    return environment() | {"source": code.hexdigest()[:12]}

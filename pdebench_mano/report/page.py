@@ -58,7 +58,7 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / PARTIAL).touch()
-    records = [read_record(path) for path in paths]
+    records = tables.apart([read_record(path) for path in paths])
     table = tables.rows(records)
     _Keeper(out).csv("rows", table)
     styles = figures.Styles(table)

@@ -1,6 +1,9 @@
 """Records → tables: one tidy table of all rows, and what people read made from it."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +24,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     for record in records:
         dataset, norm = ground(record)
         for row in record.evaluations:
-            baseline = row.model in BASELINES
-            group = "baseline" if baseline else "upsampled" if row.model != record.model else "operator"
+            group = group_of(row, record)
+            baseline = group == "baseline"
             entries.append(
                 {
                     "model": label(row),
@@ -42,6 +45,68 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
             )
     known = ["model", "resolution", "budget", "seed", "dataset", "norm"]
     return pd.DataFrame(entries).drop_duplicates(known, keep="last", ignore_index=True)
+
+
+def group_of(row: Evaluation, record: Record) -> str:
+    """``operator``, ``upsampled`` or ``baseline``, by the kind of a row; by its name in records that keep none."""
+    if row.kind:
+        return row.kind if row.kind in ("operator", "upsampled") else "baseline"
+    return "baseline" if row.model in BASELINES else "upsampled" if row.model != record.model else "operator"
+
+
+def apart(records: Sequence[Record]) -> list[Record]:
+    """Records under names that tell trainings apart which differ in more than their seed.
+
+    Where several of one model, budget and `ground` do, what differs stands behind its name.
+    """
+    variants: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for record in records:
+        if record.configuration:
+            said = settings(record)
+            variants.setdefault((record.model, record.budget, ground(record)), {})[plain(said)] = said
+    return [
+        renamed(record, differing(settings(record), variants[record.model, record.budget, ground(record)].values()))
+        if record.configuration
+        else record
+        for record in records
+    ]
+
+
+def settings(record: Record) -> dict[str, Any]:
+    """What a training was told, but for its seed and where its data lie; arguments one by one."""
+    config = {**record.configuration["config"], "sources": record.configuration.get("sources", {})}
+    flat = {
+        f"{name.removesuffix('_args')} {key}" if isinstance(value, dict) else name: each
+        for name, value in config.items()
+        for key, each in (value.items() if isinstance(value, dict) else [("", value)])
+    }
+    return {name: value for name, value in flat.items() if name not in ("seed", "data", "checkpoint_seconds")}
+
+
+def differing(own: dict[str, Any], others: Iterable[dict[str, Any]]) -> str:
+    """The settings, in words, in which a training differs from one of the others."""
+    others = list(others)
+    names = [name for name in own if any(plain(own[name]) != plain(other.get(name)) for other in others)]
+    lacking = dict.fromkeys(name for other in others for name in other if name not in own)
+    told = [f"{name.removeprefix('operator ')} {str(own[name])[:12]}" for name in names]
+    return ", ".join([*told, *(f"no {name.removeprefix('operator ')}" for name in lacking)])
+
+
+def renamed(record: Record, words: str) -> Record:
+    """The record with `words` behind the name of its model, in its rows too."""
+    if not words:
+        return record
+    name = f"{record.model} ({words})"
+    rows = [
+        replace(row, model=row.model.removesuffix(record.model) + name) if group_of(row, record) != "baseline" else row
+        for row in record.evaluations
+    ]
+    return replace(record, model=name, evaluations=rows)
+
+
+def plain(value: Any) -> str:
+    """A value as JSON, to compare it by."""
+    return json.dumps(value, sort_keys=True)
 
 
 def ground(record: Record) -> tuple[str, str]:

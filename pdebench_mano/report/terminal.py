@@ -14,6 +14,7 @@ from pdebench_mano.report.tables import budgets, comparison, differences, headli
 
 def print_comparison(records: Sequence[Record], added: Sequence[Record] = ()) -> None:
     """The headline table of each budget and paired differences, on stdout; what is `added` stands in all of them."""
+    records = tables.apart(records)
     own = [rows(added)] if added else []
     grounds = tables.grounds(rows(records))
     for place, budget in [(place, budget) for place, table in grounds.items() for budget in budgets(table)]:

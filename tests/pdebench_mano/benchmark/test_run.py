@@ -230,6 +230,7 @@ def test_an_operator_of_one_grid_is_evaluated_there_and_upsampled(folder, tmp_pa
         (("seeds =", "label_uncertainty = 3\nseeds ="), "for generated data only"),
         (("seeds =", "coarse_solver = [5, 6]\nseeds ="), "resolution 6 is no exact stride"),
         (("[[models]]", "[[models]]\noperator = 'fno'\n[[models]]"), "several of fno"),
+        (('operator = "fno"', 'operator = "fno"\nname = "mean solution"'), "names that no reference has"),
     ],
 )
 def test_a_suite_that_asks_for_what_there_is_not_is_refused_before_training(

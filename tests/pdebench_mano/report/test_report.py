@@ -171,6 +171,36 @@ def test_alignment_that_was_logged_is_drawn_by_layer(demo, tmp_path):
     assert len(drawn) == len(lower.lines) > 2
 
 
+def test_runs_that_differ_in_more_than_their_seed_stand_apart(demo):
+    (record, *_) = [read_record(path) for path in find_records(demo) if read_record(path).model == "fno"]
+
+    def variant(seed=0, width=8, regime="backprop"):
+        changed = {"seed": seed, "operator_args": {"width": width}, "regime": regime}
+        config = record.configuration["config"] | changed
+        return dataclasses.replace(record, seed=seed, configuration=record.configuration | {"config": config})
+
+    records = [variant(), variant(seed=1), variant(width=99), variant(regime="foton")]
+    names = [each.model for each in tables.apart(records)]
+    own, wide, other = (
+        f"fno ({words})" for words in ("width 8, regime backprop", "width 99, regime backprop", "width 8, regime foton")
+    )
+    assert names == [own, own, wide, other]
+    table = tables.rows(tables.apart(records))
+    assert set(table[table.group == "operator"].model) == set(names)
+    assert set(table[table.group == "upsampled"].model) == {f"upsampled {name}" for name in names}
+    assert [each.model for each in tables.apart([variant(), variant(seed=1)])] == ["fno", "fno"], "seeds are seeds"
+
+
+def test_the_kind_of_a_row_and_not_its_name_says_what_it_is(demo):
+    (record, *_) = [read_record(path) for path in find_records(demo) if read_record(path).model == "fno"]
+    assert {row.kind for row in record.evaluations} == {"operator", "upsampled"}
+    rows = [dataclasses.replace(row, model="mean solution") for row in record.evaluations if row.kind == "operator"]
+    named = dataclasses.replace(record, model="mean solution", evaluations=rows)
+    assert set(tables.rows([named]).group) == {"operator"}
+    unknown = dataclasses.replace(named, evaluations=[dataclasses.replace(row, kind="") for row in rows])
+    assert set(tables.rows([unknown]).group) == {"baseline"}, "in a record that keeps no kind, the name tells"
+
+
 def test_a_report_needs_a_record(tmp_path):
     with pytest.raises(ValueError, match="at least one record"):
         write_report([], tmp_path / "new")
