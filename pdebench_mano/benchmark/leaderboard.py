@@ -7,13 +7,14 @@ A run stands beside them only if it was evaluated on the same samples: the recip
 positions must agree, whichever device solved them, or the digest of the file where no recipe is known.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pdebench_mano.evaluation.assess import records_of
-from pdebench_mano.evaluation.records import Record, evaluated_on, find_records, read_record
+from pdebench_mano.evaluation.records import Record, evaluated_on, find_records, kind_of, read_record
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.training.runs import samples_of
 
@@ -110,8 +111,10 @@ def lines(records: Sequence[Record], suite: str, run: Path | None = None) -> Ite
 
     ``relative_l2`` and the other metrics are means over ``samples``; ``run`` is where a record that is not published
     comes from; ``dataset`` is the digest of the file, ``configuration`` that of all that determines the outcome, and
-    ``source`` that of the code.
+    ``source`` that of the code. ``weights`` are real numbers, ``train_seconds`` those of one training, and ``seeds``
+    counts those of the model and budget.
     """
+    seeds = Counter((model, budget) for model, budget, _ in {(each.model, each.budget, each.seed) for each in records})
     for record in records:
         for row in record.evaluations:
             yield {
@@ -123,6 +126,11 @@ def lines(records: Sequence[Record], suite: str, run: Path | None = None) -> Ite
                 "dataset": record.dataset["digest"],
                 "norm": record.norm,
                 "configuration": record.key,
+                "problem": record.problem,
+                "kind": kind_of(row, record),
+                "weights": record.training.get("parameters"),
+                "train_seconds": record.training.get("seconds"),
+                "seeds": seeds[record.model, record.budget],
                 "source": record.environment["source"],
             }
 

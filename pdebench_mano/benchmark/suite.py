@@ -31,11 +31,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_gen.grid import Norm
+from pdebench_mano.evaluation.records import NAMED
 
 SUITES = Path(__file__).parent / "suites"
 
-REFERENCE_ROWS = ("coarse solver", "mean solution", "label uncertainty", "baselines")
-"""Names of rows that are no model's."""
+RESERVED = (*NAMED, "baselines")
+"""Names of rows and records that are no model's."""
 
 
 class _Table(BaseModel):
@@ -181,7 +182,7 @@ class Suite(_Table):
     @model_validator(mode="after")
     def _names_differ(self) -> "Suite":
         labels = [model.label for model in self.models]
-        if taken := sorted(label for label in labels if label in REFERENCE_ROWS or label.startswith("upsampled ")):
+        if taken := sorted(label for label in labels if label in RESERVED or label.startswith("upsampled ")):
             raise ValueError(f"models need names that no reference has, got {', '.join(taken)}")
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"models need names of their own; there are several of {', '.join(twice)}")

@@ -150,6 +150,15 @@ def evaluated_on(record: Record) -> dict[str, Any]:
     return same_everywhere | {"positions": record.samples}
 
 
+NAMED = {"coarse solver": "solver", "mean solution": "mean", "label uncertainty": "labels"}
+"""What rows are called that no operator made, and their kind."""
+
+
+def kind_of(row: Evaluation, record: Record) -> str:
+    """What made the predictions of a row: its kind, or what its name tells, where an earlier version recorded it."""
+    return row.kind or NAMED.get(row.model, "operator" if row.model == record.model else "upsampled")
+
+
 def described(record: Record) -> str:
     """What the samples of a record are, in words: the problem and its parameters, as far as they are known."""
     problem, parameters = problem_of(record.dataset)

@@ -92,10 +92,19 @@ class Dataset:
         split: str | None = None,
         resolution: int | None = None,
         *,
+        pairs: str = "final",
         indices: Any = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> "View":
-        """The samples of a split, or all of them, at one resolution; see `View`."""
+        """The samples of a split, or all of them, at one resolution; see `View`.
+
+        Raises
+        ------
+        ValueError
+            If `pairs` is anything but "final", the inputs and the solution at the last time.
+        """
+        if pairs != "final":
+            raise ValueError(f"pairs must be final, got {pairs!r}")
         return View(self, split, resolution, indices=indices, cache_bytes=cache_bytes)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pdebench_mano.evaluation.records import Evaluation, Record, digest, evaluated_on
+from pdebench_mano.evaluation.records import NAMED, Evaluation, Record, digest, evaluated_on, kind_of
 
-BASELINES = ("coarse solver", "mean solution", "label uncertainty")
+BASELINES = tuple(NAMED)
 BOOTSTRAPS = 2000
 
 
@@ -48,10 +48,9 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def group_of(row: Evaluation, record: Record) -> str:
-    """``operator``, ``upsampled`` or ``baseline``, by the kind of a row; by its name in records that keep none."""
-    if row.kind:
-        return row.kind if row.kind in ("operator", "upsampled") else "baseline"
-    return "baseline" if row.model in BASELINES else "upsampled" if row.model != record.model else "operator"
+    """``operator``, ``upsampled`` or ``baseline``, which needs no training, by the kind of a row."""
+    kind = kind_of(row, record)
+    return kind if kind in ("operator", "upsampled") else "baseline"
 
 
 def apart(records: Sequence[Record]) -> list[Record]:

@@ -28,7 +28,7 @@ from pdebench_mano.fields.samples import Samples
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.parallel import processes, threads_for, world
 from pdebench_mano.machine.progress import Progress, console, silent
-from pdebench_mano.machine.provenance import environment
+from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.fit import History, fit
@@ -89,12 +89,14 @@ def train(
             "parameters": info.parameters,
         },
         "sources": sources(config),
-        "environment": environment(),
+        "environment": provenance(),
     }
     tracked = tracker(track, out, description)
     _claim(out, description)
     if (out / "summary.json").exists():
         return _read_history(out)
+    if (out / checkpoint.STANDING).exists() and not of_this_version(out):
+        console.print(f"{out} was begun by another version of the code: it goes on", highlight=False)
     points = config.batch_size * max(each.grid.points for each in datasets)
     with processes() as rank, threads_for(points), torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -173,6 +175,11 @@ def read_config(run: str | Path) -> RunConfig:
 def training_resolution(run: str | Path) -> int:
     """The resolution a run was trained at."""
     return int(_read_description(Path(run))["data"]["resolution"])
+
+
+def of_this_version(run: str | Path) -> bool:
+    """Whether a run was begun by the very code that is here."""
+    return _read_description(Path(run))["environment"].get("source") == provenance()["source"]
 
 
 def trained_on(run: str | Path) -> str:

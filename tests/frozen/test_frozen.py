@@ -94,10 +94,11 @@ def test_a_run_predicts_what_it_predicted(frozen, run):
         np.testing.assert_allclose(predictions(run), then[run], rtol=1e-6, atol=1e-9)
 
 
-def test_a_run_that_was_stopped_within_an_epoch_goes_on_to_the_same_weights(frozen):
+def test_a_run_that_was_stopped_within_an_epoch_goes_on_to_the_same_weights(frozen, capsys):
     then = json.loads(Path("runs/mortal/summary.json").read_text())
     config = RunConfig(**json.loads(Path("runs/stopped/config.json").read_text())["config"])
     history = train(config, "runs/stopped", device="cpu")
+    assert "was begun by another version of the code" in " ".join(capsys.readouterr().err.split())
     assert (history.best_epoch, history.best_validation) == (
         then["best_epoch"],
         pytest.approx(then["best_validation"], rel=1e-6),

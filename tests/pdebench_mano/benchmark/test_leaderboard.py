@@ -99,6 +99,10 @@ def test_a_run_stands_beside_the_published_records(tiny, run, capsys):
     record = read_record(find_records(run)[0])
     assert {row["configuration"] for row in rows if row["run"]} == {record.key}
     assert {row["dataset"] for row in rows} == {record.dataset["digest"]}
+    assert {row["problem"] for row in rows} == {"darcy"}
+    assert [row["kind"] for row in rows if row["run"]] == ["operator", "operator", "upsampled"]
+    own = {(row["weights"], row["train_seconds"], row["seeds"]) for row in rows if row["run"]}
+    assert own == {(record.training["parameters"], record.training["seconds"], 1)}
     assert command("leaderboard", "--suite", "tiny", "--add", run) == 0
     table = capsys.readouterr().out
     assert "trained for 1 epochs" in table

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data_gen import generate
-from pdebench_mano.fields.data import DarcyDataset
+from pdebench_mano.fields.data import DarcyDataset, Dataset
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,14 @@ def test_reading_without_a_cache_and_in_another_process_gives_the_same(path):
 def test_what_is_not_there_is_named_with_what_is(path, arguments, words):
     with pytest.raises(ValueError, match=words):
         DarcyDataset(path, **arguments)
+    with pytest.raises(ValueError, match=words):
+        Dataset(path).view(**arguments)
+
+
+def test_a_view_pairs_inputs_with_the_last_state(path):
+    assert torch.equal(Dataset(path).view(pairs="final")[3][1], DarcyDataset(path)[3][1])
+    with pytest.raises(ValueError, match="pairs must be final, got 'every'"):
+        Dataset(path).view(pairs="every")
 
 
 @pytest.mark.parametrize(("dataset", "value", "words"), [("tensor", np.nan, "finite"), ("nu", -1.0, "positive")])

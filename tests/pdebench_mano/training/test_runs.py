@@ -82,6 +82,7 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path, dataset, n):
     assert resumed.returncode == 0, resumed.stderr
     expected, found = weights(tmp_path / "undisturbed"), weights(tmp_path / "killed")
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert "another version" not in resumed.stderr
     again = command(*words(tmp_path / "killed"))
     assert again.returncode == 0
     assert "complete already" in again.stderr
