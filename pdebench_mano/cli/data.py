@@ -37,7 +37,8 @@ def generate(
     law_args: Annotated[list[str] | None, typer.Option(help="Parameters of the law, key=value …")] = None,
     source: Annotated[str, typer.Option(help="Source f: a number, a .npy file or module:function of (x, y).")] = "1",
     mean: Annotated[
-        Literal["arithmetic", "harmonic"], typer.Option(help="Face means of the coefficient.")
+        Literal["arithmetic", "harmonic", "geometric", "average"],
+        typer.Option(help="Face means of the coefficient; average: of the arithmetic and the harmonic solution."),
     ] = "arithmetic",
     method: Annotated[Literal["auto", "cg", "direct"], typer.Option(help="Solver.")] = "auto",
     rtol: Annotated[

@@ -223,7 +223,7 @@ def test_every_law_and_its_parameters_are_in_the_file(name, tmp_path):
         ({"seed": -1}, "seed"),
         ({"rtol": 2.0}, "rtol"),
         ({"method": "magic"}, "method"),
-        ({"mean": "geometric"}, "mean"),
+        ({"mean": "quadratic"}, "mean"),
         ({"split": (0.5, 0.5, 0.5)}, "split"),
         ({"workers": 0}, "workers"),
         ({"shard_size": 0}, "shard_size"),

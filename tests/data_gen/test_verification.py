@@ -24,6 +24,8 @@ def dataset(tmp_path):
         {},
         {"law": "lognormal", "mean": "harmonic"},
         {"law": "inclusions", "law_args": {"contrast": 1e6}},
+        {"law": "inclusions", "law_args": {"contrast": 1e6}, "mean": "average"},
+        {"mean": "geometric"},
         {"law": "channels", "law_args": {"contrast": 1e-6}},
         {"source": -3.0},
         {"source": lambda x, y: np.sin(6 * x) * y},
@@ -66,6 +68,24 @@ def test_a_wrong_sample_is_named_with_the_reason(dataset, change, message):
     assert {finding.sample for finding in findings} == {5}
     assert any(message in finding.message for finding in findings)
     assert str(findings[0]).startswith("sample 5: ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a, u: u.__setitem__((32, 32), u[32, 32] + 0.05 * u.max()),
+        lambda a, u: a.__setitem__((32, 32), 2 * a[32, 32]),
+        lambda a, u: u.__imul__(-1),
+        lambda a, u: u.__setitem__(slice(1, None), u[:-1].copy()),
+    ],
+    ids=["value", "coefficient", "sign", "shift"],
+)
+def test_a_wrong_average_is_found_by_solving_again(tmp_path, change):
+    generate(tmp_path / "d.hdf5", samples=2, resolution=65, mean="average")
+    rewrite(tmp_path / "d.hdf5", 1, change)
+    (finding,) = verify(tmp_path / "d.hdf5")
+    assert finding.sample == 1
+    assert "solved for again" in finding.message
 
 
 def test_a_solution_on_a_grid_half_as_fine_is_found(dataset):

@@ -2,6 +2,9 @@
 
 Solutions and residuals are float64. A sweep solves A d = f - Au to three digits in float32 and adds d to
 u (iterative refinement; Higham 2002, §12), so that the float64 work is a handful of residuals per sample.
+Rounding d to float32 leaves a residual of up to 2⁻²⁴ ‖|A||d|‖, which on a fine grid or at high contrast is larger than
+the one before, though the error is smaller, and rough, so that the next sweep is rid of it: a sample has stalled if
+two sweeps have not halved its residual.
 The inner iteration is that of `data_gen.problems.darcy.solvers.cg`. Its sine transforms are products with dense
 matrices, which tensor cores do from float16 with float32 sums: that makes a preconditioner one part
 in a thousand off, and costs an iteration or two.
@@ -14,7 +17,7 @@ Interior fields are (batch, n-2, m-2); the float16 ones are padded with zeros to
 unit of tensor cores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,7 +29,7 @@ from torch.nn.functional import pad
 
 from data_gen.problem import NotConverged
 from data_gen.problems.darcy import kernels
-from data_gen.problems.darcy.scheme import MEANS, Mean, Source, interior_source
+from data_gen.problems.darcy.scheme import AVERAGED, MEANS, Mean, Source, interior_source
 from data_gen.problems.darcy.solvers import FLOOR, inverse_symbol
 
 INNER_RTOL = 1e-3
@@ -111,6 +114,8 @@ def attempt(
         raise ValueError(f"mean must be one of {', '.join(MEANS)}, got {mean!r}")
     if not 0 < rtol < 1:
         raise ValueError(f"rtol must lie between 0 and 1, got {rtol}")
+    if mean == "average":
+        return _average([attempt(a, f, rtol=rtol, mean=each, device=device) for each in AVERAGED])
     a = torch.as_tensor(a, device=device).contiguous()
     if a.ndim != 3 or min(a.shape[1:]) < 3:
         raise ValueError(f"coefficients a must be a (batch, n, m) array with n, m ≥ 3, got shape {tuple(a.shape)}")
@@ -128,12 +133,12 @@ def attempt(
 
     rhs = torch.as_tensor(source, device=a.device)
     u = torch.zeros(a.shape, dtype=torch.float64, device=a.device)
-    relative = torch.full_like(high, torch.inf)
+    previous = relative = torch.full_like(high, torch.inf)
     iterations = 0
     for _ in range(SWEEPS):
         size = cg.residual(a, u, rhs)
-        previous, relative = relative, size / norm
-        improving = (relative > rtol) & (relative < 0.5 * previous)
+        before, previous, relative = previous, relative, size / norm
+        improving = (relative > rtol) & (relative < 0.5 * before)
         if not bool(improving.any()):
             break
         goal = (0.5 * rtol / relative).clamp(INNER_RTOL, 0.5)
@@ -144,6 +149,17 @@ def attempt(
     met = zip((relative <= rtol).tolist(), (relative <= allowed).tolist(), strict=True)
     accepted = ["rtol" if first else "floor" if second else "" for first, second in met]
     return BatchSolution(u, relative.cpu().numpy(), accepted, iterations)
+
+
+def _average(solutions: Sequence[BatchSolution]) -> BatchSolution:
+    """The batched form of `data_gen.problems.darcy.solvers.average`; a sample that one of them missed is marked."""
+    ways = zip(*(each.accepted_by for each in solutions), strict=True)
+    return BatchSolution(
+        torch.stack([each.u for each in solutions]).mean(0),
+        np.max([each.residual for each in solutions], axis=0),
+        ["" if "" in way else "floor" if "floor" in way else "rtol" for way in ways],
+        sum(each.iterations for each in solutions),
+    )
 
 
 @lru_cache(maxsize=4)
@@ -166,7 +182,7 @@ class Workspace:
         blocks = triton.cdiv(self.shape[0] * self.shape[1], BLOCK)
         self.grid = (blocks, batch)
         self.width = max(16, triton.next_power_of_2(blocks))
-        self.harmonic = mean == "harmonic"
+        self.mean = mean
 
         self.a, self.inverse_top, self.scale = buffer(batch, n, m), buffer(batch), buffer(*interior)
         self.x, self.r, self.q = (buffer(*interior) for _ in range(3))
@@ -194,8 +210,8 @@ class Workspace:
         The batched form of `data_gen.problems.darcy.solvers.estimated_iterations`.
         """
         n, m = self.shape
-        kernels.scaling[self.grid](self.a, self.scale, n, m, HARMONIC=self.harmonic, BLOCK=BLOCK)
-        kernels.energy[self.grid](self.a, self.scale, self.sums, n, m, HARMONIC=self.harmonic, BLOCK=BLOCK)
+        kernels.scaling[self.grid](self.a, self.scale, n, m, MEAN=self.mean, BLOCK=BLOCK)
+        kernels.energy[self.grid](self.a, self.scale, self.sums, n, m, MEAN=self.mean, BLOCK=BLOCK)
         potential = (self.sums.sum(1) - 2 * ((n + 1) ** 2 * m + (m + 1) ** 2 * n)) / (n * m)
         scaled = 8 + 4 * potential.clamp_min(0).sqrt()
         unscaled = 0.5 * contrast.sqrt() * np.log(2 / rtol)
@@ -211,7 +227,7 @@ class Workspace:
     def residual(self, a: Tensor, u: Tensor, rhs: Tensor) -> Tensor:
         """Put (f - Au)/‖f - Au‖ into `r`, in float32; returns the norms, in float64."""
         n, m = self.shape
-        kernels.residual[self.grid](a, u, rhs, self.r, self.sums, n, m, HARMONIC=self.harmonic, BLOCK=BLOCK)
+        kernels.residual[self.grid](a, u, rhs, self.r, self.sums, n, m, MEAN=self.mean, BLOCK=BLOCK)
         size = self.sums.sum(1).sqrt()
         self.r *= (1 / size.clamp_min(1e-300)).clamp_max(3e38).float()[:, None, None]
         return size
@@ -219,7 +235,7 @@ class Workspace:
     def magnitude(self, a: Tensor, u: Tensor) -> Tensor:
         """‖|A||u|‖."""
         n, m = self.shape
-        kernels.magnitude[self.grid](a, u, self.sums, n, m, HARMONIC=self.harmonic, BLOCK=BLOCK)
+        kernels.magnitude[self.grid](a, u, self.sums, n, m, MEAN=self.mean, BLOCK=BLOCK)
         return self.sums.sum(1).sqrt()
 
     def iterate(self, rtol: Tensor, scaled: bool) -> int:
@@ -261,7 +277,7 @@ class Workspace:
             kernels.dot[grid](self.r, half, self.scale, self.rz, n, m, rows, pitch, SCALED=scaled, BLOCK=BLOCK)
             kernels.search[grid](
                 self.a, self.inverse_top, half, self.scale, p, self.rz, self.rz_last, p_next, self.q, self.pq,
-                n, m, rows, pitch, HARMONIC=self.harmonic, **common,
+                n, m, rows, pitch, MEAN=self.mean, **common,
             )  # fmt: skip
             kernels.advance[grid](
                 self.x, self.r, p_next, self.q, self.scale, half, self.rz, self.pq, rr, rr_next,

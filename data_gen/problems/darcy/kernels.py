@@ -12,8 +12,12 @@ import triton.language as tl
 
 
 @triton.jit
-def _face(p, q, HARMONIC: tl.constexpr):
-    return 2 * p * q / (p + q) if HARMONIC else (p + q) / 2
+def _face(p, q, MEAN: tl.constexpr):
+    if MEAN == "harmonic":
+        return 2 * p * q / (p + q)
+    if MEAN == "geometric":
+        return tl.sqrt(p) * tl.sqrt(q)
+    return (p + q) / 2
 
 
 @triton.jit
@@ -24,14 +28,14 @@ def _point(n, m, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _faces(a, i, j, n, m, inside, dtype: tl.constexpr, HARMONIC: tl.constexpr):
+def _faces(a, i, j, n, m, inside, dtype: tl.constexpr, MEAN: tl.constexpr):
     """Conductances north, south, west and east of interior points, from `a` at all vertices."""
     at = a + (i + 1) * (m + 2) + j + 1
     c = tl.load(at, mask=inside, other=1).to(dtype)
-    north = _face(c, tl.load(at - (m + 2), mask=inside, other=1).to(dtype), HARMONIC) * ((n + 1) * (n + 1))
-    south = _face(c, tl.load(at + (m + 2), mask=inside, other=1).to(dtype), HARMONIC) * ((n + 1) * (n + 1))
-    west = _face(c, tl.load(at - 1, mask=inside, other=1).to(dtype), HARMONIC) * ((m + 1) * (m + 1))
-    east = _face(c, tl.load(at + 1, mask=inside, other=1).to(dtype), HARMONIC) * ((m + 1) * (m + 1))
+    north = _face(c, tl.load(at - (m + 2), mask=inside, other=1).to(dtype), MEAN) * ((n + 1) * (n + 1))
+    south = _face(c, tl.load(at + (m + 2), mask=inside, other=1).to(dtype), MEAN) * ((n + 1) * (n + 1))
+    west = _face(c, tl.load(at - 1, mask=inside, other=1).to(dtype), MEAN) * ((m + 1) * (m + 1))
+    east = _face(c, tl.load(at + 1, mask=inside, other=1).to(dtype), MEAN) * ((m + 1) * (m + 1))
     return north, south, west, east
 
 
@@ -82,7 +86,7 @@ def _direction(z, scale, p, beta, i, j, n, m, pitch, SCALED: tl.constexpr):
 @triton.jit
 def search(
     a, inverse_top, z, scale, p, rz, rz_last, p_next, q, pq, n, m, rows, pitch,
-    HARMONIC: tl.constexpr, BLOCKS: tl.constexpr, WIDTH: tl.constexpr, SCALED: tl.constexpr, BLOCK: tl.constexpr,
+    MEAN: tl.constexpr, BLOCKS: tl.constexpr, WIDTH: tl.constexpr, SCALED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """p ← z + βp, q = Ap and the sums of p·q."""
     sample, i, j, k, inside = _point(n, m, BLOCK)
@@ -92,7 +96,7 @@ def search(
     scale += sample * n * m
     p += sample * n * m
     here = _direction(z, scale, p, beta, i, j, n, m, pitch, SCALED)
-    north, south, west, east = _faces(a + sample * (n + 2) * (m + 2), i, j, n, m, inside, tl.float32, HARMONIC)
+    north, south, west, east = _faces(a + sample * (n + 2) * (m + 2), i, j, n, m, inside, tl.float32, MEAN)
     value = north * (here - _direction(z, scale, p, beta, i - 1, j, n, m, pitch, SCALED))
     value += south * (here - _direction(z, scale, p, beta, i + 1, j, n, m, pitch, SCALED))
     value += west * (here - _direction(z, scale, p, beta, i, j - 1, n, m, pitch, SCALED))
@@ -127,9 +131,9 @@ def advance(
 
 
 @triton.jit
-def _stencil(a, u, i, j, n, m, inside, SIGN: tl.constexpr, HARMONIC: tl.constexpr):
+def _stencil(a, u, i, j, n, m, inside, SIGN: tl.constexpr, MEAN: tl.constexpr):
     """Σ face × (u - u_neighbour) = Au, or Σ face × (|u| + |u_neighbour|) = |A||u|, in float64."""
-    north, south, west, east = _faces(a, i, j, n, m, inside, tl.float64, HARMONIC)
+    north, south, west, east = _faces(a, i, j, n, m, inside, tl.float64, MEAN)
     at = u + (i + 1) * (m + 2) + j + 1
     c = tl.load(at, mask=inside, other=0)
     up, down = tl.load(at - (m + 2), mask=inside, other=0), tl.load(at + (m + 2), mask=inside, other=0)
@@ -140,37 +144,37 @@ def _stencil(a, u, i, j, n, m, inside, SIGN: tl.constexpr, HARMONIC: tl.constexp
 
 
 @triton.jit
-def residual(a, u, f, r, sums, n, m, HARMONIC: tl.constexpr, BLOCK: tl.constexpr):
+def residual(a, u, f, r, sums, n, m, MEAN: tl.constexpr, BLOCK: tl.constexpr):
     sample, i, j, k, inside = _point(n, m, BLOCK)
     vertices = sample * (n + 2) * (m + 2)
-    au = _stencil(a + vertices, u + vertices, i, j, n, m, inside, -1, HARMONIC)
+    au = _stencil(a + vertices, u + vertices, i, j, n, m, inside, -1, MEAN)
     value = tl.load(f + k, mask=inside, other=0) - au
     tl.store(r + sample * n * m + k, value.to(tl.float32), mask=inside)
     _store_sum(sums, sample, value * value)
 
 
 @triton.jit
-def magnitude(a, u, sums, n, m, HARMONIC: tl.constexpr, BLOCK: tl.constexpr):
+def magnitude(a, u, sums, n, m, MEAN: tl.constexpr, BLOCK: tl.constexpr):
     sample, i, j, _, inside = _point(n, m, BLOCK)
     vertices = sample * (n + 2) * (m + 2)
-    value = _stencil(a + vertices, u + vertices, i, j, n, m, inside, 1, HARMONIC)
+    value = _stencil(a + vertices, u + vertices, i, j, n, m, inside, 1, MEAN)
     _store_sum(sums, sample, value * value)
 
 
 @triton.jit
-def scaling(a, scale, n, m, HARMONIC: tl.constexpr, BLOCK: tl.constexpr):
+def scaling(a, scale, n, m, MEAN: tl.constexpr, BLOCK: tl.constexpr):
     """(diag L / diag A)^½."""
     sample, i, j, k, inside = _point(n, m, BLOCK)
-    north, south, west, east = _faces(a + sample * (n + 2) * (m + 2), i, j, n, m, inside, tl.float32, HARMONIC)
+    north, south, west, east = _faces(a + sample * (n + 2) * (m + 2), i, j, n, m, inside, tl.float32, MEAN)
     laplacian = 2 * ((n + 1) * (n + 1) + (m + 1) * (m + 1))
     tl.store(scale + sample * n * m + k, tl.sqrt(laplacian / (north + south + west + east)), mask=inside)
 
 
 @triton.jit
-def energy(a, s, sums, n, m, HARMONIC: tl.constexpr, BLOCK: tl.constexpr):
+def energy(a, s, sums, n, m, MEAN: tl.constexpr, BLOCK: tl.constexpr):
     """s·As for an interior field s."""
     sample, i, j, k, inside = _point(n, m, BLOCK)
-    north, south, west, east = _faces(a + sample * (n + 2) * (m + 2), i, j, n, m, inside, tl.float32, HARMONIC)
+    north, south, west, east = _faces(a + sample * (n + 2) * (m + 2), i, j, n, m, inside, tl.float32, MEAN)
     at = s + sample * n * m + k
     c = tl.load(at, mask=inside, other=0)
     value = north * (c - tl.load(at - m, mask=inside & (i > 0), other=0))

@@ -12,7 +12,7 @@ arithmetic: to round each entry of the exact solution to float64 may change the 
 ε/2 ‖|A||u|‖, ε = 2⁻⁵², and `FLOOR` = ε allows for as much again in evaluating it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -25,6 +25,8 @@ from scipy import fft
 
 from data_gen.problem import NotConverged
 from data_gen.problems.darcy.scheme import (
+    AVERAGED,
+    MEANS,
     Mean,
     Source,
     apply,
@@ -84,8 +86,9 @@ def solve(
         Solver, see the module.
     rtol : float
         Bound on ‖f - Au‖ / ‖f‖ over the interior vertices.
-    mean : {"arithmetic", "harmonic"}
-        Mean that makes the face values of `a`.
+    mean : {"arithmetic", "harmonic", "geometric", "average"}
+        Mean that makes the face values of `a`, or "average" for that of the arithmetic and the harmonic solution; which
+        suits which coefficient is said in `data_gen.problems.darcy.scheme`.
 
     Returns
     -------
@@ -112,6 +115,8 @@ def solve_verified(
 ) -> Solution:
     """As `solve`, with the residual and how it was reached.
 
+    Of an average that is the larger of the two residuals, and "floor" where either solution needed it.
+
     Raises
     ------
     ValueError, NotConverged
@@ -123,6 +128,10 @@ def solve_verified(
         raise ValueError(f"rtol must lie between 0 and 1, got {rtol}")
     if method not in ("auto", *METHODS):
         raise ValueError(f"method must be one of auto, {', '.join(METHODS)}, got {method!r}")
+    if mean not in MEANS:
+        raise ValueError(f"mean must be one of {', '.join(MEANS)}, got {mean!r}")
+    if mean == "average":
+        return average([solve_verified(a, f, method=method, rtol=rtol, mean=each) for each in AVERAGED])
     A, rhs = matrix(a, mean), interior_source(f, a.shape)
 
     def attempt(method: str) -> Solution:
@@ -136,6 +145,15 @@ def solve_verified(
         with suppress(NotConverged):
             return attempt("cg")
     return attempt("direct")
+
+
+def average(solutions: Sequence[Solution]) -> Solution:
+    """The mean of several solutions, with what is worst of their evidence."""
+    worst = max(solutions, key=lambda each: each.residual)
+    floor = any(each.accepted_by == "floor" for each in solutions)
+    u = np.mean([each.u for each in solutions], axis=0)
+    iterations = sum(each.iterations for each in solutions)
+    return Solution(u, worst.residual, worst.method, "floor" if floor else "rtol", iterations)
 
 
 def accept(a: Vertices, u: Vertices, f: Source, rtol: float, mean: Mean, method: str, iterations: int) -> Solution:

@@ -37,7 +37,7 @@ TABLE = [
     (f"{GENERATE} --split 1,2", "split"),
     (f"{GENERATE} --split a,b,c", "split must be three fractions"),
     (f"{GENERATE} --source nan", "source f"),
-    (f"{GENERATE} --mean geometric", "--mean"),
+    (f"{GENERATE} --mean quadratic", "--mean"),
     (f"{GENERATE} --workers 0", "workers"),
     (f"{GENERATE} --device cpu:x", "device"),
     (f"{TRAIN} fnoo", "operator 'fnoo' is unknown: use mano, "),

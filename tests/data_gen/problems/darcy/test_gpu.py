@@ -18,6 +18,8 @@ device = sys.argv[1]
 for law, shape, f, mean in (
     ("piecewise", (17, 12), 1.0, "arithmetic"),
     ("lognormal", (9, 16), np.random.default_rng(9).standard_normal((9, 16)), "harmonic"),
+    ("channels", (9, 5), 1.0, "geometric"),
+    ("piecewise", (5, 6), 1.0, "average"),
 ):
     a = np.stack([LAWS[law]()(shape, np.random.default_rng(i)) for i in range(2)])
     batch = gpu.solve_batch(a, f, mean=mean, device=device)
@@ -28,6 +30,11 @@ for law, shape, f, mean in (
         assert distance < 1e-9, (law, distance)
 assert (batch.u == gpu.solve_batch(a, f, mean=mean, device=device).u).all(), "the same input gives the same bits"
 assert not gpu.attempt(np.ones((1, 5, 7)), 0.0, device=device).u.any()
+
+block = np.ones((1, 9, 12))
+block[:, 3:6, 4:7] = 1e6
+(way,) = gpu.attempt(block, 1.0, device=device).accepted_by
+assert way == "floor", "what float32 leaves of the residual after the first sweep is no reason to stop"
 
 gpu.INNER_ITERATIONS = gpu.SWEEPS = 2
 missed = gpu.attempt(a, f, mean=mean, device=device)

@@ -9,7 +9,7 @@ from data_gen.laws.lognormal import LogNormal
 from data_gen.laws.phases import Piecewise
 from data_gen.laws.shapes import Inclusions
 from data_gen.problems.darcy import solvers
-from data_gen.problems.darcy.scheme import MEANS, magnitude, matrix, relative_residual, residual
+from data_gen.problems.darcy.scheme import FACE_MEANS, MEANS, magnitude, matrix, relative_residual, residual
 from data_gen.problems.darcy.solvers import NotConverged, estimated_iterations, solve, solve_verified
 
 LAWS = [Piecewise(), LogNormal(1.0), LogNormal(3.0), Inclusions(100.0)]
@@ -27,7 +27,7 @@ def test_methods_agree(law, mean, shape):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(3, 24), st.integers(3, 24), st.integers(0, 2**32 - 1), st.floats(0, 8), st.sampled_from(MEANS))
+@given(st.integers(3, 24), st.integers(3, 24), st.integers(0, 2**32 - 1), st.floats(0, 8), st.sampled_from(FACE_MEANS))
 def test_any_positive_coefficient_is_solved(n, m, seed, contrast, mean):
     a = 10 ** np.random.default_rng(seed).uniform(0, contrast, (n, m))
     solution = solve_verified(a, mean=mean)
@@ -51,7 +51,7 @@ def two_phase(n, contrast, rng):
         pytest.param(Inclusions(1e-6)((129, 129), np.random.default_rng(0)), id="barriers"),
     ],
 )
-@pytest.mark.parametrize("mean", MEANS)
+@pytest.mark.parametrize("mean", FACE_MEANS)
 def test_contrast_of_a_million(a, mean):
     solution = solve_verified(a, mean=mean)
     floor = solvers.FLOOR * np.linalg.norm(magnitude(a, solution.u, mean))
@@ -80,6 +80,14 @@ def test_scaled_preconditioner_is_chosen_where_it_pays(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(solvers, "estimated_iterations", lambda *_: (0.0, not scaled))  # noqa: B023
             assert solve_verified(a, method="cg").iterations > taken
+
+
+def test_an_average_is_that_of_two_solutions_with_the_worse_evidence():
+    a = 10 ** np.random.default_rng(3).uniform(0, 3, (21, 34))
+    one, two = (solve_verified(a, 2.0, mean=mean) for mean in ("arithmetic", "harmonic"))
+    found = solve_verified(a, 2.0, mean="average")
+    np.testing.assert_allclose(found.u, (one.u + two.u) / 2, rtol=1e-14, atol=0)
+    assert found.residual == max(one.residual, two.residual)
 
 
 def test_a_missed_tolerance_raises(monkeypatch):
