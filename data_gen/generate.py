@@ -26,7 +26,7 @@ from data_gen import storage
 from data_gen.grid import Grid
 from data_gen.laws.stored import read_array
 from data_gen.lookup import find
-from data_gen.problem import Problem
+from data_gen.problem import Problem, samples_at_once
 from data_gen.problems import build_problem, kind_of
 from data_gen.recipe import PUBLISHED_MEANING, SPLIT, Fractions, Recipe
 from data_gen.samples import make_block
@@ -38,9 +38,6 @@ LOCK, MANIFEST = "lock", "recipe.json"
 
 POINTS_PER_SHARD = 2**20
 """A few seconds of work on a CPU."""
-
-POINTS_PER_BATCH = 2**24
-"""What a GPU solves at once."""
 
 
 def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
@@ -172,10 +169,9 @@ def _check_device(device: str) -> None:
 
 def _shard_size(recipe: Recipe, parts: int) -> int:
     """Samples in a shard: a few seconds of work on a CPU, in enough parts to keep workers busy; a batch on a GPU."""
-    points = recipe.grid.points
     if recipe.device != "cpu":
-        return min(4096, max(1, POINTS_PER_BATCH // points))
-    return min(256, max(1, POINTS_PER_SHARD // points), -(-recipe.samples // parts))
+        return samples_at_once(recipe.grid)
+    return min(256, max(1, POINTS_PER_SHARD // recipe.grid.points), -(-recipe.samples // parts))
 
 
 def built_problem(problem: str | Problem, shape: tuple[int, ...], parameters: dict[str, Any]) -> Problem:

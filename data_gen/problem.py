@@ -28,6 +28,8 @@ from data_gen.grid import Grid, Kind
 Inputs = Float[np.ndarray, "inputs *shape"]
 Trajectory = Float[np.ndarray, "times outputs *shape"]
 
+POINTS_PER_BATCH = 2**24
+
 ROUNDING = 1e-5
 """How far a stored float32 solution may be from the one that is solved for again, relative to its largest value."""
 
@@ -253,6 +255,11 @@ class Problem:
 
     def _values(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)} if is_dataclass(self) else {}
+
+
+def samples_at_once(grid: Grid) -> int:
+    """How many samples a GPU solves in one batch, beside the solver's own fields."""
+    return min(4096, max(1, POINTS_PER_BATCH // grid.points))
 
 
 def identity(dimensions: int) -> Symmetry:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.lookup import find
+from data_gen.problem import plain
 from pdebench_mano.operators.presets import PRESETS
 from pdebench_mano.operators.registry import OPERATORS
 from pdebench_mano.training.options import RunConfig
@@ -83,8 +84,3 @@ def defaults(factory: Callable[..., Any]) -> dict[str, Any]:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return found
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    return json.loads(json.dumps(value))

@@ -17,7 +17,7 @@ from scipy.interpolate import RectBivariateSpline
 from data_gen.grid import Grid
 from data_gen.laws import LAWS, Law, build_law, law_description, law_parameters
 from data_gen.laws.stored import Stored
-from data_gen.problem import Inputs, Problem, Solution, Symmetry, Trajectory
+from data_gen.problem import Inputs, Problem, Solution, Symmetry, Trajectory, samples_at_once
 from data_gen.problems.darcy.scheme import (
     MEANS,
     Mean,
@@ -33,9 +33,6 @@ from data_gen.storage.schema import BOUNDARY, COEFFICIENT, EQUATION, SOLUTION, U
 
 ROUNDING = 2.0**-24
 NEGATIVE = 1e-6
-POINTS_PER_BATCH = 2**24
-"""What fits beside the solver's own fields on a GPU."""
-
 ORDERS = {"piecewise": 1.0, "inclusions": 1.0, "channels": 1.0, "lognormal": 2.0}
 """One where the coefficient jumps, two where it is smooth; unknown for a law of one's own."""
 
@@ -190,7 +187,7 @@ class Darcy(Problem):
         if self.method == "direct":
             raise ValueError(f"method must be auto or cg on device {device!r}, got 'direct'")
         solutions: list[Solution | None] = [None] * len(a)
-        size = min(4096, max(1, POINTS_PER_BATCH // grid.points))
+        size = samples_at_once(grid)
         for start in range(0, len(a), size):
             batch = np.ones((size, *grid.shape), np.float32)
             count = len(a[start : start + size])
