@@ -11,7 +11,7 @@ from jaxtyping import Float
 from data_gen import storage
 from data_gen.grid import Grid
 from data_gen.recipe import Recipe, recipe_of
-from data_gen.samples import draw
+from data_gen.samples import brought_down, draw
 
 
 class ErrorEstimate(NamedTuple):
@@ -38,7 +38,7 @@ class Extrapolation(NamedTuple):
     Attributes
     ----------
     label, limit : (times, outputs, *shape) arrays
-        u_h, and the estimate of the solution u of the differential equation at its points.
+        u_h, and the estimate of the solution u of the differential equation at its points, on the stored grid.
     order : float
         Observed order of convergence, from spacings 2h, h and h/2; NaN where 2h is no grid.
     """
@@ -61,7 +61,7 @@ def extrapolate(recipe: Recipe, i: int) -> Extrapolation:
     ValueError, NotConverged
         If the inputs cannot be drawn on another grid, or a solve misses its tolerance.
     """
-    problem, grid = recipe.problem, recipe.grid
+    problem, grid = recipe.problem, recipe.solved_on
     finer = grid.refined()
     middle, fine = (_solution(recipe, i, each) for each in (grid, finer))
     fine = problem.restrict(fine, finer, grid, "output")
@@ -73,7 +73,8 @@ def extrapolate(recipe: Recipe, i: int) -> Extrapolation:
         with np.errstate(divide="ignore", invalid="ignore"):  # where the grid changes nothing
             order = float(np.log2(np.linalg.norm(steps[0]) / np.linalg.norm(steps[1])))
     p = float(np.clip(1.0 if np.isnan(order) else order, 0.5, max(2.0, problem.order or 2.0)))
-    return Extrapolation(middle, middle + (fine - middle) / (1 - 2**-p), order)
+    limit = middle + (fine - middle) / (1 - 2**-p)
+    return Extrapolation(brought_down(recipe, middle, "output"), brought_down(recipe, limit, "output"), order)
 
 
 def _halved(grid: Grid) -> Grid | None:

@@ -1,8 +1,9 @@
 """Generate a dataset: recipe → shards → file.
 
-Samples are made in shards, each a complete file that appears atomically in the folder ``OUT.shards``; when all are
-there, they become ``OUT``: one plain file, or one of virtual datasets over the shards. The same call again takes up
-where a killed one stopped, and the content depends neither on that, nor on workers, order or shard size.
+Samples are made in shards, each a complete file that appears atomically in the folder ``OUT.shards``. One after another
+they are copied into ``OUT``, which appears when all are there: one plain file, or one of virtual datasets over the
+shards. The same call again takes up where a killed one stopped, and the content depends neither on that, nor on
+workers, order or shard size.
 """
 
 import json
@@ -11,8 +12,9 @@ import os
 import shutil
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -31,6 +33,7 @@ from data_gen.problems import build_problem, kind_of
 from data_gen.recipe import PUBLISHED_MEANING, SPLIT, Fractions, Recipe
 from data_gen.samples import make_block
 from data_gen.storage import DatasetInfo
+from data_gen.uncertainty import label_uncertainty, measured
 
 KEPT = ("accepted_by", "solver", "sha256")
 LOCK, MANIFEST = "lock", "recipe.json"
@@ -39,6 +42,11 @@ LOCK, MANIFEST = "lock", "recipe.json"
 POINTS_PER_SHARD = 2**20
 """A few seconds of work on a CPU."""
 
+_ENDED = object()
+
+READERS = 4
+"""Shards that are read, and their checksums compared, at the same time."""
+
 
 def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
     """Write one shard into `folder`, atomically; returns the number of samples."""
@@ -46,6 +54,24 @@ def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
         block = make_block(recipe, first, count)
     storage.write(shard_path(folder, first), storage.subset(recipe.header(), first, count), [block])
     return count
+
+
+def measure_label(recipe: Recipe, folder: Path, i: int) -> int:
+    """Write the `label_uncertainty` of one sample into `folder`, atomically; returns the number of samples made, 0."""
+    with threadpool_limits(1):
+        value = label_uncertainty(recipe, i)
+    storage.write_text(measured_path(folder, i), json.dumps(value))
+    return 0
+
+
+def measured_path(folder: Path, i: int) -> Path:
+    """Where the label uncertainty of sample `i` lies."""
+    return folder / f"{i:09d}.json"
+
+
+def measurements(folder: Path) -> list[Path]:
+    """The measured labels in `folder`."""
+    return sorted(folder.glob("[0-9]*.json"))
 
 
 def shard_path(folder: Path, first: int) -> Path:
@@ -73,6 +99,7 @@ def generate(
     executor: Executor | None = None,
     shard_size: int | None = None,
     merge: bool = True,
+    label_refinement: int = 1,
     progress: Callable[[int, int], None] | None = None,
     **parameters: Any,
 ) -> DatasetInfo:
@@ -109,6 +136,9 @@ def generate(
         Samples in a shard, the most that a kill loses per worker.
     merge : bool
         Make one plain file, else one of virtual datasets over the shards.
+    label_refinement : int
+        Solve on this many times as many intervals, and bring inputs and solutions down to `resolution`; then the file
+        says how far its labels may still be from the solution of the equation, see `data_gen.uncertainty`.
     progress : callable
         Told the number of samples that are done, and of all.
 
@@ -124,7 +154,7 @@ def generate(
     out = Path(out)
     shape = (resolution, resolution) if isinstance(resolution, int) else resolution
     built = built_problem(problem, shape, dict(problem_args or {}) | parameters)
-    recipe = Recipe(samples, Grid(shape, built.kind, built.lengths), built, seed, rtol, split, device)
+    recipe = Recipe(samples, Grid(shape, built.kind, built.lengths), built, seed, rtol, split, device, label_refinement)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     if shard_size is not None and shard_size < 1:
@@ -138,20 +168,34 @@ def generate(
         report(samples, samples)
         if merge and (folder / MANIFEST).exists():
             with _claimed(folder, recipe, 1):
-                _merge(recipe, out, folder)
+                _merge(recipe, out, folder, [], iter(()))
         return there
     size = shard_size or _shard_size(recipe, 64 if executor else 16 * workers)
     _check_target(recipe, out, folder, merge)
     with _claimed(folder, recipe, size) as size:
-        firsts = range(0, samples, size)
-        missing = [first for first in firsts if not shard_path(folder, first).exists()]
-        done = samples - sum(min(size, samples - first) for first in missing)
-        report(done, samples)
-        tasks = [(first, min(size, samples - first)) for first in missing]
-        for count in _run(partial(make_shard, recipe, folder.absolute()), tasks, workers, executor):
-            done += count
+        firsts, place = range(0, samples, size), folder.absolute()
+        missing = [(first, min(size, samples - first)) for first in firsts if not shard_path(folder, first).exists()]
+        unmeasured = [i for i in measured(recipe) if not measured_path(folder, i).exists()]
+        tasks: list[Callable[[], int]] = [partial(measure_label, recipe, place, i) for i in unmeasured]
+        tasks += [partial(make_shard, recipe, place, first, count) for first, count in missing]
+
+        def made() -> Iterator[None]:
+            done = samples - sum(count for _, count in missing)
             report(done, samples)
-        _finish(recipe, out, folder, merge)
+            for count in _run(tasks, workers, executor):
+                done += count
+                report(done, samples)
+                yield
+
+        if merge:
+            _merge(recipe, out, folder, firsts, made())
+        else:
+            deque(made(), maxlen=0)
+            for leftover in storage.leftovers(folder):
+                leftover.unlink()
+            header = recipe.header()
+            header.attributes.update(measured_labels(recipe, folder))
+            storage.write_virtual(out, header, complete_shards(folder), scratch=folder)
     return storage.read_info(out)
 
 
@@ -248,12 +292,12 @@ def _check_target(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
 def _claimed(folder: Path, recipe: Recipe, size: int) -> Iterator[int]:
     """Hold the folder of shards for this process; yields the shard size that it was begun with.
 
-    A folder in which no shard is complete yet is begun anew, whatever its recipe was.
+    A folder in which nothing is complete yet is begun anew, whatever its recipe was.
     """
     folder.mkdir(exist_ok=True)
     with storage.locked(folder / LOCK):
         manifest = folder / MANIFEST
-        if manifest.exists() and complete_shards(folder):
+        if manifest.exists() and (complete_shards(folder) or measurements(folder)):
             there = json.loads(manifest.read_text())
             _check_same(there["recipe"], recipe.to_json(), folder)
             size = there["shard_size"]
@@ -264,28 +308,24 @@ def _claimed(folder: Path, recipe: Recipe, size: int) -> Iterator[int]:
         yield size
 
 
-def _run(
-    make: Callable[[int, int], int], tasks: Sequence[tuple[int, int]], workers: int, executor: Executor | None
-) -> Iterator[int]:
-    """Make shards, here or elsewhere, with a bounded number under way; yields as they come."""
+def _run(tasks: Sequence[Callable[[], int]], workers: int, executor: Executor | None) -> Iterator[int]:
+    """Do tasks, here or elsewhere, with a bounded number under way; yields what they return, as they end."""
     if executor is None and (workers == 1 or len(tasks) < 2):
-        yield from (make(*task) for task in tasks)
+        yield from (task() for task in tasks)
     elif executor is None:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(tasks)), context, end_with_parent) as pool:
-            yield from _gather(make, tasks, pool, 2 * workers)
+            yield from _gather(tasks, pool, 2 * workers)
     else:
-        yield from _gather(make, tasks, executor, 256)
+        yield from _gather(tasks, executor, 256)
 
 
-def _gather(
-    make: Callable[[int, int], int], tasks: Sequence[tuple[int, int]], executor: Executor, window: int
-) -> Iterator[int]:
+def _gather(tasks: Sequence[Callable[[], int]], executor: Executor, window: int) -> Iterator[int]:
     waiting = iter(tasks)
     running: set[Future[int]] = set()
     try:
         while True:
-            running.update(executor.submit(make, *task) for task in islice(waiting, window - len(running)))
+            running.update(executor.submit(task) for task in islice(waiting, window - len(running)))
             if not running:
                 return
             finished, running = wait(running, return_when=FIRST_COMPLETED)
@@ -308,26 +348,40 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _finish(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
-    """Turn the complete folder of shards into `out`."""
-    for leftover in storage.leftovers(folder):
-        leftover.unlink()
-    if merge:
-        _merge(recipe, out, folder)
-    else:
-        storage.write_virtual(out, recipe.header(), complete_shards(folder), scratch=folder)
-
-
-def _merge(recipe: Recipe, out: Path, folder: Path) -> None:
-    """Make `out` a plain file, unless it is one, and remove the shards."""
+def _merge(recipe: Recipe, out: Path, folder: Path, firsts: Sequence[int], made: Iterator[None]) -> None:
+    """Make `out` a plain file of the shards, those that `made` is still making too, and remove them."""
     if not out.exists() or storage.is_virtual(out):
-        storage.write(out, recipe.header(), map(_read_shard, complete_shards(folder)), scratch=folder)
+        paths = [shard_path(folder, first) for first in firsts] or complete_shards(folder)
+        blocks = _in_order(paths, made)
+        storage.write(out, recipe.header(), blocks, folder, lambda: measured_labels(recipe, folder))
     _remove(folder)
+
+
+def _in_order(paths: Sequence[Path], made: Iterator[None]) -> Iterator[storage.Block]:
+    """The shards in the order of their samples, each as soon as it is there."""
+    waiting, ahead = deque(paths), deque[Future[storage.Block]]()
+    with ThreadPoolExecutor(READERS) as readers:
+        while waiting or ahead:
+            while waiting and len(ahead) < READERS and waiting[0].exists():
+                ahead.append(readers.submit(_read_shard, waiting.popleft()))
+            if ahead:
+                yield ahead.popleft().result()
+            elif next(made, _ENDED) is _ENDED and not waiting[0].exists():
+                raise FileNotFoundError(f"{waiting[0]} has vanished; generate again")
+        deque(made, maxlen=0)
+
+
+def measured_labels(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """What the file says of its labels' uncertainty: mean over the samples that were measured, and their number."""
+    values = [json.loads(measured_path(folder, i).read_text()) for i in measured(recipe)]
+    if not values:
+        return {}
+    return {"label_uncertainty": float(f"{np.mean(values):.3g}"), "label_uncertainty_samples": len(values)}
 
 
 def _remove(folder: Path) -> None:
     """Remove a folder of shards, but for what is not ours in it."""
-    for ours in [*complete_shards(folder), *storage.leftovers(folder)]:
+    for ours in [*complete_shards(folder), *measurements(folder), *storage.leftovers(folder)]:
         ours.unlink(missing_ok=True)
     (folder / LOCK).unlink()
     (folder / MANIFEST).unlink()  # last, so that what a kill leaves is known as ours

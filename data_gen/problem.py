@@ -114,6 +114,8 @@ class Problem:
         Bound on the evidence of a label.
     order : float or None
         Order of convergence of its scheme, where it has one.
+    on_gpu : bool
+        Whether `solve_batch` takes a GPU for its device.
     """
 
     name: str = "unknown"
@@ -126,6 +128,7 @@ class Problem:
     times: tuple[float, ...] = ()
     rtol: float = 1e-10
     order: float | None = None
+    on_gpu: bool = False
 
     def draw(self, grid: Grid, rng: np.random.Generator, index: int) -> Inputs:
         """Draw the inputs of sample `index`: the same functions on every grid, from the same generator.
@@ -188,9 +191,18 @@ class Problem:
     restriction: str = "stride"
     """What `restrict` does, in a word that the file keeps."""
 
+    @property
+    def scheme(self) -> str:
+        """How it is discretised, in a word that tells one of its `rivals` from another."""
+        return ""
+
     def rivals(self) -> "tuple[Problem, ...]":
         """Discretisations of the same equation to stand beside operators."""
         return (self,)
+
+    def bracket(self) -> "tuple[Problem, ...]":
+        """Two discretisations between whose solutions that of the equation is expected, or none."""
+        return ()
 
     def residual(self, a: Inputs, u: Trajectory, grid: Grid) -> float | None:
         """How far any u, a prediction too, is from satisfying the discrete equation; None where that is not known."""
@@ -208,7 +220,10 @@ class Problem:
         rtol : float
             The tolerance it was made with.
         """
-        again = self.solve(a, grid, rtol=rtol).u
+        yield from self.unlike(u, self.solve(a, grid, rtol=rtol).u)
+
+    def unlike(self, u: Trajectory, again: Trajectory) -> Iterator[str]:
+        """Which stored solutions are not those that were solved for again, in words."""
         for k, field in enumerate(self.outputs):
             difference, size = np.abs(u[:, k] - again[:, k]).max(), np.abs(again[:, k]).max()
             if not difference <= ROUNDING * size:

@@ -23,6 +23,7 @@ PUBLISHED_MEANING: dict[str, Any] = {
     "sources": {},
     "kind": "vertices",
     "lengths": [],
+    "label_refinement": 1,
     "norm": "points",
 }
 """What a recipe or a configuration means that does not say it: those of earlier versions do not."""
@@ -46,6 +47,8 @@ class Recipe:
         Of train, val and test, in the order of the samples.
     device : str
         "cpu", or the torch device that solves.
+    label_refinement : int
+        Labels are solved for on the grid of this many times as many intervals, and brought down to `grid`.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class Recipe:
     rtol: float | None = None
     split: Fractions = SPLIT
     device: str = "cpu"
+    label_refinement: int = 1
 
     def __post_init__(self) -> None:
         rtol = self.problem.rtol if self.rtol is None else self.rtol
@@ -70,10 +74,17 @@ class Recipe:
             raise ValueError(f"seed must be non-negative, got {self.seed}")
         if not 0 < rtol < 1:
             raise ValueError(f"rtol must lie between 0 and 1, got {rtol}")
+        if self.label_refinement < 1:
+            raise ValueError(f"label_refinement must be at least 1, got {self.label_refinement}")
         if self.grid.kind != self.problem.kind:
             raise ValueError(f"problem {self.problem.name!r} lives on {self.problem.kind}, not {self.grid.kind}")
         splits(self.samples, self.split)
         self.problem.fits(self.grid, self.samples)
+
+    @property
+    def solved_on(self) -> Grid:
+        """The grid that labels are solved for on."""
+        return self.grid.refined(self.label_refinement) if self.label_refinement > 1 else self.grid
 
     def to_json(self) -> dict[str, Any]:
         """A plain object, of Darcy flow as earlier versions wrote it; arrays are named by their SHA-256."""
@@ -90,6 +101,7 @@ class Recipe:
             "rtol": self.rtol,
             "split": list(self.split),
             "device": self.device,
+            "label_refinement": self.label_refinement,
         }
         return json.loads(json.dumps(said(recipe)))
 
@@ -197,7 +209,14 @@ def recipe_of(info: DatasetInfo, arrays: dict[str, np.ndarray], trust: bool = Fa
         if sources(problem).get(name) != digest:
             raise ValueError(f"the {name} that {info.path} was made by is another one now: its file has changed")
     return Recipe(
-        recipe["samples"], info.grid, problem, recipe["seed"], recipe["rtol"], tuple(recipe["split"]), recipe["device"]
+        recipe["samples"],
+        info.grid,
+        problem,
+        recipe["seed"],
+        recipe["rtol"],
+        tuple(recipe["split"]),
+        recipe["device"],
+        recipe.get("label_refinement", 1),
     )
 
 

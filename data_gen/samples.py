@@ -1,6 +1,6 @@
 """Draw → solve: sample i depends on its recipe and i alone, and within the tolerance not on the device either."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from data_gen import storage
 from data_gen.grid import Grid
-from data_gen.problem import NotConverged, Problem, Solution
+from data_gen.problem import NotConverged, Problem, Solution, samples_at_once
 from data_gen.recipe import Recipe
 
 
@@ -35,33 +35,30 @@ def draw(problem: Problem, grid: Grid, seed: int, i: int) -> Float[np.ndarray, "
 
 
 def make_block(recipe: Recipe, first: int, count: int) -> storage.Block:
-    """Draw and solve the samples ``first`` … ``first + count - 1``.
+    """Draw and solve the samples ``first`` … ``first + count - 1``, on a finer grid where the recipe says so.
 
     Raises
     ------
     ValueError, NotConverged
         Naming the sample whose inputs are unfit, or whose solve misses its tolerance.
     """
-    problem, grid = recipe.problem, recipe.grid
+    problem, fine = recipe.problem, recipe.solved_on
+    nu = np.empty((count, len(problem.inputs), *recipe.grid.shape), np.float32)
+    tensor = np.empty((count, max(1, len(problem.times)), len(problem.outputs), *recipe.grid.shape), np.float32)
+    solutions: list[Solution] = []
+    size = 1 if recipe.device == "cpu" else samples_at_once(fine)
+    for start in range(0, count, size):
+        numbers = range(first + start, first + min(start + size, count))
+        drawn = draw_all(recipe, fine, numbers)
+        for i, a, found in zip(numbers, drawn, solve_all(recipe, fine, numbers, drawn), strict=True):
+            with _named(i):
+                nu[i - first] = brought_down(recipe, a, "input")
+                tensor[i - first] = _stored(recipe, found.u)
+            solutions.append(found._replace(u=tensor[i - first]))
     shapes = recipe.header().shapes
-    nu = np.empty((count, len(problem.inputs), *grid.shape), np.float32)
-    for k in range(count):
-        with _named(first + k):
-            nu[k] = draw(problem, grid, recipe.seed, first + k)
-    ready: list[Solution | None] = [None] * count
-    if recipe.device != "cpu":
-        ready = problem.solve_batch(nu.astype(np.float64), grid, rtol=recipe.rtol, device=recipe.device)
-
-    tensor = np.empty((count, *shapes["tensor"][1:]), np.float32)
-    solutions = []
-    for k in range(count):
-        with _named(first + k):
-            found = ready[k] or problem.solve(nu[k].astype(np.float64), grid, rtol=recipe.rtol)
-            tensor[k] = _stored(problem, grid, found.u).reshape(tensor.shape[1:])
-        solutions.append(found._replace(u=tensor[k]))
     return storage.Block(
         nu.reshape(count, *shapes["nu"][1:]),
-        tensor,
+        tensor.reshape(count, *shapes["tensor"][1:]),
         {
             "evidence": np.array([s.evidence for s in solutions]),
             "accepted_by": np.array([s.accepted_by.encode() for s in solutions]),
@@ -70,14 +67,57 @@ def make_block(recipe: Recipe, first: int, count: int) -> storage.Block:
     )
 
 
-def _stored(problem: Problem, grid: Grid, u: np.ndarray) -> np.ndarray:
+def draw_all(recipe: Recipe, grid: Grid, numbers: Sequence[int]) -> Float[np.ndarray, "batch inputs *shape"]:
+    """The inputs of some samples on a grid.
+
+    Raises
+    ------
+    ValueError
+        Naming the sample whose inputs are unfit.
+    """
+    drawn = np.empty((len(numbers), len(recipe.problem.inputs), *grid.shape))
+    for k, i in enumerate(numbers):
+        with _named(i):
+            drawn[k] = draw(recipe.problem, grid, recipe.seed, i)
+    return drawn
+
+
+def solve_all(
+    recipe: Recipe, grid: Grid, numbers: Sequence[int], a: Float[np.ndarray, "batch inputs *shape"]
+) -> Iterator[Solution]:
+    """Solutions for inputs on a grid, on the device of a recipe; what a GPU does not converge on, the CPU solves.
+
+    Raises
+    ------
+    ValueError, NotConverged
+        Naming the sample whose inputs are unfit, or whose solve misses its tolerance.
+    """
+    problem = recipe.problem
+    ready: list[Solution | None] = [None] * len(a)
+    if recipe.device != "cpu":
+        ready = problem.solve_batch(a, grid, rtol=recipe.rtol, device=recipe.device)
+    for i, inputs, found in zip(numbers, a, ready, strict=True):
+        with _named(i):
+            solution = found or problem.solve(inputs, grid, rtol=recipe.rtol)
+            shape = (max(1, len(problem.times)), len(problem.outputs), *grid.shape)
+            if solution.u.shape != shape:
+                got = solution.u.shape
+                raise ValueError(f"problem {problem.name!r} must solve for an array of shape {shape}, got shape {got}")
+        yield solution
+
+
+def brought_down(recipe: Recipe, field: Float[np.ndarray, "*any"], what: str) -> np.ndarray:
+    """Fields on the grid that labels are solved for on, brought to the one that is stored."""
+    if recipe.solved_on == recipe.grid:
+        return field
+    return recipe.problem.restrict(field, recipe.solved_on, recipe.grid, what)
+
+
+def _stored(recipe: Recipe, u: np.ndarray) -> np.ndarray:
     """The solution as it is stored, if it is one."""
-    shape = (max(1, len(problem.times)), len(problem.outputs), *grid.shape)
-    if u.shape != shape:
-        raise ValueError(f"problem {problem.name!r} must solve for an array of shape {shape}, got shape {u.shape}")
-    stored = u.astype(np.float32)
+    stored = brought_down(recipe, u, "output").astype(np.float32)
     if not np.isfinite(stored).all():
-        raise ValueError(f"the solution of problem {problem.name!r} holds NaN or infinite values")
+        raise ValueError(f"the solution of problem {recipe.problem.name!r} holds NaN or infinite values")
     return stored
 
 

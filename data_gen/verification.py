@@ -11,22 +11,32 @@ a problem that says no more, that solving again gives the stored solution. Of Da
 - the maximum principle: u = 0 on the boundary, and u ≥ 0 where f ≥ 0 (Gilbarg & Trudinger, §3.1).
 
 Instead of rtol stands the residual that the file records, for a sample that was accepted at the floor of float64.
+
+Labels that were solved for on a finer grid satisfy no equation on the one that is stored: their inputs are drawn again,
+and solved for there.
 """
 
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
+from jaxtyping import Float
 
 from data_gen import storage
 from data_gen.problem import NotConverged, Problem
-from data_gen.recipe import problem_of
+from data_gen.recipe import Recipe, problem_of, recipe_of
+from data_gen.samples import brought_down, draw_all, solve_all
 from data_gen.storage import DatasetInfo
 
 OTHERWISE = (b"floor", b"step")
 """Criteria by which a sample is accepted whose evidence exceeds the tolerance."""
+
+SAME_INPUT = 1e-6
+"""How far an input that is drawn again may be from the stored one, relative to it: their rounding to float32."""
 
 
 class Finding(NamedTuple):
@@ -40,7 +50,11 @@ class Finding(NamedTuple):
 
 
 def verify(
-    path: str | Path | h5py.File, progress: Callable[[int, int], None] | None = None, *, trust: bool = False
+    path: str | Path | h5py.File,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    trust: bool = False,
+    device: str = "cpu",
 ) -> Iterator[Finding]:
     """Recompute all that can be recomputed; yields what is wrong.
 
@@ -52,6 +66,8 @@ def verify(
         Told the number of samples that are done, and of all.
     trust : bool
         Whether to run a problem that is code of a user's own.
+    device : str
+        Where to solve again for labels of a finer grid: "cpu", or a torch device such as "cuda".
 
     Raises
     ------
@@ -61,7 +77,9 @@ def verify(
     with storage.open_hdf5(path) as file:
         path = Path(file.filename)
         info = storage.describe(path, file)
-        problem = problem_of(info, storage.arrays_of(file), trust)
+        problem, recipe = problem_of(info, storage.arrays_of(file), trust), None
+        if "label_refinement" in json.loads(info.attributes.get("recipe", "{}")):
+            recipe = replace(recipe_of(info, storage.arrays_of(file), trust), device=device)
         broken = dict(_broken_shards(path, file))
         yield from (Finding(i, message) for i, message in sorted(broken.items()))
         if storage.digest(info.grid.kind, info.splits, file["quality/sha256"][:]) != info.digest:
@@ -70,7 +88,7 @@ def verify(
             yield Finding(None, "an attribute, coordinate, split or record of quality is not as it was written")
         for i in range(info.samples):
             if i not in broken:
-                yield from (Finding(i, message) for message in _check_sample(file, info, problem, i))
+                yield from (Finding(i, message) for message in _check_sample(file, info, problem, recipe, i))
             if progress:
                 progress(i + 1, info.samples)
 
@@ -95,7 +113,9 @@ def _broken_shards(path: Path, file: h5py.File) -> Iterator[tuple[int, str]]:
         yield from ((int(i), message) for i in range(first, end))
 
 
-def _check_sample(file: h5py.File, info: DatasetInfo, problem: Problem | None, i: int) -> Iterator[str]:
+def _check_sample(
+    file: h5py.File, info: DatasetInfo, problem: Problem | None, recipe: Recipe | None, i: int
+) -> Iterator[str]:
     nu, tensor = file["nu"][i], file["tensor"][i]
     if storage.checksum(nu, tensor) != file["quality/sha256"][i]:
         yield "the checksum differs"
@@ -116,8 +136,24 @@ def _check_sample(file: h5py.File, info: DatasetInfo, problem: Problem | None, i
     if evidence > rtol and file["quality/accepted_by"][i] not in OTHERWISE:
         yield f"the recorded residual {evidence:.1e} exceeds {rtol:g}"
     try:
-        yield from problem.check(a, u, info.grid, evidence, rtol)
+        if recipe is None:
+            yield from problem.check(a, u, info.grid, evidence, rtol)
+        else:
+            yield from _check_again(recipe, i, a, u)
     except NotConverged as error:
         yield f"it cannot be solved for again: {error}"
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # of a problem of one's own
         yield f"it cannot be checked: {type(error).__name__}: {error}"
+
+
+def _check_again(
+    recipe: Recipe, i: int, a: Float[np.ndarray, "inputs *shape"], u: Float[np.ndarray, "times outputs *shape"]
+) -> Iterator[str]:
+    """What is wrong with a sample whose label was solved for on a finer grid, drawn and solved for again."""
+    drawn = draw_all(recipe, recipe.solved_on, [i])
+    for field, there, again in zip(recipe.problem.inputs, a, brought_down(recipe, drawn[0], "input"), strict=True):
+        if not np.allclose(there, again, rtol=SAME_INPUT, atol=0):
+            yield f"the {field.name} is not the one that the recipe draws"
+            return
+    (found,) = solve_all(recipe, recipe.solved_on, [i], drawn)
+    yield from recipe.problem.unlike(u, brought_down(recipe, found.u, "output"))

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 Coefficient = Float[np.ndarray, "n m"]
 Law = Callable[[tuple[int, int], np.random.Generator], np.ndarray]
+"""One that knows which mean of its values suits a face says so by an attribute `face_mean`."""
 
 
 def positive(**values: float | int) -> None:

@@ -26,6 +26,8 @@ class LogNormal:
         If `sigma` is not positive and finite.
     """
 
+    face_mean = "geometric"
+
     sigma: float | int = 1.0
     alpha: float | int = 2.0
     tau: float | int = 3.0

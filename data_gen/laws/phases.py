@@ -26,6 +26,8 @@ class Piecewise:
         If a value is not positive and finite.
     """
 
+    face_mean = "geometric"
+
     high: float | int = 12.0
     low: float | int = 3.0
     alpha: float | int = 2.0

@@ -26,6 +26,8 @@ class Inclusions:
         If a parameter is not positive and finite, or `largest` is below `smallest`.
     """
 
+    face_mean = "harmonic"
+
     contrast: float | int = 1000.0
     count: int = 20
     smallest: float | int = 0.02
@@ -68,6 +70,8 @@ class Channels:
     ValueError
         If a parameter is not positive and finite, or `swing` is negative.
     """
+
+    face_mean = "harmonic"
 
     contrast: float | int = 1000.0
     count: int = 4

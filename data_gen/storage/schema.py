@@ -36,6 +36,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ class Block:
     tensor: Float32[np.ndarray, "k *output"]
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def sha256(self) -> np.ndarray:
         """Checksum of each sample, as hexadecimal digits."""
         return np.array([checksum(a, u) for a, u in zip(self.nu, self.tensor, strict=True)], dtype="S64")
@@ -190,8 +191,10 @@ class Block:
 
 def checksum(nu: Float[np.ndarray, "*input"], tensor: Float[np.ndarray, "*output"]) -> bytes:
     """SHA-256 of the little-endian float32 bytes of one sample's inputs and solution."""
-    parts = (np.ascontiguousarray(v, dtype="<f4").tobytes() for v in (nu, tensor))
-    return hashlib.sha256(b"".join(parts)).hexdigest().encode()
+    value = hashlib.sha256()
+    for part in (nu, tensor):
+        value.update(np.ascontiguousarray(part, dtype="<f4").data)
+    return value.hexdigest().encode()
 
 
 def digest(grid: str, splits: Mapping[str, np.ndarray], checksums: np.ndarray) -> str:

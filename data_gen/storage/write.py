@@ -2,10 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -25,8 +26,16 @@ from data_gen.storage.schema import (
 )
 
 
-def write(path: Path, header: Header, blocks: Iterable[Block], scratch: Path | None = None) -> None:
+def write(
+    path: Path,
+    header: Header,
+    blocks: Iterable[Block],
+    scratch: Path | None = None,
+    measured: Callable[[], dict[str, Any]] = dict,
+) -> None:
     """Write a plain file, one block after another, so that memory does not grow with the number of samples.
+
+    `scratch` is the folder of the temporary file; `measured` gives attributes that are known once all blocks are there.
 
     Raises
     ------
@@ -46,6 +55,7 @@ def write(path: Path, header: Header, blocks: Iterable[Block], scratch: Path | N
                 quality[stored_name(name, header.version)][rows] = values
         if end != header.samples:
             raise ValueError(f"{path}: {header.samples} samples were announced, {end} came")
+        file.attrs.update(measured())
         write_seal(file, header)
 
 

@@ -74,6 +74,7 @@ def make(data: Data, path: Path, progress: Progress = silent) -> None:
             split=made.split,
             device=arguments(made)["device"],
             workers=made.workers,
+            label_refinement=made.label_refinement,
             progress=progress,
         )
 
@@ -93,11 +94,12 @@ def recipe(made: Generate) -> dict[str, Any]:
     problem = built_problem(made.problem, (n, m), made.parameters)
     about = made.model_dump(include={"samples", "resolution", "seed", "rtol", "split"})
     more = {"problem": made.problem, "sources": sources(problem), "parameters": problem.parameters()}
+    refined = said({"label_refinement": made.label_refinement})
     if made.problem != PUBLISHED_MEANING["problem"]:
-        return about | more
-    said_of_it = made.parameters | {"source": problem.parameters()["source"]}
+        return about | more | refined
+    said_of_it = made.parameters | {name: problem.parameters()[name] for name in ("source", "mean")}
     given = PUBLISHED_RECIPE | {name: value for name, value in (about | said_of_it).items() if value is not None}
-    beyond = {"mean": given.pop("mean", PUBLISHED_MEAN), "sources": more["sources"]}
+    beyond = {"mean": given.pop("mean"), "sources": more["sources"], **refined}
     return given | said({name: value for name, value in beyond.items() if value != PUBLISHED_MEAN})
 
 

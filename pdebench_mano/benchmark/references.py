@@ -2,10 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import describe, samples
-from pdebench_mano.evaluation.evaluate import Predictor, evaluate_labels, evaluate_solver, evaluate_upsampled
+from pdebench_mano.evaluation.evaluate import (
+    Predictor,
+    evaluate_labels,
+    evaluate_rivals,
+    evaluate_solver,
+    evaluate_upsampled,
+    validate_rivals,
+)
 from pdebench_mano.evaluation.records import Record, digest, write_record
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.machine.progress import Progress, silent
@@ -31,15 +39,18 @@ class References:
 
     @property
     def grids(self) -> list[int]:
-        """Grids of the coarse solver."""
-        return [self.trained_at] if self.suite.coarse_solver is None else self.suite.coarse_solver
+        """Grids of the coarse solver: none where the suite has `rivals`, unless it names some."""
+        if self.suite.coarse_solver is None:
+            return [] if self.suite.rivals else [self.trained_at]
+        return self.suite.coarse_solver
 
     @property
     def key(self) -> str:
         """Digest of all that determines the outcome."""
         suite = self.suite
         content = ["baselines", self.data, suite.resolutions, self.grids, suite.mean_solution and self.trained_at]
-        beyond = [{"norm": suite.norm}] if suite.norm != "points" else []
+        beyond: list[dict[str, Any]] = [{"norm": suite.norm}] if suite.norm != "points" else []
+        beyond += [{"rivals": suite.rivals}] if suite.rivals else []
         return digest(content + ([suite.label_uncertainty] if suite.label_uncertainty else []) + beyond)
 
     @property
@@ -51,15 +62,21 @@ class References:
 def record_references(
     references: References,
     mean: Predictor | None,
+    train: Dataset,
     test: Dataset,
     target: Path,
     command: str,
     progress: Progress = silent,
 ) -> None:
-    """Leave the record of the references at `target`, with the mean solution where there is one."""
+    """Leave the record of the references at `target`, with the mean solution where there is one.
+
+    The rivals' errors on validation samples, by which the one to quote is chosen, stand there as an operator's trials.
+    """
     suite = references.suite
     at, norm = suite.resolutions, suite.norm
     rows = evaluate_solver(test, references.grids, at, progress, norm=norm)
+    rows += evaluate_rivals(test, suite.rivals, at, progress, norm=norm)
+    trials = validate_rivals(train, suite.rivals, progress, norm=norm) if suite.rivals else []
     if mean is not None:
         rows += evaluate_upsampled(
             mean, "mean solution", test, references.trained_at, at, progress, norm=norm, kind="mean"
@@ -72,7 +89,7 @@ def record_references(
         seed=0,
         budget="",
         configuration={},
-        training={},
+        training={"trials": trials} if trials else {},
         history=[],
         dataset=describe(test.info),
         samples=samples(test),

@@ -86,7 +86,7 @@ def run_suite(
         test = train if one_file else opened(test)
         if one_file and "test" not in test.info.splits:
             raise ValueError(f"{test.path} has no test split: name other samples as data.test")
-        held_out(test, suite.coarse_solver or [])
+        held_out(test, [*(suite.coarse_solver or []), *suite.rivals])
         refuse_shared(train, test, cases)
         for case in todo:
             check(case, train)
@@ -105,7 +105,7 @@ def run_suite(
             views, _ = training_data(cases[0].config, train)
             mean = build_reference("mean", views[0]) if suite.mean_solution else None
             with bar("references", shown) as progress:
-                record_references(references, mean, test, files[references.name], command, progress)
+                record_references(references, mean, train, test, files[references.name], command, progress)
     if failures:
         raise ValueError(f"{len(failures)} of {len(cases)} cases failed: {'; '.join(failures)}")
     records = [read_record(path) for path in files.values()]

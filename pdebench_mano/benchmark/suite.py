@@ -60,6 +60,7 @@ class Generate(BaseModel):
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     device: str = "cpu"
     workers: int = 1
+    label_refinement: int = 1
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -160,11 +161,14 @@ class Suite(_Table):
     seeds : list of int
     models : list of Model
     coarse_solver : list of int, optional
-        Grids of the finite-difference rows; the training resolution by default.
+        Grids of the rows of the solver that made the labels; by default the training resolution, none with `rivals`.
+    rivals : list of int
+        Grids of the rows of each of the problem's discretisations, see `data_gen.problem.Problem.rivals`.
     mean_solution : bool
         Whether to add the row of a model that has learned nothing.
     label_uncertainty : int
-        Number of test samples to estimate the error of the labels themselves on; 0 for none. Of generated data only.
+        Number of test samples to estimate the error of the labels themselves on; 0 for none. Of data only that are
+        generated with labels of their own grid: a file of refined labels says itself how uncertain they are.
     """
 
     title: str
@@ -176,6 +180,7 @@ class Suite(_Table):
     seeds: list[int] = Field([0], min_length=1)
     models: list[Model] = Field(min_length=1)
     coarse_solver: list[int] | None = None
+    rivals: list[int] = []
     mean_solution: bool = False
     label_uncertainty: int = Field(0, ge=0)
 
@@ -198,6 +203,8 @@ class Suite(_Table):
     def _labels_to_refine(self) -> "Suite":
         if self.label_uncertainty and self.data.generate is None:
             raise ValueError("label_uncertainty is estimated for generated data only")
+        if self.label_uncertainty and self.data.generate and self.data.generate.label_refinement > 1:
+            raise ValueError("label_uncertainty is stated by the data themselves where label_refinement is above 1")
         return self
 
 

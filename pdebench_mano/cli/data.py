@@ -37,8 +37,11 @@ def generate(
     law_args: Annotated[list[str] | None, typer.Option(help="Parameters of the law, key=value …")] = None,
     source: Annotated[str, typer.Option(help="Source f: a number, a .npy file or module:function of (x, y).")] = "1",
     mean: Annotated[
-        Literal["arithmetic", "harmonic", "geometric", "average"],
-        typer.Option(help="Face means of the coefficient; average: of the arithmetic and the harmonic solution."),
+        Literal["arithmetic", "harmonic", "geometric", "average", "auto"],
+        typer.Option(
+            help="Face means of the coefficient; average: of the arithmetic and the harmonic solution; auto: as suits "
+            "the law."
+        ),
     ] = "arithmetic",
     method: Annotated[Literal["auto", "cg", "direct"], typer.Option(help="Solver.")] = "auto",
     rtol: Annotated[
@@ -52,6 +55,9 @@ def generate(
         str | None, typer.Option(help="Address of a Dask scheduler; its workers must see OUT.")
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="With a scheduler: make one plain file.")] = False,
+    label_refinement: Annotated[
+        int, typer.Option(help="Solve on this many times as many intervals, and bring the solutions down.")
+    ] = 1,
 ) -> None:
     """Generate a dataset: random inputs of an equation, and verified solutions for them.
 
@@ -88,6 +94,7 @@ def generate(
             executor=stack.enter_context(dask_executor(scheduler)) if scheduler else None,
             shard_size=shard_size,
             merge=merge or scheduler is None,
+            label_refinement=label_refinement,
             progress=stack.enter_context(bar("generate")),
         )
     state = "is already complete" if existed else "written"
@@ -149,6 +156,9 @@ def inspect(
         bool,
         typer.Option("--verify", help="Recompute checksums, and what the problem can check of each solution."),
     ] = False,
+    device: Annotated[
+        str, typer.Option(help="Where --verify solves again for labels of a finer grid: cpu, or cuda.")
+    ] = "cpu",
     richardson: Annotated[
         bool, typer.Option("--richardson", help="Estimate the discretisation error of three labels by finer solves.")
     ] = False,
@@ -166,7 +176,7 @@ def inspect(
 
     with storage.open_hdf5(file) as data:
         with bar("verify") as progress:
-            findings = list(verification.verify(data, progress, trust=trust)) if verify else []
+            findings = list(verification.verify(data, progress, trust=trust, device=device)) if verify else []
         summary = _summary(data) if not findings else {}
         estimates = list(convergence.richardson(data, trust=trust)) if richardson and not findings else []
     for finding in findings:
@@ -194,6 +204,7 @@ def _summary(data: Any) -> dict[str, Any]:
     info = storage.checked(Path(data.filename), data)
     evidence = storage.evidence_of(data)
     solvers, counts = np.unique(data["quality/solver"][:], return_counts=True)
+    criteria, met = np.unique(data["quality/accepted_by"][:], return_counts=True)
     known = np.isfinite(evidence).all()
     return {
         "path": str(info.path),
@@ -202,6 +213,7 @@ def _summary(data: Any) -> dict[str, Any]:
         "splits": {name: len(indices) for name, indices in info.splits.items()},
         f"max_{'relative_residual' if info.version == 1 else 'evidence'}": float(evidence.max()) if known else None,
         "solved_by": {k.decode(): int(n) for k, n in zip(solvers, counts, strict=True)} if known else None,
+        "accepted_by": {k.decode(): int(n) for k, n in zip(criteria, met, strict=True)} if known else None,
         **info.attributes,
         "problem": info.problem,
         "parameters": info.parameters,

@@ -8,10 +8,20 @@ from typing import Any
 
 import pandas as pd
 
+from data_gen.grid import Norm
 from data_gen.recipe import drawn
 from data_gen.storage import DatasetInfo, problem_of
-from pdebench_mano.evaluation.evaluate import evaluate, evaluate_solver, evaluate_upsampled, examples, held_out
+from pdebench_mano.evaluation.evaluate import (
+    evaluate,
+    evaluate_rivals,
+    evaluate_solver,
+    evaluate_upsampled,
+    examples,
+    held_out,
+    rivals,
+)
 from pdebench_mano.evaluation.records import (
+    Evaluation,
     Record,
     digest,
     find_records,
@@ -60,7 +70,7 @@ def record_run(
     key : str, optional
         Digest of what determines the outcome; that of run, data and resolutions by default.
     solver : bool
-        Whether to add the rows of the coarse solver at the training resolution.
+        Whether to add the rows of the problem's own solvers at the training resolution.
     split : {"all"}, optional
         Test on all samples of a file that has no test split; refused without.
     commands : sequence of str
@@ -88,7 +98,7 @@ def record_run(
         above = [n for n in finer or resolutions if n > trained_at]
         rows += evaluate_upsampled(operator, f"upsampled {name}", data, trained_at, above, progress, norm=norm)
         if solver:
-            rows += evaluate_solver(data, [trained_at], resolutions, progress, norm=norm)
+            rows += solver_rows(data, trained_at, resolutions, progress, norm=norm)
     description = json.loads((run / "config.json").read_text())
     summary = run / "summary.json"
     record = Record(
@@ -115,6 +125,21 @@ def record_run(
     write_examples(examples(operator, data, finest), target)
     write_record(record, target)
     return record
+
+
+def solver_rows(
+    data: Dataset, grid: int, resolutions: Sequence[int], progress: Progress = silent, *, norm: Norm = "points"
+) -> list[Evaluation]:
+    """Rows of all the problem's rivals on one grid.
+
+    That which made the labels, on the grid that they are stored on, is the ``coarse solver`` of published tables.
+    """
+    others = [rival.scheme for rival in rivals(data)]
+    if "label_refinement" in json.loads(data.info.attributes.get("recipe", "{}")) or data.problem is None:
+        return evaluate_rivals(data, [grid], resolutions, progress, norm=norm)
+    rows = evaluate_solver(data, [grid], resolutions, progress, norm=norm)
+    others = [scheme for scheme in others if scheme != data.problem.scheme]
+    return rows + evaluate_rivals(data, [grid], resolutions, progress, norm=norm, schemes=others)
 
 
 def refuse_trained(run: Path, tested: Samples) -> None:

@@ -7,10 +7,10 @@ equation there instead.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.nn.functional import max_pool2d
 
 from data_gen.convergence import extrapolate
 from data_gen.grid import Kind, Norm
+from data_gen.problem import Problem
 from data_gen.recipe import recipe_of
 from pdebench_mano.evaluation.records import Evaluation, Spectra
 from pdebench_mano.fields.data import Dataset, View, opened
@@ -139,6 +140,72 @@ def evaluate_solver(
             solver, "coarse solver", data, grid, resolutions, progress, norm=norm, kind="solver"
         )
     ]
+
+
+def evaluate_rivals(
+    data: Dataset | str | Path,
+    grids: Sequence[int],
+    resolutions: Sequence[int],
+    progress: Progress = silent,
+    *,
+    norm: Norm = "points",
+    schemes: Collection[str] | None = None,
+) -> list[Evaluation]:
+    """Errors of each of the problem's `rivals` on each of `grids`, splined; only of `schemes`, where they are given.
+
+    Raises
+    ------
+    ValueError
+        If a resolution is no exact stride.
+    """
+    data = opened(data)
+    return [
+        row
+        for rival in rivals(data)
+        if schemes is None or rival.scheme in schemes
+        for grid in grids
+        for row in evaluate_upsampled(
+            build_reference("solver", rival, data.grid),
+            solver_name(rival),
+            data,
+            grid,
+            resolutions,
+            progress,
+            norm=norm,
+            kind="solver",
+        )
+    ]
+
+
+def validate_rivals(
+    data: Dataset | str | Path, grids: Sequence[int], progress: Progress = silent, *, norm: Norm = "points"
+) -> list[dict[str, Any]]:
+    """Errors of each of the problem's `rivals` on the validation samples, as the trials of an operator are kept.
+
+    One object for each scheme and grid: ``configuration``, its scheme and the points of the grid along the first axis,
+    and ``validation``, the mean relative L2 error there. None of a file without such samples.
+    """
+    data = opened(data)
+    if "val" not in data.info.splits:
+        return []
+    trials = []
+    for rival in rivals(data):
+        solver = build_reference("solver", rival, data.grid)
+        for view in views(data, "val", grids):
+            row = measure(solver, solver_name(rival), view, view, progress, norm=norm)
+            place = {"solver": rival.scheme, "resolution": view.resolution}
+            trials.append({"configuration": place, "validation": float(f"{row.mean():.6g}")})
+    return trials
+
+
+def rivals(data: Dataset) -> tuple[Problem, ...]:
+    """Discretisations to stand beside operators; none where the problem of the data is not known or solved for."""
+    return data.problem.rivals() if data.problem is not None and solvable(data) else ()
+
+
+def solver_name(rival: Problem) -> str:
+    """What the rows of a rival are called."""
+    return f"solver, {rival.scheme}" if rival.scheme else "solver"
 
 
 def evaluate_labels(

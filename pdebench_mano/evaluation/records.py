@@ -39,7 +39,8 @@ class Evaluation:
     Attributes
     ----------
     model : str
-        Name of an operator, ``upsampled NAME``, ``coarse solver``, ``mean solution`` or ``label uncertainty``.
+        Name of an operator, ``upsampled NAME``, ``solver, SCHEME``, ``coarse solver``, ``mean solution`` or ``label
+        uncertainty``.
     resolution : int
         Points along the first axis of the grid the errors are taken on.
     computed_at : int
@@ -167,6 +168,8 @@ def described(record: Record) -> str:
         for name, value in parameters.items()
         if isinstance(value, str | int | float) and value != UNKNOWN and name != "method"
     ]
+    if "label_uncertainty" in record.dataset:
+        told.append(f"labels within {record.dataset['label_uncertainty']:.2g}")
     whole = [] if record.split == "test" else ["all samples of a file without a test split"]
     return ", ".join([problem, *told, *whole])
 

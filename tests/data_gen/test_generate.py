@@ -307,7 +307,7 @@ def test_killed_while_merging(tmp_path, monkeypatch):
 
 def test_a_damaged_shard_is_not_merged(tmp_path, monkeypatch):
     path = tmp_path / "d.hdf5"
-    shard = tmp_path / "d.hdf5.shards" / "000000002.hdf5"
+    shard = tmp_path / "d.hdf5.shards" / "000000004.hdf5"
 
     def flip(done, total):
         if done == total:
@@ -316,7 +316,7 @@ def test_a_damaged_shard_is_not_merged(tmp_path, monkeypatch):
                 data[file["tensor"].id.get_offset() + 100] ^= 1
             shard.write_bytes(data)
 
-    with pytest.raises(ValueError, match=r"000000002\.hdf5 is damaged"):
+    with pytest.raises(ValueError, match=r"000000004\.hdf5 is damaged"):
         generate(path, 6, 9, shard_size=2, progress=flip)
     assert not path.exists()
 

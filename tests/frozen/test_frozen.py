@@ -49,12 +49,12 @@ def objects(text):
 
 
 def changed(now, then, place=""):
-    """Where what was said then is not said now: fields may have been added, numbers agree to their sixth digit."""
+    """Where what was said then is not said now: more may have been added, numbers agree to their sixth digit."""
     if isinstance(then, dict):
         for key in then.keys() - MACHINE:
             yield from changed(now[key], then[key], f"{place}.{key}") if key in now else [f"{place}.{key} is gone"]
-    elif isinstance(then, list) and len(now) == len(then):
-        for i, pair in enumerate(zip(now, then, strict=True)):
+    elif isinstance(then, list) and len(now) >= len(then):
+        for i, pair in enumerate(zip(now, then, strict=False)):
             yield from changed(*pair, f"{place}[{i}]")
     elif now != (pytest.approx(then, rel=2e-5, abs=1e-9) if isinstance(then, float) else then):
         yield f"{place} is {now!r}, was {then!r}"

@@ -5,10 +5,10 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from data_gen.laws import LAWS, Law, build_law, law_description, law_parameters
 from data_gen.laws.stored import Stored
 from data_gen.problem import Inputs, Problem, Solution, Symmetry, Trajectory, samples_at_once
 from data_gen.problems.darcy.scheme import (
+    AVERAGED,
     MEANS,
     Mean,
     check_coefficient,
@@ -51,9 +52,9 @@ class Darcy(Problem):
     source : float, (n, m) array or None
         Source f; an array on another grid of vertices is brought to that of a solve by cubic splines. None where it is
         not known: then nothing can be solved.
-    mean : {"arithmetic", "harmonic", "geometric", "average"}
-        Mean that makes the face values of `a`, or "average" for that of the arithmetic and the harmonic solution; which
-        suits which law is said in `data_gen.problems.darcy.scheme`.
+    mean : {"arithmetic", "harmonic", "geometric", "average", "auto"}
+        Mean that makes the face values of `a`, or "average" for that of the arithmetic and the harmonic solution, see
+        `data_gen.problems.darcy.scheme`; "auto" becomes the one that the law names, arithmetic where it names none.
     method : {"auto", "direct", "cg"}
         Solver, see `data_gen.problems.darcy.solvers`.
 
@@ -71,12 +72,15 @@ class Darcy(Problem):
     law: str = "piecewise"
     law_args: dict[str, Any] = field(default_factory=dict)
     source: float | np.ndarray | None = 1.0
-    mean: Mean = "arithmetic"
+    mean: Mean | Literal["auto"] = "arithmetic"
     method: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.mean == "auto":
+            suitable = "arithmetic" if self.law == UNKNOWN else getattr(self._law, "face_mean", "arithmetic")
+            object.__setattr__(self, "mean", suitable)
         if self.mean not in MEANS:
-            raise ValueError(f"mean must be one of {', '.join(MEANS)}, got {self.mean!r}")
+            raise ValueError(f"mean must be one of {', '.join(MEANS)}, auto, got {self.mean!r}")
         if self.method not in ("auto", *METHODS):
             raise ValueError(f"method must be one of auto, {', '.join(METHODS)}, got {self.method!r}")
         if self.source is not None and not np.isfinite(self.source).all():
@@ -84,6 +88,7 @@ class Darcy(Problem):
         if isinstance(self.source, np.ndarray) and self.source.ndim != 2:
             raise ValueError(f"source f must be a number or an array (n, m), got shape {self.source.shape}")
         object.__setattr__(self, "order", ORDERS.get(self.law))
+        object.__setattr__(self, "on_gpu", self.method != "direct")
 
     @cached_property
     def _law(self) -> Law | Stored:
@@ -164,7 +169,7 @@ class Darcy(Problem):
             As `data_gen.problems.darcy.solvers.solve`.
         """
         found = solve_verified(
-            a[0], self.source_on(grid), method=self.method, rtol=self.rtol if rtol is None else rtol, mean=self.mean
+            a[0], self.source_on(grid), method=self.method, rtol=self.rtol if rtol is None else rtol, mean=self.scheme
         )
         return Solution(found.u[None, None], found.residual, found.accepted_by, found.method)
 
@@ -197,7 +202,7 @@ class Darcy(Problem):
                     batch,
                     self.source_on(grid),
                     rtol=self.rtol if rtol is None else rtol,
-                    mean=self.mean,
+                    mean=self.scheme,
                     device=device,
                 )
                 u = found.u[:count].cpu().numpy()
@@ -208,18 +213,27 @@ class Darcy(Problem):
                     )
         return solutions
 
+    @property
+    def scheme(self) -> Mean:
+        """The mean that makes the face values."""
+        return cast(Mean, self.mean)
+
     def rivals(self) -> tuple[Problem, ...]:
-        """Finite differences as they made the labels, where the source is known."""
-        return () if self.source is None else (self,)
+        """Finite differences with each mean, where the source is known."""
+        return () if self.source is None else tuple(replace(self, mean=mean) for mean in MEANS)
+
+    def bracket(self) -> tuple[Problem, ...]:
+        """Finite differences with arithmetic and with harmonic means, whose errors at jumps have opposite signs."""
+        return () if self.source is None else tuple(replace(self, mean=mean) for mean in AVERAGED)
 
     def residual(self, a: Inputs, u: Trajectory, grid: Grid) -> float | None:
         """‖f - Au‖ / ‖f‖ of the scheme on this grid.
 
         None where the source is not known, off the vertices, and where `u` averages solutions, which solves no scheme.
         """
-        if self.source is None or grid.kind != self.kind or self.mean == "average":
+        if self.source is None or grid.kind != self.kind or self.scheme == "average":
             return None
-        return float(relative_residual(a[0], u[-1, 0], self.source_on(grid), self.mean))
+        return float(relative_residual(a[0], u[-1, 0], self.source_on(grid), self.scheme))
 
     def check(self, a: Inputs, u: Trajectory, grid: Grid, evidence: float, rtol: float) -> Iterator[str]:
         """The residual, the boundary, the balance of fluxes and the maximum principle, see `data_gen.verification`.
@@ -228,20 +242,20 @@ class Darcy(Problem):
         """
         if self.source is None or grid.kind != self.kind:
             return
-        if self.mean == "average":
+        if self.scheme == "average":
             yield from super().check(a, u, grid, evidence, rtol)
             return
         a, u, f = a[0], u[-1, 0], interior_source(self.source_on(grid), (grid.shape[0], grid.shape[1]))
         rtol = float(np.fmax(rtol, evidence))
         norm = np.linalg.norm(f)
-        r = np.linalg.norm(residual(a, u, self.source_on(grid), self.mean))
-        allowed = ROUNDING * np.linalg.norm(magnitude(a, u, self.mean))
+        r = np.linalg.norm(residual(a, u, self.source_on(grid), self.scheme))
+        allowed = ROUNDING * np.linalg.norm(magnitude(a, u, self.scheme))
         if not r <= rtol * norm + allowed:
             yield f"the residual is {r / (norm or 1):.1e}, and rounding explains {allowed / (norm or 1):.1e} of it"
         edge = np.abs(np.concatenate([u[0], u[-1], u[:, 0], u[:, -1]])).max()
         if edge > 0:
             yield f"the solution is not zero on the boundary, but up to {edge:.1e}"
-        out, total = outflow(a, u, self.mean)
+        out, total = outflow(a, u, self.scheme)
         if not abs(out - f.sum()) <= rtol * np.sqrt(f.size) * norm + ROUNDING * total:
             yield f"the flux is out of balance: {out:.9g} leaves, {f.sum():.9g} enters"
         sign = 1 if f.min() >= 0 else -1 if f.max() <= 0 else 0
@@ -289,5 +303,5 @@ class Darcy(Problem):
             "law": self.law,
             "law_parameters": json.dumps(self.parameters()["law_args"]),
             "law_description": law_description(self.law),
-            "face_mean": self.mean,
+            "face_mean": self.scheme,
         }

@@ -21,6 +21,9 @@ Relative errors at 85² against the equation (`benchmarks/face_means.py` measure
 - inclusions, contrast 10³: harmonic .028, average .080, geometric .127, arithmetic .142
 - channels, contrast 10⁻³ (barriers): harmonic .095, average .199, geometric .332, arithmetic .383
 - log-normal, σ = 2: average and geometric .0022, harmonic .0025, arithmetic .0049
+
+So each law names its own (`face_mean`): harmonic for channels and inclusions, geometric for piecewise and log-normal
+coefficients, where the average is no better by more than .0001 and takes two solves.
 """
 
 from typing import Literal

@@ -311,3 +311,40 @@ def test_published_records_are_those_of_the_suite_as_it_stands_and_of_the_same_s
     files = [path.stem[-8:] for path in find_records(leaderboard.PUBLISHED / name)]
     assert sorted(files) == sorted(key[:8] for key in records), "a name ends with its key, and no key is there twice"
     assert len({digest(evaluated_on(record)) for record in records.values()}) == 1
+
+
+def test_rivals_and_refined_labels_are_part_of_what_a_suite_is(tmp_path):
+    text = SUITE.replace(
+        'train = "darcy.hdf5"', "generate = {samples = 12, resolution = 17, split = [0.5, 0.25, 0.25]}"
+    )
+    plain = write(tmp_path, text)
+    refined = write(
+        tmp_path, text.replace("resolution = 17,", 'resolution = 17, mean = "auto", label_refinement = 2,', 1)
+    )
+    with_rivals = write(tmp_path, text.replace("seeds =", "rivals = [9]\nseeds =", 1))
+    _, _, of_plain = locate(plain.data, tmp_path, tmp_path)
+    _, _, of_refined = locate(refined.data, tmp_path, tmp_path)
+    assert "refinement" not in of_plain
+    assert '"mean": "geometric"' in of_refined
+    assert '"label_refinement": 2' in of_refined
+    assert References(plain, of_plain, 9).key != References(with_rivals, of_plain, 9).key
+    with pytest.raises(ValueError, match="stated by the data themselves"):
+        write(
+            tmp_path,
+            text.replace("resolution = 17,", "resolution = 17, label_refinement = 2,", 1).replace(
+                "seeds =", "label_uncertainty = 2\nseeds =", 1
+            ),
+        )
+    records = run_suite(
+        write(
+            tmp_path,
+            text.replace("resolution = 17,", "resolution = 17, label_refinement = 2,", 1).replace(
+                "seeds = [0, 1]", "rivals = [9]\nseeds = [0]"
+            ),
+        ),
+        tmp_path / "out",
+    )
+    names = {row.model for row in records[0].evaluations}
+    assert names == {"mean solution", *(f"solver, {m}" for m in ("arithmetic", "harmonic", "geometric", "average"))}
+    assert [trial["configuration"]["resolution"] for trial in records[0].training["trials"]] == [9] * 4
+    assert records[0].dataset["label_uncertainty"] > 0

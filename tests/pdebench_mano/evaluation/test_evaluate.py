@@ -13,9 +13,11 @@ from pdebench_mano.evaluation import evaluate as evaluation
 from pdebench_mano.evaluation.evaluate import (
     evaluate,
     evaluate_labels,
+    evaluate_rivals,
     evaluate_solver,
     evaluate_upsampled,
     held_out,
+    validate_rivals,
 )
 from pdebench_mano.fields.data import DarcyDataset
 from pdebench_mano.fields.metrics import relative_l2
@@ -72,6 +74,28 @@ def test_the_solver_takes_the_face_mean_of_the_labels(tmp_path):
     (row,) = evaluate_solver(tmp_path / "harmonic.hdf5", [17], [17])
     assert max(row.errors["relative_l2"]) < 1e-5
     assert max(row.errors["residual"]) < 1e-3
+
+
+def test_each_rival_stands_beside_refined_labels_and_the_one_to_quote_is_chosen_on_validation(tmp_path):
+    """Inclusions of high contrast: harmonic means are the nearest to labels of a finer grid."""
+    path = tmp_path / "d.hdf5"
+    generate(path, 8, 33, law="inclusions", mean="auto", split=(0.5, 0.25, 0.25), label_refinement=4)
+    rows = evaluate_rivals(path, [33], [33])
+    errors = {row.model: row.mean() for row in rows}
+    assert {row.kind for row in rows} == {"solver"}
+    assert list(errors) == [f"solver, {mean}" for mean in ("arithmetic", "harmonic", "geometric", "average")]
+    assert min(errors, key=errors.get) == "solver, harmonic"
+    trials = validate_rivals(path, [17, 33])
+    assert len(trials) == 8
+    best = min(trials, key=lambda trial: trial["validation"])["configuration"]
+    assert best == {"solver": "harmonic", "resolution": 33}
+    (row,) = evaluate_rivals(path, [33], [33], schemes=["harmonic"])
+    assert row.errors == rows[1].errors
+    assert trials[3]["validation"] != pytest.approx(row.mean(), rel=1e-3), "these are the test samples"
+
+
+def test_rivals_are_chosen_by_nothing_where_there_are_no_validation_samples(dataset):
+    assert validate_rivals(dataset, [17]) == []
 
 
 def test_the_coarse_solver_improves_with_its_grid(dataset):
