@@ -33,7 +33,7 @@ from data_gen.problems import build_problem, kind_of
 from data_gen.recipe import PUBLISHED_MEANING, SPLIT, Fractions, Recipe
 from data_gen.samples import make_block
 from data_gen.storage import DatasetInfo
-from data_gen.uncertainty import label_uncertainty, measured
+from data_gen.uncertainty import label_uncertainties, measured
 
 KEPT = ("accepted_by", "solver", "sha256")
 LOCK, MANIFEST = "lock", "recipe.json"
@@ -56,11 +56,12 @@ def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
     return count
 
 
-def measure_label(recipe: Recipe, folder: Path, i: int) -> int:
-    """Write the `label_uncertainty` of one sample into `folder`, atomically; returns the number of samples made, 0."""
+def measure_labels(recipe: Recipe, folder: Path, numbers: Sequence[int]) -> int:
+    """Write the label uncertainty of some samples into `folder`, each atomically; returns the samples made, 0."""
     with threadpool_limits(1):
-        value = label_uncertainty(recipe, i)
-    storage.write_text(measured_path(folder, i), json.dumps(value))
+        values = label_uncertainties(recipe, numbers)
+    for i, value in zip(numbers, values, strict=True):
+        storage.write_text(measured_path(folder, i), json.dumps(value))
     return 0
 
 
@@ -72,6 +73,11 @@ def measured_path(folder: Path, i: int) -> Path:
 def measurements(folder: Path) -> list[Path]:
     """The measured labels in `folder`."""
     return sorted(folder.glob("[0-9]*.json"))
+
+
+def batched(numbers: Sequence[int], size: int) -> list[Sequence[int]]:
+    """The numbers in pieces of `size`, the last one of what is left."""
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
 def shard_path(folder: Path, first: int) -> Path:
@@ -175,8 +181,11 @@ def generate(
     with _claimed(folder, recipe, size) as size:
         firsts, place = range(0, samples, size), folder.absolute()
         missing = [(first, min(size, samples - first)) for first in firsts if not shard_path(folder, first).exists()]
-        unmeasured = [i for i in measured(recipe) if not measured_path(folder, i).exists()]
-        tasks: list[Callable[[], int]] = [partial(measure_label, recipe, place, i) for i in unmeasured]
+        unmeasured = batched(
+            [i for i in measured(recipe) if not measured_path(folder, i).exists()],
+            1 if device == "cpu" else samples_at_once(recipe.solved_on),
+        )
+        tasks: list[Callable[[], int]] = [partial(measure_labels, recipe, place, some) for some in unmeasured]
         tasks += [partial(make_shard, recipe, place, first, count) for first, count in missing]
 
         def made() -> Iterator[None]:

@@ -15,13 +15,15 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from data_gen.grid import Grid
 from data_gen.problem import Problem
 from data_gen.recipe import Recipe, splits
 from data_gen.samples import brought_down, draw_all, solve_all
 
 SAMPLES = 32
 """How many labels are measured, the first of the test split."""
+
+RTOL = 1e-6
+"""Tolerance of the solves that measure: far below the distances, and reached where a label's own costs much more."""
 
 
 def measured(recipe: Recipe) -> list[int]:
@@ -32,26 +34,32 @@ def measured(recipe: Recipe) -> list[int]:
     return [int(i) for i in parts.get("test", np.arange(recipe.samples))[:SAMPLES]]
 
 
-def label_uncertainty(recipe: Recipe, i: int) -> float:
-    """The larger of the two distances of the label of sample `i`, relative to its norm over the stored grid.
+def label_uncertainties(recipe: Recipe, numbers: Sequence[int]) -> list[float]:
+    """The larger of the two distances of each label of some samples, relative to its norm over the stored grid.
 
     Raises
     ------
     ValueError, NotConverged
-        Naming the sample, if it cannot be solved for again.
+        Naming a sample that cannot be solved for again.
     """
-    finer = recipe.grid.refined(2 * recipe.label_refinement)
-    a = draw_all(recipe, recipe.solved_on, [i])
-    schemes: Sequence[Problem] = (recipe.problem, *recipe.problem.bracket())
-    u, *between = [_solution(replace(recipe, problem=each), recipe.solved_on, i, a) for each in schemes]
+    recipe = replace(recipe, rtol=max(RTOL, recipe.rtol or 0.0))
     halved = replace(recipe, label_refinement=2 * recipe.label_refinement)
-    step = u - _solution(halved, finer, i, draw_all(halved, finer, [i]))
-    apart = np.linalg.norm(between[0] - between[1]) / 2 if between else 0.0
-    return float(max(apart, np.linalg.norm(step)) / np.linalg.norm(u))
+    a = draw_all(recipe, recipe.solved_on, numbers)
+    schemes: Sequence[Problem] = (recipe.problem, *recipe.problem.bracket())
+    u, *between = [_solutions(replace(recipe, problem=each), numbers, a) for each in schemes]
+    distances = [norms(u - _solutions(halved, numbers, draw_all(halved, halved.solved_on, numbers)))]
+    if between:
+        distances.append(norms(between[0] - between[1]) / 2)
+    return [float(value) for value in np.max(distances, axis=0) / norms(u)]
 
 
-def _solution(
-    recipe: Recipe, grid: Grid, i: int, a: Float[np.ndarray, "1 inputs *shape"]
-) -> Float[np.ndarray, "times outputs *coarse"]:
-    (found,) = solve_all(recipe, grid, [i], a)
-    return brought_down(recipe, found.u, "output")
+def norms(fields: Float[np.ndarray, "batch *any"]) -> Float[np.ndarray, " batch"]:
+    """Euclidean norm of each field of a batch."""
+    return np.linalg.norm(fields.reshape(len(fields), -1), axis=1)
+
+
+def _solutions(
+    recipe: Recipe, numbers: Sequence[int], a: Float[np.ndarray, "batch inputs *shape"]
+) -> Float[np.ndarray, "batch times outputs *coarse"]:
+    found = solve_all(recipe, recipe.solved_on, numbers, a)
+    return np.stack([brought_down(recipe, each.u, "output") for each in found])

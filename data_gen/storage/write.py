@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from data_gen.storage.files import atomic
+from data_gen.storage.files import atomic, flush_early
 from data_gen.storage.schema import (
     COEFFICIENT,
     COORDINATES,
@@ -53,6 +53,7 @@ def write(
             nu[rows], tensor[rows] = block.nu, block.tensor
             for name, values in {**block.quality, "sha256": block.sha256}.items():
                 quality[stored_name(name, header.version)][rows] = values
+            flush_early(temporary)
         if end != header.samples:
             raise ValueError(f"{path}: {header.samples} samples were announced, {end} came")
         file.attrs.update(measured())
