@@ -15,7 +15,7 @@ solutions (times, outputs, *shape), with one time where the problem is stationar
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
@@ -114,6 +114,8 @@ class Problem:
         Bound on the evidence of a label.
     order : float or None
         Order of convergence of its scheme, where it has one.
+    scheme : str
+        What tells its discretisation from those of its rivals, in a word; "" where there is but one.
     """
 
     name: str = "unknown"
@@ -126,6 +128,7 @@ class Problem:
     times: tuple[float, ...] = ()
     rtol: float = 1e-10
     order: float | None = None
+    scheme: str = ""
 
     def draw(self, grid: Grid, rng: np.random.Generator, index: int) -> Inputs:
         """Draw the inputs of sample `index`: the same functions on every grid, from the same generator.
@@ -166,6 +169,25 @@ class Problem:
             with suppress(NotConverged):
                 solutions[i] = self.solve(sample, grid, rtol=rtol)
         return solutions
+
+    def on_device(self, grid: Grid, *, rtol: float | None = None, device: str = "cpu") -> Callable[[Any], Any] | None:
+        """What solves for inputs that lie on a device, and leaves the solutions there; None where nothing does.
+
+        That is a function of tensors, (batch, inputs, *shape) ↦ (batch, outputs, *shape) in float64, at the last of the
+        times; NaN where a solve does not converge. Here it is `solve`, on the CPU, one sample after another.
+        """
+        if device != "cpu":
+            return None
+        import torch
+
+        def solve(a: Any) -> Any:
+            u = np.full((len(a), len(self.outputs), *grid.shape), np.nan)
+            for i, sample in enumerate(a.double().numpy()):
+                with suppress(NotConverged):
+                    u[i] = self.solve(sample, grid, rtol=rtol).u[-1]
+            return torch.from_numpy(u)
+
+        return solve
 
     def initial(self, a: Inputs, grid: Grid) -> Float[np.ndarray, "outputs *shape"]:
         """The state at t = 0: the inputs that are named as outputs, else zero."""
