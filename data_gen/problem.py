@@ -15,7 +15,7 @@ solutions (times, outputs, *shape), with one time where the problem is stationar
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
@@ -114,8 +114,8 @@ class Problem:
         Bound on the evidence of a label.
     order : float or None
         Order of convergence of its scheme, where it has one.
-    on_gpu : bool
-        Whether `solve_batch` takes a GPU for its device.
+    scheme : str
+        What tells its discretisation from those of its rivals, in a word; "" where there is but one.
     """
 
     name: str = "unknown"
@@ -128,7 +128,7 @@ class Problem:
     times: tuple[float, ...] = ()
     rtol: float = 1e-10
     order: float | None = None
-    on_gpu: bool = False
+    scheme: str = ""
 
     def draw(self, grid: Grid, rng: np.random.Generator, index: int) -> Inputs:
         """Draw the inputs of sample `index`: the same functions on every grid, from the same generator.
@@ -170,6 +170,25 @@ class Problem:
                 solutions[i] = self.solve(sample, grid, rtol=rtol)
         return solutions
 
+    def on_device(self, grid: Grid, *, rtol: float | None = None, device: str = "cpu") -> Callable[[Any], Any] | None:
+        """What solves for inputs that lie on a device, and leaves the solutions there; None where nothing does.
+
+        That is a function of tensors, (batch, inputs, *shape) ↦ (batch, outputs, *shape) in float64, at the last of the
+        times; NaN where a solve does not converge. Here it is `solve`, on the CPU, one sample after another.
+        """
+        if device != "cpu":
+            return None
+        import torch
+
+        def solve(a: Any) -> Any:
+            u = np.full((len(a), len(self.outputs), *grid.shape), np.nan)
+            for i, sample in enumerate(a.double().numpy()):
+                with suppress(NotConverged):
+                    u[i] = self.solve(sample, grid, rtol=rtol).u[-1]
+            return torch.from_numpy(u)
+
+        return solve
+
     def initial(self, a: Inputs, grid: Grid) -> Float[np.ndarray, "outputs *shape"]:
         """The state at t = 0: the inputs that are named as outputs, else zero."""
         names = [each.name for each in self.inputs]
@@ -190,11 +209,6 @@ class Problem:
 
     restriction: str = "stride"
     """What `restrict` does, in a word that the file keeps."""
-
-    @property
-    def scheme(self) -> str:
-        """How it is discretised, in a word that tells one of its `rivals` from another."""
-        return ""
 
     def rivals(self) -> "tuple[Problem, ...]":
         """Discretisations of the same equation to stand beside operators."""

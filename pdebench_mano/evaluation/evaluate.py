@@ -20,7 +20,7 @@ from torch.nn.functional import max_pool2d
 
 from data_gen.convergence import extrapolate
 from data_gen.grid import Kind, Norm
-from data_gen.problem import Problem
+from data_gen.problem import Problem, samples_at_once
 from data_gen.recipe import recipe_of
 from pdebench_mano.evaluation.records import Evaluation, Spectra
 from pdebench_mano.fields.data import Dataset, View, opened
@@ -132,14 +132,7 @@ def evaluate_solver(
     data = opened(data)
     if not solvable(data):
         return []
-    solver = build_reference("solver", data.problem, data.grid)
-    return [
-        row
-        for grid in grids
-        for row in evaluate_upsampled(
-            solver, "coarse solver", data, grid, resolutions, progress, norm=norm, kind="solver"
-        )
-    ]
+    return _solver_rows(data.problem, "coarse solver", data, grids, resolutions, progress, norm=norm)
 
 
 def evaluate_rivals(
@@ -163,17 +156,7 @@ def evaluate_rivals(
         row
         for rival in rivals(data)
         if schemes is None or rival.scheme in schemes
-        for grid in grids
-        for row in evaluate_upsampled(
-            build_reference("solver", rival, data.grid),
-            solver_name(rival),
-            data,
-            grid,
-            resolutions,
-            progress,
-            norm=norm,
-            kind="solver",
-        )
+        for row in _solver_rows(rival, solver_name(rival), data, grids, resolutions, progress, norm=norm)
     ]
 
 
@@ -196,6 +179,29 @@ def validate_rivals(
             place = {"solver": rival.scheme, "resolution": view.resolution}
             trials.append({"configuration": place, "validation": float(f"{row.mean():.6g}")})
     return trials
+
+
+def _solver_rows(
+    problem: Problem | None,
+    name: str,
+    data: Dataset,
+    grids: Sequence[int],
+    resolutions: Sequence[int],
+    progress: Progress,
+    *,
+    norm: Norm,
+) -> list[Evaluation]:
+    """Rows of a solver on some grids; a GPU solves for all the samples of a grid before they are asked for in turn."""
+    device, rows = chosen(), []
+    for grid in grids:
+        solver = build_reference("solver", problem, data.grid)
+        (inputs,) = held_out(data, [grid])
+        if device.type == "cuda":
+            size = samples_at_once(inputs.grid)
+            for start in range(0, len(inputs), size):
+                solver.predict(inputs.batch(range(start, min(start + size, len(inputs))))[0].to(device))
+        rows += evaluate_upsampled(solver, name, data, grid, resolutions, progress, norm=norm, kind="solver")
+    return rows
 
 
 def rivals(data: Dataset) -> tuple[Problem, ...]:

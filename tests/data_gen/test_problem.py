@@ -6,6 +6,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from data_gen import Grid, build_problem, convert, generate, open_dataset, read_info, storage
 from data_gen.contract import contract
@@ -13,6 +14,7 @@ from data_gen.convergence import richardson
 from data_gen.generate import complete_shards
 from data_gen.problem import NotConverged, Problem, plain
 from data_gen.problems import called, defaults
+from data_gen.samples import draw
 from data_gen.verification import verify
 
 REACTION = """
@@ -359,3 +361,24 @@ def test_defaults_of_what_a_problem_does_not_say():
     assert problem.residual(a[0], one.u, grid) is None
     np.testing.assert_array_equal(problem.initial(a[0], grid), np.zeros((1, 5, 5)))
     assert problem.restrict(one.u, grid, Grid((3, 3)), "output").shape == (1, 1, 3, 3)
+
+
+def test_what_lies_on_the_cpu_is_solved_there_sample_by_sample_and_a_failure_is_no_number():
+    problem, grid = build_problem("darcy"), Grid((9, 9))
+    a = np.stack([draw(problem, grid, 0, i) for i in range(3)])
+    solve = problem.on_device(grid, rtol=1e-10)
+    expected = [problem.solve(sample.astype(np.float32).astype(float), grid).u[-1] for sample in a]
+    np.testing.assert_allclose(solve(torch.from_numpy(a.astype(np.float32))).numpy(), expected, rtol=1e-12)
+
+    class Fails(type(problem)):
+        def solve(self, a, grid, *, rtol=None):
+            if a.mean() > 2:
+                raise NotConverged
+            return super().solve(a, grid, rtol=rtol)
+
+    found = Fails().on_device(grid)(torch.stack([torch.ones(1, 9, 9), 3 * torch.ones(1, 9, 9)]))
+    assert found[0].isfinite().all()
+    assert found[1].isnan().all()
+    assert problem.scheme == "arithmetic"
+    assert Problem.scheme == ""
+    assert Problem().on_device(grid, device="cuda") is None

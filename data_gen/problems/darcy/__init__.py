@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
@@ -88,7 +88,11 @@ class Darcy(Problem):
         if isinstance(self.source, np.ndarray) and self.source.ndim != 2:
             raise ValueError(f"source f must be a number or an array (n, m), got shape {self.source.shape}")
         object.__setattr__(self, "order", ORDERS.get(self.law))
-        object.__setattr__(self, "on_gpu", self.method != "direct")
+
+    @property
+    def scheme(self) -> Mean:  # type: ignore[override]  # what is a constant of other problems
+        """The mean on the faces."""
+        return cast(Mean, self.mean)
 
     @cached_property
     def _law(self) -> Law | Stored:
@@ -213,10 +217,31 @@ class Darcy(Problem):
                     )
         return solutions
 
-    @property
-    def scheme(self) -> Mean:
-        """The mean that makes the face values."""
-        return cast(Mean, self.mean)
+    def on_device(self, grid: Grid, *, rtol: float | None = None, device: str = "cpu") -> Callable[[Any], Any] | None:
+        """What solves for coefficients that lie on a device: on a GPU a batch at once, of any size.
+
+        The buffers that solvers of other sizes have left there are let go. `method` "direct" is none of a GPU.
+        """
+        if device == "cpu":
+            return super().on_device(grid, rtol=rtol)
+        if self.method == "direct":
+            return None
+        from data_gen.problems.darcy import gpu
+
+        gpu.release()
+        source = gpu.interior(self.source_on(grid), (grid.shape[0], grid.shape[1]), device)
+
+        def solve(a: Any) -> Any:
+            with DEVICE_LOCK:
+                found = gpu.attempt(
+                    a[:, 0], source, rtol=self.rtol if rtol is None else rtol, mean=self.scheme, device=device
+                )
+            for k, way in enumerate(found.accepted_by):
+                if not way:
+                    found.u[k] = np.nan
+            return found.u[:, None]
+
+        return solve
 
     def rivals(self) -> tuple[Problem, ...]:
         """Finite differences with each mean, where the source is known."""

@@ -60,6 +60,19 @@ class BatchSolution(NamedTuple):
     iterations: int
 
 
+class Interior(NamedTuple):
+    """A source on a device: (n-2, m-2) float64 values at the interior vertices, and their norm, 1 where that is 0."""
+
+    values: Tensor
+    norm: float
+
+
+def interior(f: Source, shape: tuple[int, int], device: str | torch.device) -> Interior:
+    """Bring a source on an (n, m) grid to a device."""
+    values = interior_source(f, shape)
+    return Interior(torch.as_tensor(values, device=device), float(np.linalg.norm(values)) or 1.0)
+
+
 def solve_batch(
     a: np.ndarray | Tensor,
     f: Source = 1.0,
@@ -97,13 +110,15 @@ def solve_batch(
 
 def attempt(
     a: np.ndarray | Tensor,
-    f: Source = 1.0,
+    f: Source | Interior = 1.0,
     *,
     rtol: float = 1e-10,
     mean: Mean = "arithmetic",
     device: str | torch.device = "cuda",
 ) -> BatchSolution:
     """As `solve_batch` for coefficients (batch, n, m), but a sample that fails is only marked.
+
+    A source that is an `Interior` is not brought to the device again.
 
     Raises
     ------
@@ -124,14 +139,12 @@ def attempt(
         raise ValueError("coefficients a must be positive and finite")
 
     batch, n, m = a.shape
-    source = interior_source(f, (n, m))
-    norm = float(np.linalg.norm(source)) or 1.0
+    rhs, norm = f if isinstance(f, Interior) else interior(f, (n, m), a.device)
     cg = _workspace(batch, n, m, mean, a.device)
     cg.a.copy_(a)
     cg.inverse_top.copy_(1 / high)
     scaled = cg.rescale(high / low, rtol)
 
-    rhs = torch.as_tensor(source, device=a.device)
     u = torch.zeros(a.shape, dtype=torch.float64, device=a.device)
     previous = relative = torch.full_like(high, torch.inf)
     iterations = 0
@@ -165,6 +178,11 @@ def _average(solutions: Sequence[BatchSolution]) -> BatchSolution:
 @lru_cache(maxsize=4)
 def _workspace(batch: int, n: int, m: int, mean: Mean, device: torch.device) -> "Workspace":
     return Workspace(batch, n, m, mean, device)
+
+
+def release() -> None:
+    """Let go of the buffers that are kept for the next batch of a size seen before."""
+    _workspace.cache_clear()
 
 
 class Workspace:

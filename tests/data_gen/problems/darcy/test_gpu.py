@@ -10,6 +10,8 @@ import torch
 PROGRAM = """
 import sys
 import numpy as np
+import torch
+from data_gen import Grid, build_problem
 from data_gen.laws import LAWS
 from data_gen.problems.darcy import gpu
 from data_gen.problems.darcy.solvers import solve
@@ -36,7 +38,15 @@ block[:, 3:6, 4:7] = 1e6
 (way,) = gpu.attempt(block, 1.0, device=device).accepted_by
 assert way == "floor", "what float32 leaves of the residual after the first sweep is no reason to stop"
 
+there = f"{device}:0"  # the CPU by another name, where Triton interprets: as it is it means the solvers of NumPy
+problem = build_problem("darcy", mean=mean, source=f)
+inputs = torch.from_numpy(a)[:, None].float().to(there)
+on_device = problem.on_device(Grid(a.shape[1:]), rtol=1e-10, device=there)
+assert (on_device(inputs)[:, 0] == gpu.solve_batch(inputs[:, 0], f, mean=mean, device=there).u).all()
+assert build_problem("darcy", method="direct").on_device(Grid((9, 9)), device=there) is None
+
 gpu.INNER_ITERATIONS = gpu.SWEEPS = 2
+assert on_device(inputs).isnan().all(), "what has not converged is no solution"
 missed = gpu.attempt(a, f, mean=mean, device=device)
 assert missed.accepted_by == ["", ""] and missed.residual.min() > 1e-10
 for bad, message in (
