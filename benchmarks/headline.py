@@ -52,14 +52,13 @@ def suite_tables(suite: str) -> str:
 def paired_table(suite: str) -> str:
     """Differences to the best operator of the suite's first budget, in Markdown."""
     budget, part = next(comparisons(suite))
-    records = [record for record in published(suite) if record.budget == budget]
-    return markdown(tables.differences(records, part), f"minus {tables.order(part)[0]}, {budget}")
+    return markdown(tables.differences(part), f"minus {tables.order(part)[0]}, {budget}")
 
 
 def markdown(cells: pd.DataFrame, title: str) -> str:
     """Models by resolution."""
     rows = [
-        [title, *(f"{n}²" for n in cells.columns)],
+        [title, *map(tables.heading, cells.columns)],
         ["---", *("---:" for _ in cells.columns)],
         *([name, *row] for name, row in cells.iterrows()),
     ]

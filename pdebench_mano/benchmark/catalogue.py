@@ -3,15 +3,12 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
 from data_gen.lookup import find
+from pdebench_mano.evaluation.flops import flops
 from pdebench_mano.operators.presets import PRESETS
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training.regimes import REGIMES, build_regime
@@ -79,21 +76,9 @@ def can_train(regime: str, operator: nn.Module) -> bool:
     return True
 
 
-@torch.no_grad()
 def flops_per_point(operator: nn.Module, points: int = POINTS) -> float:
-    """Real multiplications and additions of one forward pass, for each of points² grid points.
+    """Those of one forward pass, for each of points² grid points.
 
-    Counted are matrix products, convolutions and attention, a complex multiply-add as eight operations; FFTs and
-    pointwise functions are not.
+    What counts is said in `pdebench_mano.evaluation.flops`; but FFTs, whose share grows with the grid, do not.
     """
-    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.bmm: _product, torch.ops.aten.mm: _product})
-    with sdpa_kernel(SDPBackend.MATH), counter:  # fused attention on CPUs would not be counted
-        operator.eval()(torch.zeros(1, 1, points, points))
-    return counter.get_total_flops() / points**2
-
-
-def _product(a: Tensor, b: Tensor, *_: Any, **__: Any) -> int:
-    return (8 if a.is_complex() else 2) * prod(a.shape) * b.shape[-1]
-
-
-_product._get_raw = True  # type: ignore[attr-defined]  # called with the tensors instead of their shapes
+    return flops(operator, 1, (points, points), transforms=False) / points**2

@@ -16,6 +16,7 @@ from typing import Any
 from pdebench_mano.evaluation.assess import records_of
 from pdebench_mano.evaluation.records import Record, evaluated_on, find_records, kind_of, read_record
 from pdebench_mano.fields.samples import Samples, refuse_overlap
+from pdebench_mano.report.tables import renamed
 from pdebench_mano.training.runs import samples_of
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -101,9 +102,7 @@ def difference(own: Record, other: Record) -> str:
 
 def named(record: Record, run: Path) -> Record:
     """The record as tables show it beside published ones: with its run and budget in the model's name."""
-    name = f"{record.model} ({run}, {record.budget})"
-    rows = [replace(row, model=row.model.removesuffix(record.model) + name) for row in record.evaluations]
-    return replace(record, model=name, evaluations=rows)
+    return renamed(record, f"{run}, {record.budget}")
 
 
 def lines(records: Sequence[Record], suite: str, run: Path | None = None) -> Iterator[dict[str, Any]]:
@@ -137,8 +136,11 @@ def lines(records: Sequence[Record], suite: str, run: Path | None = None) -> Ite
 
 def _at(record: Record, resolutions: set[int]) -> Record:
     """The rows of the model itself and of its upsampled predictions, at these resolutions."""
-    names = (record.model, f"upsampled {record.model}")
-    rows = [row for row in record.evaluations if row.model in names and row.resolution in resolutions]
+    rows = [
+        row
+        for row in record.evaluations
+        if kind_of(row, record) in ("operator", "upsampled") and row.resolution in resolutions
+    ]
     return replace(record, evaluations=rows)
 
 

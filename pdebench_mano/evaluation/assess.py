@@ -20,6 +20,7 @@ from pdebench_mano.evaluation.evaluate import (
     held_out,
     rivals,
 )
+from pdebench_mano.evaluation.flops import flops
 from pdebench_mano.evaluation.records import (
     Evaluation,
     Record,
@@ -92,13 +93,14 @@ def record_run(
     refuse_trained(run, Samples.of(data, samples(data)))
     operator, config, trained_at = load(run), read_config(run), training_resolution(run)
     name = model or config.operator
-    norm = config.norm
+    norm, cost = config.norm, {}
     rows = evaluate(operator, name, data, resolutions, progress, norm=norm)
     if has_resolution(data.info, trained_at):
         above = [n for n in finer or resolutions if n > trained_at]
         rows += evaluate_upsampled(operator, f"upsampled {name}", data, trained_at, above, progress, norm=norm)
         if solver:
             rows += solver_rows(data, trained_at, resolutions, progress, norm=norm)
+        cost = {"flops": {"prediction": flops_of(run, data.info, trained_at), "resolution": trained_at}}
     description = json.loads((run / "config.json").read_text())
     summary = run / "summary.json"
     record = Record(
@@ -107,7 +109,7 @@ def record_run(
         seed=config.seed,
         budget=budget(config),
         configuration=description,
-        training=(json.loads(summary.read_text()) if summary.exists() else {}) | (training or {}),
+        training=(json.loads(summary.read_text()) if summary.exists() else {}) | cost | (training or {}),
         history=history(run),
         dataset=describe(data.info),
         samples=samples(data),
@@ -121,7 +123,7 @@ def record_run(
         norm=norm,
         split=split or "test",
     )
-    finest = max((row for row in rows if row.model == name), key=lambda row: row.resolution)
+    finest = max((row for row in rows if row.kind == "operator"), key=lambda row: row.resolution)
     write_examples(examples(operator, data, finest), target)
     write_record(record, target)
     return record
@@ -193,6 +195,12 @@ def assess_on_own_data(run: str | Path, progress: Progress = silent, trust: bool
     if data.info.digest != trained_on(run):
         raise ValueError(f"{data.path} is not what {run} was trained on: name the data, and evaluate it")
     return assess(run, data, sorted({training_resolution(run), data.info.shape[0]}), progress)
+
+
+def flops_of(run: Path, info: DatasetInfo, resolution: int) -> int:
+    """Floating-point operations of one prediction on the grid of a file at some resolution."""
+    grid, _ = info.grid.coarsened(resolution)
+    return flops(load(run, device="cpu"), len(info.inputs), grid.shape)
 
 
 def weights_of(run: Path) -> str:

@@ -39,8 +39,8 @@ class Evaluation:
     Attributes
     ----------
     model : str
-        Name of an operator, ``upsampled NAME``, ``solver, SCHEME``, ``coarse solver``, ``mean solution`` or ``label
-        uncertainty``.
+        Name of an operator, ``upsampled NAME``, ``solver, LABEL`` (published: ``coarse solver``), ``mean solution`` or
+        ``label uncertainty``. It tells nothing: `kind_of` says what made a row.
     resolution : int
         Points along the first axis of the grid the errors are taken on.
     computed_at : int
@@ -89,7 +89,10 @@ class Record:
     configuration : dict
         The run's full configuration; empty for a baseline that is not trained.
     training : dict
-        What training took: ``parameters``, ``seconds``, ``best_epoch``, ``best_validation``, …
+        What training took: ``parameters``, ``seconds``, ``best_epoch``, ``best_validation``, …; the ``flops`` of one
+        ``prediction`` at the training ``resolution``; and what the settings were chosen by, ``trials``, a list of
+        ``configuration`` and ``validation`` error each. Trials of references are those of solvers, with ``solver``
+        and ``resolution`` in their configuration.
     history : list of dict
         One for each epoch: ``epoch``, ``loss``, ``validation``, …
     dataset : dict

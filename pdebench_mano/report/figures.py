@@ -31,21 +31,23 @@ class Styles:
     """Colour and marker of every model: an operator's own; its upsampled predictions share them, open and dashed."""
 
     def __init__(self, table: pd.DataFrame) -> None:
-        self.operators = [name for name in order(table) if (table[table.model == name].group == "operator").any()]
+        rows = table.drop_duplicates("model").set_index("model").loc[order(table)]
+        self.operators = list(dict.fromkeys(rows[rows.group != "baseline"].of))
         self.baselines = list(table[table.group == "baseline"].model.unique())
+        self.rows = {str(model): (row.group, row.of) for model, row in rows.iterrows()}
 
     def __call__(self, model: str) -> dict[str, Any]:
-        operator = model.removeprefix("upsampled ")
-        if operator in self.operators:
-            i = self.operators.index(operator)
-            style: dict[str, Any] = {
-                "color": PALETTE[i % len(PALETTE)],
-                "marker": MARKERS[i % len(MARKERS)],
-                "linestyle": "-",
-            }
-            return style if operator == model else style | {"linestyle": "--", "markerfacecolor": "white"}
-        i = self.baselines.index(model)
-        return {"color": GREYS[i % len(GREYS)], "marker": CROSSES[i % len(CROSSES)], "linestyle": ":"}
+        group, operator = self.rows[model]
+        if group == "baseline":
+            i = self.baselines.index(model)
+            return {"color": GREYS[i % len(GREYS)], "marker": CROSSES[i % len(CROSSES)], "linestyle": ":"}
+        i = self.operators.index(operator)
+        style: dict[str, Any] = {
+            "color": PALETTE[i % len(PALETTE)],
+            "marker": MARKERS[i % len(MARKERS)],
+            "linestyle": "-",
+        }
+        return style if group == "operator" else style | {"linestyle": "--", "markerfacecolor": "white"}
 
 
 def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, np.ndarray]:
@@ -82,12 +84,13 @@ def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) 
     """
     figure, ((axis,),) = canvas(3.8)
     here = table[table.resolution == resolution]
+    kinds = here.groupby("model").kind.first()
     here = here.groupby("model")[["relative_l2"]].mean().join(timed(here).groupby("model").seconds.mean())
     for model in order(table):
-        if model not in here.index or model == "mean solution":
+        if model not in here.index or kinds[model] == "mean":
             continue
         point, style = here.loc[model], styles(model)
-        if model == "label uncertainty":
+        if kinds[model] == "labels":
             axis.axhline(point.relative_l2, label=model, **style | {"marker": ""})
         else:
             axis.plot(1e3 * point.seconds, point.relative_l2, label=model, markersize=7, **style | {"linestyle": ""})

@@ -21,12 +21,18 @@ from pdebench_mano.evaluation.records import (
     Evaluation,
     Record,
     described,
+    kind_of,
     read_examples,
     read_record,
 )
-from pdebench_mano.report import figures, tables
+from pdebench_mano.report import figures, tables, tuning
 
 PAGE = "report.html"
+RESOURCES = (
+    "Means over the seeds on this device. Operations are those of one prediction on the training grid: matrix "
+    "products, convolutions, attention and FFTs, a complex multiply-add as eight; what acts point by point is not "
+    "counted."
+)
 PARTIAL = f".{PAGE}.tmp"
 """Stands in a folder that a report is being written to: what a kill leaves is known as ours."""
 
@@ -60,7 +66,7 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
     (out / PARTIAL).touch()
     records = tables.apart([read_record(path) for path in paths])
     table = tables.rows(records)
-    _Keeper(out).csv("rows", table)
+    _Keeper(out).csv("rows", table.drop(columns="errors"))
     styles = figures.Styles(table)
     grounds = tables.grounds(table)
     groups = [(ground, budget) for ground, part in grounds.items() for budget in tables.budgets(part)]
@@ -134,7 +140,7 @@ class _Keeper:
         self, name: str, cells: pd.DataFrame, caption: str, kinds: dict[str, str] | None = None
     ) -> dict[str, Any]:
         self.csv(name, cells.rename_axis("model"), index=True)
-        columns = ["", *(f"{each}²" if isinstance(each, int) else str(each) for each in cells.columns)]
+        columns = ["", *map(tables.heading, cells.columns)]
         rows = [
             {"kind": (kinds or {}).get(str(label), ""), "cells": [label, *cells.loc[label]]} for label in cells.index
         ]
@@ -159,41 +165,48 @@ def _comparison(
     """Everything about the models of one budget on one dataset."""
     records = [record for _, record in here]
     trained = [(path, record) for path, record in here if record.configuration]
-    resolutions = sorted(int(n) for n in part.resolution.unique())
+    resolutions = tables.resolutions(part)
     coarsest, finest = resolutions[0], resolutions[-1]
     kinds = dict(zip(part.model, part.group, strict=True))
-    best = tables.order(part)[0]
-    seeds = part[part.group == "operator"].seed.nunique()
-    spread = "mean ± standard deviation over seeds" if seeds > 1 else "one seed"
+    models = tables.order(part)
+    solvers = [str(name) for name in part[part.quoted].model.unique()]
 
+    keep.csv("error", tables.means(part).rename_axis("model"), index=True)
     headline = keep.table(
-        "error",
+        "headline",
         tables.headline(part),
-        f"Relative L2 error, mean over the test samples, {spread}. Upsampled rows predict at the training resolution "
-        "and interpolate by splines; the coarse solver computes finite differences on the grid it names."
-        + " The label uncertainty is an estimate of the error of the labels themselves."
-        * ("label uncertainty" in kinds),
-        kinds | {best: "best"},
+        "Relative L2 error, mean over seeds and test samples, with the 95 % interval of a bootstrap that resamples "
+        "both: that of one seed, or of what is not trained, is of the samples alone, and few seeds give too narrow a "
+        "one. Upsampled rows predict at the training resolution and interpolate by splines; solvers solve the equation "
+        "on the grid they name."
+        + " The solver that is quoted is the scheme with the least validation error there." * bool(solvers)
+        + " The label uncertainty is an estimate of the error of the labels themselves." * ("labels" in set(part.kind)),
+        kinds | {models[0]: "best"},
     )
     details = [
         keep.table(
             f"details-{n}",
             tables.details(part, n),
-            f"Mean errors at {n}². Bands are in cycles per unit length; their squares sum to that of the relative L2 "
-            "error, as those of near jumps and elsewhere do. The residual is that of the problem's discrete equation.",
+            f"Mean errors at {n}², with intervals. Bands are in cycles per unit length; their squares sum to that of "
+            "the relative L2 error, as those of near jumps and elsewhere do. The residual is that of the problem's "
+            "discrete equation.",
             kinds,
         )
         for n in dict.fromkeys([coarsest, finest])
     ]
     paired = [
         keep.table(
-            f"paired-{n}",
-            tables.paired(records, tables.order(part), n),
-            f"Relative L2 error at {n}² minus that of {best}, paired over the test samples, with bootstrap interval.",
+            f"paired-{n}" + (f"-{slug(solver.strip('²'))}" if solver else ""),
+            differences,
+            f"Relative L2 error at {n}² minus that of {reference}"
+            + (f" ({seeds})" if (seeds := tables.note(part, reference)) else "")
+            + ", paired over the test samples, with bootstrap interval; the seeds of each are drawn on their own.",
             kinds,
         )
         for n in dict.fromkeys([coarsest, finest])
-        if part[part.resolution == n].model.nunique() > 1
+        for solver in ("", *solvers)
+        for reference in [solver or next(name for name in models if name in tables.at(part, n))]
+        if len(differences := tables.paired(part, [reference, *(name for name in models if name != reference)], n))
     ]
     overview = [
         keep.figure(
@@ -214,7 +227,8 @@ def _comparison(
         + (f", errors by {records[0].norm}" if records[0].norm != "points" else ""),
         "headline": headline,
         "overview": overview,
-        "resources": keep.table("resources", tables.resources(part), "Means over the seeds on this device.", kinds),
+        "resources": keep.table("resources", tables.resources(part), RESOURCES, kinds),
+        "tuning": list(tuning.told([record for _, record in trained])),
         "paired": paired,
         "details": details,
         "parts": [
@@ -240,11 +254,11 @@ def _comparison(
 
 
 def _first_seed(records: Sequence[Record], resolution: int) -> list[Evaluation]:
-    """One row for each model at a resolution, the mean solution and coarse solves on other grids left out."""
+    """One row for each operator and its upsampled predictions at a resolution."""
     rows: dict[str, Evaluation] = {}
     for record in records:
         for row in record.evaluations:
-            if row.resolution == resolution and row.model not in tables.BASELINES:
+            if row.resolution == resolution and tables.group_of(row, record) != "baseline":
                 rows.setdefault(row.model, row)
     return list(rows.values())
 
@@ -255,7 +269,8 @@ def _galleries(trained: list[tuple[Path, Record]], keep: _Keeper) -> list[dict[s
     for path, record in trained:
         fields = read_examples(path)
         if fields and record.model not in shown:
-            row = max((row for row in record.evaluations if row.model == record.model), key=lambda row: row.resolution)
+            own = [row for row in record.evaluations if kind_of(row, record) == "operator"]
+            row = max(own, key=lambda row: row.resolution)
             shown[record.model] = keep.figure(
                 f"samples-{slug(record.model)}",
                 figures.gallery(fields, row, first_fields(record)),

@@ -1,35 +1,60 @@
-"""Records → tables: one tidy table of all rows, and what people read made from it."""
+"""Records → tables: one tidy table of all rows, and what people read made from it.
+
+A row is told by its kind and its record, never by its name; the intervals of means are those of
+`pdebench_mano.report.bootstrap`.
+"""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
-from pdebench_mano.evaluation.records import NAMED, Evaluation, Record, digest, evaluated_on, kind_of
+from pdebench_mano.evaluation.records import Evaluation, Record, digest, evaluated_on, kind_of
+from pdebench_mano.report.bootstrap import Interval, difference, interval
+from pdebench_mano.report.tuning import validation
 
-BASELINES = tuple(NAMED)
-BOOTSTRAPS = 2000
+NOTE = "note"
+"""The column of a table of resolutions that says how many seeds there are, or why a row is quoted."""
 
 
 def rows(records: Sequence[Record]) -> pd.DataFrame:
     """One row for each model, resolution, seed and budget, with the mean over samples of every metric.
 
     ``group`` is ``operator``, ``upsampled`` or ``baseline``; a baseline, which knows neither seed nor budget, stands
-    in it once for each ``dataset``, which is the digest of what the samples are, and ``norm``.
+    in it once for each ``dataset``, which is the digest of what the samples are, and ``norm``. ``of`` is the operator
+    that a row is of, ``quoted`` whether it is the solver to quote, see `quoted`, and ``errors`` holds every sample's,
+    metric by metric.
+
+    Raises
+    ------
+    ValueError
+        If rows of several kinds, or of several operators, have one name: `apart` tells them apart.
     """
     entries = []
+    schemes = quoted(records)
+    owners: dict[tuple[Any, ...], str] = {}
     for record in records:
-        dataset, norm = ground(record)
+        place = dataset, norm = ground(record)
         for row in record.evaluations:
-            group = group_of(row, record)
+            group, name = group_of(row, record), label(row, record)
             baseline = group == "baseline"
+            kind, of = kind_of(row, record), "" if baseline else record.model
+            owner = f"{kind} {of}".rstrip()
+            if (other := owners.setdefault((place, name), owner)) != owner:
+                raise ValueError(f"rows of {other!r} and of {owner!r} are both called {name!r}: rename the model")
+            cost = {} if baseline else record.training
             entries.append(
                 {
-                    "model": label(row),
+                    "model": name,
                     "group": group,
+                    "kind": kind,
+                    "of": of,
+                    "quoted": kind == "solver" and name in schemes.get(place, ()),
                     "resolution": row.resolution,
                     "computed_at": row.computed_at,
                     "budget": "" if baseline else record.budget,
@@ -37,9 +62,12 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
                     "device": record.environment.get("device", ""),
                     "dataset": dataset,
                     "norm": norm,
-                    "parameters": None if baseline else record.training.get("parameters"),
-                    "training_seconds": None if baseline else record.training.get("seconds"),
+                    "parameters": cost.get("parameters", math.nan),
+                    "flops": cost.get("flops", {}).get("prediction", math.nan),
+                    "flops_at": cost.get("flops", {}).get("resolution", math.nan),
+                    "training_seconds": cost.get("seconds", math.nan),
                     "seconds": row.seconds,
+                    "errors": {metric: np.asarray(values, float) for metric, values in row.errors.items()},
                 }
                 | {metric: row.mean(metric) for metric in row.errors}
             )
@@ -53,21 +81,53 @@ def group_of(row: Evaluation, record: Record) -> str:
     return kind if kind in ("operator", "upsampled") else "baseline"
 
 
-def apart(records: Sequence[Record]) -> list[Record]:
-    """Records under names that tell trainings apart which differ in more than their seed.
+def label(row: Evaluation, record: Record) -> str:
+    """The name of a row in tables; a solver's grid belongs to it."""
+    return f"{row.model} at {row.computed_at}²" if kind_of(row, record) == "solver" else row.model
 
-    Where several of one model, budget and `ground` do, what differs stands behind its name.
+
+def quoted(records: Sequence[Record]) -> dict[tuple[str, str], list[str]]:
+    """The rows of solvers to stand beside operators, for each `ground`.
+
+    On each grid that an operator was trained on, that is the scheme with the least validation error of those that the
+    references' trials tried there. Records of earlier versions tried none.
+    """
+    grids = {(ground(each), each.configuration["data"]["resolution"]) for each in records if each.configuration}
+    best: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        for place, resolution in sorted(grids):
+            tried = [
+                trial
+                for trial in record.training.get("trials", [])
+                if "solver" in (setting := trial["configuration"]) and setting["resolution"] == resolution
+            ]
+            if tried and place == ground(record):
+                scheme = min(tried, key=validation)["configuration"]["solver"]
+                best.setdefault(place, []).append(f"solver, {scheme} at {resolution}²")
+    return best
+
+
+def apart(records: Sequence[Record]) -> list[Record]:
+    """Records under names that tell trainings apart which differ in more than their seed, and operators from others.
+
+    Where several of one model, budget and `ground` do, what differs stands behind its name; "operator" does behind that
+    of one which is called as a reference or another's upsampled predictions are.
     """
     variants: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
     for record in records:
         if record.configuration:
             said = settings(record)
             variants.setdefault((record.model, record.budget, ground(record)), {})[plain(said)] = said
-    return [
+    named = [
         renamed(record, differing(settings(record), variants[record.model, record.budget, ground(record)].values()))
         if record.configuration
         else record
         for record in records
+    ]
+    rows = [(row, record) for record in named for row in record.evaluations]
+    taken = {label(row, record) for row, record in rows if kind_of(row, record) != "operator"}
+    return [
+        renamed(record, "operator") if record.configuration and record.model in taken else record for record in named
     ]
 
 
@@ -96,10 +156,11 @@ def renamed(record: Record, words: str) -> Record:
     if not words:
         return record
     name = f"{record.model} ({words})"
-    rows = [
-        replace(row, model=row.model.removesuffix(record.model) + name) if group_of(row, record) != "baseline" else row
-        for row in record.evaluations
-    ]
+    names = {"operator": name, "upsampled": f"upsampled {name}"}
+    rows = []
+    for row in record.evaluations:
+        kind = kind_of(row, record)
+        rows.append(replace(row, model=names.get(kind, row.model), kind=kind))
     return replace(record, model=name, evaluations=rows)
 
 
@@ -122,48 +183,101 @@ def grounds(table: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
     }
 
 
-def label(row: Evaluation) -> str:
-    """The model's name; a coarse solver's grid belongs to it."""
-    return f"{row.model} at {row.computed_at}²" if row.model == "coarse solver" else row.model
-
-
 def budgets(table: pd.DataFrame) -> list[str]:
     """The budgets of a table, epochs before seconds."""
     return sorted({each for each in table.budget if each}, key=lambda each: (each.endswith(" s"), each))
 
 
 def comparison(table: pd.DataFrame, budget: str) -> pd.DataFrame:
-    """The rows of one budget with the baselines, which have none."""
-    return table[(table.budget == budget) | (table.group == "baseline")]
+    """The rows of one budget with those that have none, as the baselines do."""
+    return table[table.budget.isin([budget, ""])]
 
 
-def headline(table: pd.DataFrame, metric: str = "relative_l2") -> pd.DataFrame:
-    """Models by resolution: mean over seeds, ± their standard deviation where there are several.
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """Models by resolution: the mean relative L2 error over seeds and samples with its interval, and a note.
 
     Operators come first, the best at the coarsest resolution on top, each followed by its upsampled predictions;
-    baselines last. Columns are the resolutions.
+    baselines last. Columns are the resolutions, and `NOTE`: what seeds there are, and which solver is quoted.
     """
-    cells = table.groupby(["model", "resolution"])[metric].agg(["mean", "std", "count"])
-    text = cells.apply(lambda cell: spread(cell["mean"], cell["std"], cell["count"]), axis=1)
-    return text.unstack("resolution").reindex(order(table, metric)).fillna("")
+    cells = {
+        resolution: {model: written(interval(errors)) for model, errors in at(table, resolution).items()}
+        for resolution in resolutions(table)
+    }
+    return noted(pd.DataFrame(cells, dtype=object).reindex(order(table)).fillna(""), table)
 
 
-def order(table: pd.DataFrame, metric: str = "relative_l2") -> list[str]:
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """The means of `headline` alone, as numbers in words."""
+    cells = table.groupby(["model", "resolution"]).relative_l2.mean()
+    return cells.map(lambda mean: f"{mean:.{digits(mean)}f}").unstack("resolution").reindex(order(table)).fillna("")
+
+
+def resolutions(table: pd.DataFrame) -> list[int]:
+    """The resolutions of a table, rising."""
+    return sorted(int(n) for n in table.resolution.unique())
+
+
+def at(
+    table: pd.DataFrame, resolution: int, metric: str = "relative_l2"
+) -> dict[str, Float[np.ndarray, "seeds samples"]]:
+    """The errors of every model that has the metric at a resolution, seeds by samples."""
+    here = table[table.resolution == resolution]
+    parts = {str(model): [errors.get(metric) for errors in part.errors] for model, part in here.groupby("model")}
+    return {model: np.stack(found) for model, found in parts.items() if all(each is not None for each in found)}
+
+
+def noted(cells: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """A table of models with the column `NOTE`."""
+    return cells.assign(**{NOTE: [note(table, str(model)) for model in cells.index]})
+
+
+def note(table: pd.DataFrame, model: str) -> str:
+    """How many seeds the means of a model are over, if it is trained; or that it is the solver to quote."""
+    own = table[table.model == model]
+    if own.quoted.any():
+        return "quoted"
+    if (own.group == "baseline").all():
+        return ""
+    counts = own.groupby("resolution").seed.nunique()
+    low, high = int(counts.min()), int(counts.max())
+    if high == 1:
+        return "one seed"
+    return f"{low} seeds" if low == high else f"{low} to {high} seeds"
+
+
+def heading(column: Any) -> str:
+    """A column in words: a resolution as n²."""
+    return column if isinstance(column, str) else f"{column}²"
+
+
+def order(table: pd.DataFrame) -> list[str]:
     """Names of the models in the order of tables and legends."""
     operators = table[table.group == "operator"]
-    at_coarsest = operators[operators.resolution == operators.resolution.min()].groupby("model")[metric].mean()
-    names = list(at_coarsest.sort_values().index)
+    at_coarsest = operators[operators.resolution == operators.resolution.min()]
+    names = list(at_coarsest.groupby("model").relative_l2.mean().sort_values().index)
     names += [name for name in operators.model.unique() if name not in names]
-    present = set(table.model)
-    pairs = [each for name in names for each in (name, f"upsampled {name}") if each in present]
+    upsampled = table[table.group == "upsampled"].drop_duplicates("model")
+    owner = dict(zip(operators.model, operators.of, strict=True))
+    pairs = [each for name in names for each in (name, *upsampled[upsampled.of == owner[name]].model)]
+    rest = [name for name in upsampled.model if name not in pairs]
     baselines = table[table.group == "baseline"].sort_values(["computed_at", "model"])
-    return pairs + list(baselines.model.unique())
+    return [*dict.fromkeys(pairs), *rest, *baselines.model.unique()]
 
 
-def spread(mean: float, std: float, count: float) -> str:
-    """``0.0123`` from one seed, ``0.0123 ± 0.0004`` from several; a digit more below 0.01."""
-    digits = 4 if mean >= 0.01 else 5
-    return f"{mean:.{digits}f}" + (f" ± {std:.{digits}f}" if count > 1 else "")
+def written(each: Interval) -> str:
+    """``.0123 [.0119, .0127]``; a digit more below 0.01."""
+    mean, low, high = (bare(f"{value:.{digits(each.mean)}f}") for value in each)
+    return f"{mean} [{low}, {high}]"
+
+
+def digits(mean: float) -> int:
+    """How many digits of an error are shown behind the point."""
+    return 4 if mean >= 0.01 else 5
+
+
+def bare(number: str) -> str:
+    """``0.5`` → ``.5``."""
+    return number[1:] if number.startswith("0.") else number
 
 
 def timed(table: pd.DataFrame) -> pd.DataFrame:
@@ -172,31 +286,44 @@ def timed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def resources(table: pd.DataFrame) -> pd.DataFrame:
-    """Parameters, training time and prediction time of each model, means over the seeds that ran on one device."""
+    """Size, operations, training time and prediction time of each model, means over the seeds that ran on one device.
+
+    Operations are those of one prediction on the training grid; what was not recorded is left empty.
+    """
     finest = table[table.resolution == table.resolution.max()]
-    means = timed(finest).groupby("model")[["parameters", "training_seconds", "seconds"]].mean()
-    seeds = finest.groupby("model")["seed"].nunique()
+    columns = ["parameters", "flops", "flops_at", "training_seconds", "seconds"]
+    means = timed(finest).groupby("model")[columns].mean()
+    known = means.flops.notna()
     result = pd.DataFrame(
         {
-            "seeds": seeds,
+            "seeds": finest[finest.group != "baseline"].groupby("model")["seed"].nunique().astype(str),
             "parameters": means.parameters.map(lambda n: "" if pd.isna(n) else f"{n:,.0f}"),
+            "prediction [GFLOP]": (means.flops[known] / 1e9).map("{:.3g}".format)
+            + means.flops_at[known].map(" at {:.0f}²".format),
             "training [s]": means.training_seconds.map(lambda s: "" if pd.isna(s) else f"{s:.0f}"),
             f"prediction at {table.resolution.max()}² [ms]": means.seconds.map(
                 lambda s: f"{1e3 * s:,.0f}" if s > 0.1 else f"{1e3 * s:.2g}"
             ),
             "device": finest.groupby("model").device.first(),
-        }
+        },
+        dtype=object,
     )
-    return result.reindex([name for name in order(table) if name in result.index])
+    return result.reindex([name for name in order(table) if name in result.index]).fillna("")
 
 
 def details(table: pd.DataFrame, resolution: int) -> pd.DataFrame:
-    """Every metric of every model at one resolution, means over seeds."""
+    """Every metric of every model at one resolution, with intervals."""
     here = table[table.resolution == resolution]
-    place = {"resolution", "computed_at", "seed", "parameters", "training_seconds", "seconds"}
-    metrics = [name for name in here.select_dtypes("number").columns if name not in place]
-    result = here.groupby("model")[metrics].mean().reindex([name for name in order(table) if name in set(here.model)])
-    return result.map(lambda value: "" if pd.isna(value) else f"{value:.3g}").rename(columns=metric_name)
+    metrics = dict.fromkeys(metric for errors in here.errors for metric in errors)
+    cells = {
+        metric_name(metric): {
+            model: "{} [{}, {}]".format(*(bare(f"{value:.3g}") for value in interval(errors)))
+            for model, errors in at(table, resolution, metric).items()
+        }
+        for metric in metrics
+    }
+    present = [name for name in order(table) if name in set(here.model)]
+    return pd.DataFrame(cells, dtype=object).reindex(present).fillna("")
 
 
 def metric_name(metric: str) -> str:
@@ -206,41 +333,33 @@ def metric_name(metric: str) -> str:
     return name.replace("inf", "∞").replace("l2", "L2").replace("h1", "H1")
 
 
-def paired(records: Sequence[Record], models: Sequence[str], resolution: int, seed: int = 0) -> pd.DataFrame:
+def paired(table: pd.DataFrame, models: Sequence[str], resolution: int) -> pd.DataFrame:
     """Differences of the relative L2 error to that of the first of `models` there, paired over the test samples.
 
-    Errors are averaged over seeds sample by sample, and rows on fewer samples left out; the 95 % interval is the
-    percentile bootstrap over samples (Efron & Tibshirani 1993, ch. 13), with `BOOTSTRAPS` resamples.
+    Rows on fewer samples are left out. Empty if none of `models` is there.
     """
-    errors: dict[str, list[list[float]]] = {}
-    for record in records:
-        for row in record.evaluations:
-            if row.resolution == resolution:
-                errors.setdefault(label(row), []).append(row.errors["relative_l2"])
-    means = {model: np.mean(values, axis=0) for model, values in errors.items()}
-    reference = next(model for model in models if model in means)
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(means[reference]), size=(BOOTSTRAPS, len(means[reference])))
-    table = {}
-    for model, values in means.items():
-        if model != reference and len(values) == len(means[reference]):
-            difference = values - means[reference]
-            low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
-            table[model] = {"difference": f"{difference.mean():+.5f}", "95 % interval": f"{low:+.5f} … {high:+.5f}"}
-    return pd.DataFrame(table).T.reindex([name for name in models if name in table])
+    errors = at(table, resolution)
+    reference, *others = [model for model in models if model in errors] or [""]
+    cells = {}
+    for model in others:
+        if errors[model].shape[1] == errors[reference].shape[1]:
+            mean, low, high = difference(errors[model], errors[reference])
+            cells[model] = [f"{mean:+.5f}", f"{low:+.5f} … {high:+.5f}"]
+    return noted(pd.DataFrame.from_dict(cells, "index", columns=["difference", "95 % interval"]), table)
 
 
-def differences(records: Sequence[Record], table: pd.DataFrame) -> pd.DataFrame:
-    """Operators by resolution, coarsest and finest: `paired` differences to the first of `order`, with intervals.
+def differences(table: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
+    """Operators and the quoted solver by resolution, coarsest and finest: `paired` differences to `reference`.
 
-    Empty if `table` has one operator alone.
+    That is the first of `order` by default. Empty if nothing stands beside it.
     """
-    operators = table[table.group == "operator"]
-    first, *others = order(operators)
-    there = operators[operators.model == first].resolution
+    operators = order(table[table.group == "operator"])
+    first = reference or operators[0]
+    others = [name for name in (*operators, *table[table.quoted].model.unique()) if name != first]
+    there = table[table.model == first].resolution
     cells = {}
     for n in dict.fromkeys([int(there.min()), int(there.max())]):
-        if len(pairs := paired(records, [first, *others], n)):
+        if len(pairs := paired(table, [first, *others], n)):
             cells[n] = pairs["difference"] + " (" + pairs["95 % interval"] + ")"
     result = pd.DataFrame(cells).fillna("")
-    return result.reindex([name for name in others if name in result.index])
+    return noted(result.reindex([name for name in others if name in result.index]), table)

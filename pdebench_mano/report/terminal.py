@@ -1,6 +1,7 @@
 """Records → the tables that a terminal shows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 from rich.box import SIMPLE
@@ -9,31 +10,48 @@ from rich.table import Table
 
 from pdebench_mano.evaluation.records import Record, described
 from pdebench_mano.report import tables
-from pdebench_mano.report.tables import budgets, comparison, differences, headline, order, rows
+from pdebench_mano.report.tables import budgets, comparison, differences, headline, note, order, rows
+
+BREAKS = r" (?=[\[(])|(?<=[,…]) "
+"""Where a mean and its interval may be broken."""
+
+WIDE = 10_000
+"""Letters of a line that holds any table."""
 
 
 def print_comparison(records: Sequence[Record], added: Sequence[Record] = ()) -> None:
     """The headline table of each budget and paired differences, on stdout; what is `added` stands in all of them."""
-    records = tables.apart(records)
-    own = [rows(added)] if added else []
+    records = tables.apart([*records, *(replace(record, budget="") for record in added)])
     grounds = tables.grounds(rows(records))
     for place, budget in [(place, budget) for place, table in grounds.items() for budget in budgets(table)]:
         here = [record for record in records if tables.ground(record) == place]
-        part = pd.concat([comparison(grounds[place], budget), *own], ignore_index=True)
+        part = comparison(grounds[place], budget)
         on = f" on {described(here[0])}, dataset {place[0][:8]}" if len({dataset for dataset, _ in grounds}) > 1 else ""
         by = f" by {place[1]}" if place[1] != "points" else ""
-        _print(headline(part), f"relative L2 error{by}{on}, trained for {budget}")
-        there = [*(record for record in here if record.budget == budget), *added]
-        if len(minus := differences(there, part)):
-            _print(minus, f"minus that of {order(part)[0]}, paired over the test samples, with 95 % interval")
+        _print(headline(part), f"relative L2 error{by}{on}, with 95 % interval, trained for {budget}")
+        if part.quoted.any():
+            print("quoted is the solver with the least validation error on the training grid\n")
+        for reference in (order(part)[0], *part[part.quoted].model.unique()):
+            if len(minus := differences(part, reference)):
+                seeds = f" ({said})" if (said := note(part, reference)) else ""
+                _print(minus, f"minus that of {reference}{seeds}, paired over the test samples, with 95 % interval")
 
 
 def _print(cells: pd.DataFrame, title: str) -> None:
-    """Models by resolution, on stdout."""
-    shown = Table(title=title, title_justify="left", box=SIMPLE)
-    shown.add_column(min_width=max(len(word) for name in cells.index for word in str(name).split()))
-    for resolution in cells.columns:
-        shown.add_column(f"{resolution}²", justify="right")
+    """Models by resolution, on stdout; where they are too wide for it, intervals stand below the means."""
+    console = Console()
+    shown = _table(cells, title)
+    if console.measure(shown, options=console.options.update(width=WIDE)).maximum > console.width:
+        shown = _table(cells.replace(BREAKS, "\n", regex=True), title)
+    console.print(shown)
+
+
+def _table(cells: pd.DataFrame, title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table.add_column(min_width=max(len(word) for name in cells.index for word in str(name).split()))
+    for column in cells.columns:
+        noted = column == tables.NOTE
+        table.add_column(tables.heading(column), justify="left" if noted else "right", no_wrap=noted)
     for name, row in cells.iterrows():
-        shown.add_row(str(name), *row)
-    Console().print(shown)
+        table.add_row(str(name), *row)
+    return table

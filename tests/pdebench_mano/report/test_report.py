@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 
 from pdebench_mano.cli import main
+from pdebench_mano.evaluation.flops import flops
 from pdebench_mano.evaluation.records import find_records, read_record
 from pdebench_mano.report import tables, write_report
 from pdebench_mano.report.figures import alignment
+from pdebench_mano.training.runs import load
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -70,8 +72,9 @@ def test_tables_hold_the_means_of_the_records(demo):
     rows = pd.read_csv(demo / "tables" / "rows.csv")
     assert len(rows) == 6 + 4 + 6
     for path in find_records(demo):
-        for row in read_record(path).evaluations:
-            (line,) = rows[(rows.model == tables.label(row)) & (rows.resolution == row.resolution)].to_dict("records")
+        for row in (record := read_record(path)).evaluations:
+            name = tables.label(row, record)
+            (line,) = rows[(rows.model == name) & (rows.resolution == row.resolution)].to_dict("records")
             assert line["relative_l2"] == pytest.approx(np.mean(row.errors["relative_l2"]))
             assert line["near_jumps"] == pytest.approx(np.mean(row.errors["near_jumps"]))
     headline = pd.read_csv(demo / "tables" / "error.csv", index_col="model", dtype=str)
@@ -102,14 +105,21 @@ def test_the_page_asks_for_nothing_beside_it_and_says_how_to_make_it_again(demo)
     assert all(line in text for line in record.commands)
 
 
-def test_a_report_of_several_seeds_gives_their_spread(demo):
-    paths = [path for path in find_records(demo) if read_record(path).model == "fno"]
-    record = read_record(paths[0])
-    table = tables.rows([record])
-    other = table.assign(seed=1, relative_l2=table.relative_l2 + 0.2)
-    both = tables.headline(pd.concat([table, other], ignore_index=True))
-    mean = table[(table.model == "fno") & (table.resolution == 9)].relative_l2.item() + 0.1
-    assert both.loc["fno", 9] == f"{mean:.4f} ± {0.2 / np.sqrt(2):.4f}"
+def test_a_record_says_the_operations_of_one_prediction_where_it_was_trained(demo):
+    for run in sorted((demo / "runs").iterdir()):
+        (record,) = [each for each in map(read_record, find_records(demo)) if each.model == run.name.split("-")[0]]
+        expected = flops(load(run, device="cpu"), 1, (9, 9))
+        assert record.training["flops"] == {"prediction": expected, "resolution": 9}
+    costs = pd.read_csv(demo / "tables" / "resources.csv", index_col="model", dtype=str)
+    assert costs.loc["fno", "prediction [GFLOP]"].endswith(" at 9²")
+
+
+def test_the_page_says_of_each_model_how_its_settings_were_chosen(demo):
+    page = html.unescape((demo / "report.html").read_text())
+    for model in ("fno", "mano"):
+        (line,) = re.findall(f"<li>{model}: (.*?)</li>", page)
+        assert re.fullmatch(r"lr \de-\d, no trials", line)
+    assert "<li>No model has trials: settings are as they were given.</li>" in page
 
 
 def test_rows_of_two_norms_never_share_a_table(demo):
@@ -137,7 +147,9 @@ def test_times_of_several_devices_are_not_averaged(demo):
     elsewhere = table.assign(seed=1, device="another", seconds=100.0, training_seconds=1e6)
     expected, found = (tables.resources(each) for each in (table, pd.concat([table, elsewhere], ignore_index=True)))
     pd.testing.assert_frame_equal(found.drop(columns="seeds"), expected.drop(columns="seeds"))
-    assert (found.seeds == 2).all()
+    trained = [name for name in found.index if name not in ("mean solution", "coarse solver at 9²")]
+    assert (found.seeds[trained] == "2").all()
+    assert (found.seeds.drop(trained) == "").all(), "what is not trained has no seeds"
 
 
 def test_the_paired_interval_covers_a_known_difference_that_the_spread_of_samples_would_hide(demo):
@@ -149,7 +161,8 @@ def test_the_paired_interval_covers_a_known_difference_that_the_spread_of_sample
         return dataclasses.replace(record.evaluations[0], model=model, errors={"relative_l2": list(values)})
 
     rows = [row("a", hardness), row("b", hardness + 0.01 + 0.001 * rng.standard_normal(200)), row("few", [0.1, 0.2])]
-    table = tables.paired([dataclasses.replace(record, evaluations=rows)], ["a", "b", "few"], rows[0].resolution)
+    table = tables.rows([dataclasses.replace(record, evaluations=rows)])
+    table = tables.paired(table, ["a", "b", "few"], rows[0].resolution)
     assert list(table.index) == ["b"], "what is known of fewer samples has no pairs"
     low, high = map(float, table.loc["b", "95 % interval"].split(" … "))
     assert 0.009 < low <= 0.01 <= high < 0.011

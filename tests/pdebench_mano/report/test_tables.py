@@ -1,0 +1,182 @@
+"""Tables are made by the kind of a row and by its record: no name makes a row vanish, merge, or stand as another."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdebench_mano.benchmark import leaderboard
+from pdebench_mano.benchmark.leaderboard import named, published
+from pdebench_mano.evaluation.records import read_record, write_record
+from pdebench_mano.report import tables, write_report
+from pdebench_mano.report.bootstrap import difference, interval
+from pdebench_mano.report.figures import Styles, accuracy_against_time
+from pdebench_mano.report.terminal import print_comparison
+
+TAKEN = (
+    "coarse solver",
+    "coarse solver at 9²",
+    "solver, harmonic",
+    "solver, harmonic at 9²",
+    "mean solution",
+    "label uncertainty",
+    "upsampled fno",
+    "baselines",
+)
+
+
+@pytest.fixture
+def confusing(made, references):
+    """Records of references, of fno, and of operators called as others are."""
+    older = dataclasses.replace(references().evaluations[0], model="coarse solver")
+    beside = references({"harmonic": None})
+    beside = dataclasses.replace(beside, evaluations=[*beside.evaluations, older])
+    return [beside, made("fno"), *(made(name) for name in TAKEN)]
+
+
+def test_an_operator_called_as_a_reference_stands_beside_it(confusing):
+    table = tables.rows(tables.apart(confusing))
+    assert len(table) == sum(len(record.evaluations) for record in confusing), "none replaces another"
+    assert table.groupby("model")[["kind", "of"]].nunique().eq(1).all(axis=None), "none shares another's name"
+    expected = {(row.mean(), row.kind) for record in confusing for row in record.evaluations}
+    assert set(zip(table.relative_l2, table.kind, strict=True)) == expected
+    operators = set(table[table.kind == "operator"].model)
+    assert {"solver, harmonic", "solver, harmonic at 9² (operator)", "upsampled fno (operator)"} <= operators
+    assert "solver, harmonic at 9²" in set(table[table.kind == "solver"].model)
+    shown = tables.headline(table)
+    assert sorted(shown.index) == sorted(table.model.unique())
+    for name in operators:
+        (of,) = table[table.model == name].of.unique()
+        (upsampled,) = table[(table.of == of) & (table.group == "upsampled")].model.unique()
+        assert tables.order(table).index(upsampled) == tables.order(table).index(name) + 1
+
+
+def test_a_report_and_a_terminal_show_them_all(confusing, tmp_path, capsys, monkeypatch):
+    paths = [tmp_path / "records" / f"{number}.jsonl" for number in range(len(confusing))]
+    for path, record in zip(paths, confusing, strict=True):
+        write_record(record, path)
+    page = write_report(paths, tmp_path / "report").read_text()
+    names = tables.headline(tables.rows(tables.apart(confusing))).index
+    assert all(f"<td>{name}</td>" in page for name in names)
+    monkeypatch.setenv("COLUMNS", "200")
+    print_comparison([read_record(path) for path in paths])
+    printed = capsys.readouterr().out
+    assert all(f" {name} " in printed for name in names)
+
+
+def test_rows_that_would_share_a_name_are_refused(made, references):
+    with pytest.raises(ValueError, match=r"rows of 'solver' and of 'operator solver, harmonic at 9²' are both called"):
+        tables.rows([references(), made("solver, harmonic at 9²")])
+
+
+def test_styles_and_figures_go_by_kind(made, references):
+    table = tables.rows(tables.apart([references(), made("fno"), made("upsampled fno"), made("mean solution")]))
+    styles = Styles(table)
+    assert styles("upsampled fno") == styles("fno") | {"linestyle": "--", "markerfacecolor": "white"}
+    assert styles("upsampled fno (operator)")["linestyle"] == "-"
+    colours = {styles(name)["color"] for name in ("fno", "upsampled fno (operator)", "mean solution (operator)")}
+    assert len(colours) == 3
+    (axis,) = accuracy_against_time(table, styles, 9).axes
+    drawn = {line.get_label() for line in axis.lines}
+    assert "mean solution (operator)" in drawn
+    assert "mean solution" not in drawn, "which predicts nothing"
+
+
+def test_a_run_of_an_operator_called_as_a_reference_stands_on_the_leaderboard(made, references, tmp_path):
+    run = made("mean solution")
+    rows = [*run.evaluations, *references({"harmonic": None}).evaluations]
+    write_record(dataclasses.replace(run, evaluations=rows), tmp_path / "records" / "mine.jsonl")
+    (own,) = leaderboard.beside([made("fno")], tmp_path)
+    assert [(row.kind, row.resolution) for row in own.evaluations] == [
+        ("operator", 9),
+        ("operator", 17),
+        ("upsampled", 17),
+    ]
+    shown = named(own, tmp_path)
+    assert shown.model == f"mean solution ({tmp_path}, 2 epochs)"
+    assert {row.model for row in shown.evaluations} == {shown.model, f"upsampled {shown.model}"}
+
+
+def test_of_an_earlier_version_the_name_tells(made):
+    """Published records keep no kind; "coarse solver" among them stays what it was."""
+    table = tables.rows(published("darcy85"))
+    assert set(table[table.kind == "solver"].model) == {f"coarse solver at {n}²" for n in (43, 85, 141, 211)}
+    assert not table.quoted.any()
+
+
+def by_seed(model, made, errors):
+    rows = [
+        [dataclasses.replace(row, errors={"relative_l2": list(each)}) for row in made(model).evaluations[:1]]
+        for each in errors
+    ]
+    return [made(model, each, seed=seed) for seed, each in enumerate(rows)]
+
+
+def test_the_headline_is_the_mean_and_interval_over_seeds_and_samples(made, references):
+    errors = np.random.default_rng(0).uniform(0.001, 0.002, (3, 12))
+    alone = by_seed("fno", made, errors)
+    table = tables.rows([*alone, made("vit"), references()])
+    shown = tables.headline(table)
+    mean, low, high = interval(errors)
+    assert shown.loc["fno", 9] == f"{mean:.5f} [{low:.5f}, {high:.5f}]".replace("0.", ".")
+    assert shown.loc[["fno", "vit", "upsampled vit", "mean solution"], tables.NOTE].tolist() == [
+        "3 seeds",
+        "one seed",
+        "one seed",
+        "",
+    ]
+    single = tables.headline(tables.rows(alone))
+    pd.testing.assert_series_equal(single.loc["fno"], shown.loc["fno", [9, tables.NOTE]]), "whatever stands beside it"
+    assert tables.means(table).loc["fno", 9] == f"{errors.mean():.5f}"
+    assert re.fullmatch(r"\.\d{4} \[\.\d{4}, \.\d{4}\]", shown.loc["mean solution", 9])
+
+
+def test_differences_are_of_seeds_drawn_apart_and_samples_drawn_together(made):
+    rng = np.random.default_rng(1)
+    fno, vit = rng.uniform(0.1, 0.2, (3, 12)), rng.uniform(0.3, 0.4, (2, 12))
+    table = tables.rows([*by_seed("fno", made, fno), *by_seed("vit", made, vit)])
+    mean, low, high = difference(vit, fno)
+    found = tables.paired(table, ["fno", "vit"], 9).loc["vit"]
+    assert found.tolist() == [f"{mean:+.5f}", f"{low:+.5f} … {high:+.5f}", "2 seeds"]
+    assert tables.differences(table).loc["vit", 9] == f"{mean:+.5f} ({low:+.5f} … {high:+.5f})"
+
+
+def test_the_solver_to_quote_is_the_best_on_validation_where_operators_are_trained(made, references):
+    """The arithmetic scheme is better on the test samples, and on validation on another grid."""
+    schemes = {("arithmetic", 9): 0.3, ("harmonic", 9): 0.2, ("geometric", 9): float("nan"), ("arithmetic", 17): 0.1}
+    beside = references({"arithmetic": [0.01] * 12, "harmonic": [0.05] * 12}, schemes)
+    table = tables.rows([beside, made("fno"), made("vit")])
+    notes = tables.headline(table)[tables.NOTE]
+    assert notes[notes == "quoted"].index.tolist() == ["solver, harmonic at 9²"]
+    first, second = tables.order(table[table.group == "operator"])
+    assert list(tables.differences(table).index) == [second, "solver, harmonic at 9²"]
+    to_solver = tables.differences(table, "solver, harmonic at 9²")
+    assert list(to_solver.index) == [first, second]
+    mean = np.mean(table[(table.model == first) & (table.resolution == 9)].relative_l2) - 0.05
+    assert to_solver.loc[first, 9].startswith(f"{mean:+.5f}")
+    assert not tables.rows([references(None, schemes), made("fno", trained_at=5)]).quoted.any(), "none was tried there"
+
+
+def test_the_report_compares_with_the_quoted_solver(made, references, tmp_path, capsys):
+    records = [references(None, {("harmonic", 9): 0.2}), made("fno"), made("vit")]
+    paths = [tmp_path / "records" / f"{number}.jsonl" for number in range(3)]
+    for path, record in zip(paths, records, strict=True):
+        write_record(record, path)
+    page = write_report(paths, tmp_path / "report").read_text()
+    assert "minus that of solver, harmonic at 9² (quoted)" in page
+    print_comparison(records)
+    assert "minus that of solver, harmonic at 9² (quoted)" in " ".join(capsys.readouterr().out.split())
+    kept = pd.read_csv(tmp_path / "report" / "tables" / "paired-9-solver-harmonic-at-9.csv", index_col="model")
+    assert {"fno", "vit"} <= set(kept.index)
+
+
+def test_what_was_not_recorded_is_left_empty(made, references):
+    known = {"parameters": 1234, "seconds": 5.0, "flops": {"prediction": 2_500_000, "resolution": 9}}
+    table = tables.rows([made("fno", training=known), made("vit", training={"parameters": 7}), references()])
+    found = tables.resources(table)
+    column = "prediction [GFLOP]"
+    assert found.loc["fno", ["parameters", column, "training [s]"]].tolist() == ["1,234", "0.0025 at 9²", "5"]
+    assert found.loc["vit", ["parameters", column, "training [s]"]].tolist() == ["7", "", ""]
+    assert (found.loc["solver, harmonic at 9²", ["seeds", "parameters", column]] == "").all()
