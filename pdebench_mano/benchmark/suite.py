@@ -5,6 +5,7 @@
     title = "Darcy flow"
     resolutions = [33, 65, 129]             # where models are evaluated
     seeds = [0, 1, 2]
+    tune_epochs = 8                         # of a trial; by default, trials train as long as the models
 
     [data.generate]                         # or data.train = "file", data.test = "file"
     samples = 300
@@ -103,7 +104,8 @@ class Model(_Table):
     """An operator under a regime, with its arguments, training options and settings to choose among.
 
     `tune` has the structure of a `RunConfig` with a list of values in each place. Every combination is trained from
-    the suite's first seed; the one with the lowest validation error is then trained from every seed.
+    the suite's first seed, for `Suite.tune_epochs`; the one with the lowest validation error is then trained from every
+    seed.
 
     `resolutions` are those an operator of a fixed grid is evaluated at; its upsampled predictions go to all.
     """
@@ -158,6 +160,9 @@ class Suite(_Table):
     budgets : list of Budget
         By default one, as `training` says.
     seeds : list of int
+    tune_epochs : int, optional
+        Epochs of a trial, whatever the budget; by default, trials are trained within it. Settings that are chosen by
+        shorter trials are then trained within the budget from every seed, the first among them.
     models : list of Model
     coarse_solver : list of int, optional
         Grids of the finite-difference rows; the training resolution by default.
@@ -174,6 +179,7 @@ class Suite(_Table):
     training: dict[str, Any] = {}
     budgets: list[Budget] = Field([Budget()], min_length=1)
     seeds: list[int] = Field([0], min_length=1)
+    tune_epochs: int | None = Field(None, ge=1)
     models: list[Model] = Field(min_length=1)
     coarse_solver: list[int] | None = None
     mean_solution: bool = False
@@ -192,6 +198,12 @@ class Suite(_Table):
     def _one_norm(self) -> "Suite":
         if any("norm" in options for model in self.models for options in (self.training, model.training, model.tune)):
             raise ValueError("norm is that of the whole suite, of errors and losses: give it beside title")
+        return self
+
+    @model_validator(mode="after")
+    def _one_length_of_trials(self) -> "Suite":
+        if self.tune_epochs is not None and any({"epochs", "seconds"} & model.tune.keys() for model in self.models):
+            raise ValueError("tune_epochs is how long trials train: tune neither epochs nor seconds beside it")
         return self
 
     @model_validator(mode="after")

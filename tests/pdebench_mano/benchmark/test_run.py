@@ -24,6 +24,7 @@ from pdebench_mano.evaluation.records import (
     write_record,
 )
 from pdebench_mano.report import write_report
+from pdebench_mano.report.tuning import tuning
 from pdebench_mano.training.runs import RunConfig, read_config
 
 SUITE = """
@@ -161,6 +162,40 @@ def test_settings_are_chosen_by_validation_error_and_then_trained_from_every_see
         assert (config["lr"], config["operator_args"]) == (best["lr"], best["operator_args"])
         assert config["seed"] == record.seed
     assert records[1].training["best_validation"] == min(trial["validation"] for trial in trials)
+
+
+def test_what_short_trials_choose_is_trained_at_full_length_from_every_seed(folder, tmp_path, monkeypatch):
+    tuned = SUITE.replace("epochs = 1", "epochs = 3") + "tune.lr = [1e-9, 1e-2, 3e-2]\n"
+    suite = write(folder, "tune_epochs = 2\n" + tuned)
+    trained = []
+    train = cases.train
+    monkeypatch.setattr(cases, "train", lambda config, run, **_: trained.append(config) or train(config, run, **_))
+    records = run_suite(suite, tmp_path / "out", folder=folder)[1:]
+    best = min(records[0].training["trials"], key=lambda trial: trial["validation"])["configuration"]
+    assert best["epochs"] == 2
+    for record in records:
+        assert len(record.history) == 3
+        config = record.configuration["config"]
+        assert (config["lr"], config["epochs"]) == (best["lr"], 3)
+    done = {(config.epochs, config.lr, config.seed) for config in trained}
+    assert done == {(2, lr, 0) for lr in (1e-9, 1e-2, 3e-2)} | {(3, best["lr"], seed) for seed in (0, 1)}
+    assert tuning(records[0]).epochs == 2
+
+
+def test_trials_of_their_own_length_are_those_of_every_budget_and_change_the_key(folder):
+    tuned = "budgets = [{epochs = 3}, {seconds = 0.5}]\n" + SUITE + "tune.lr = [1e-9, 1e-2]\n"
+
+    def made(text):
+        return list(suite_cases(write(folder, text), folder / "darcy.hdf5", ""))
+
+    plain, short = made(tuned), made("tune_epochs = 2\n" + tuned)
+    assert {(trial.epochs, trial.seconds) for case in short for trial in case.trials} == {(2, None)}
+    assert [case.config for case in short] == [case.config for case in plain]
+    assert not {case.key for case in short} & {case.key for case in plain}
+    untuned = [made(text) for text in (SUITE, "tune_epochs = 2\n" + SUITE)]
+    assert [case.key for case in untuned[0]] == [case.key for case in untuned[1]], "where there are no trials"
+    with pytest.raises(ValueError, match="tune neither epochs nor seconds"):
+        write(folder, "tune_epochs = 2\n" + SUITE + "tune.epochs = [1, 2]\n")
 
 
 def test_runs_trained_side_by_side_are_those_trained_one_by_one(folder, tmp_path):
