@@ -10,6 +10,8 @@
     [data.generate]                         # or data.train = "file", data.test = "file"
     samples = 300
     resolution = 129
+    test_samples = 60                       # of a file of their own, drawn from another seed
+    test_seed = 1
 
     [training]                              # options of `RunConfig` for all models
     resolution = 33
@@ -47,7 +49,9 @@ class _Table(BaseModel):
 class Generate(BaseModel):
     """Arguments of `data_gen.generate`; ``device = "auto"`` is a GPU where there is one.
 
-    Parameters of the problem stand beside them, as `law` and `source` of Darcy flow do, or in `problem_args`.
+    Parameters of the problem stand beside them, as `law` and `source` of Darcy flow do, or in `problem_args`. With
+    `test_samples` and `test_seed`, a second file of the same problem and settings holds the samples to test on, and
+    nothing else: the first one is trained on and validated with, and its own test part, if `split` has one, left alone.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -61,11 +65,29 @@ class Generate(BaseModel):
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     device: str = "cpu"
     workers: int = 1
+    test_samples: int | None = Field(None, ge=1)
+    test_seed: int | None = Field(None, ge=0)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Those of the problem."""
         return (self.model_extra or {}) | self.problem_args
+
+    @property
+    def files(self) -> list["Generate"]:
+        """What makes each file: the one to train on, and that to test on where it is another."""
+        if self.test_samples is None:
+            return [self]
+        own = {"samples": self.test_samples, "seed": self.test_seed, "split": (0.0, 0.0, 1.0)}
+        return [self, self.model_copy(update=own | {"test_samples": None, "test_seed": None})]
+
+    @model_validator(mode="after")
+    def _other_samples_to_test_on(self) -> "Generate":
+        if (self.test_samples is None) != (self.test_seed is None):
+            raise ValueError("test_samples and test_seed go together: a file of test samples needs both")
+        if self.test_seed == self.seed:
+            raise ValueError(f"test_seed must be another than seed, which draws the same samples, got {self.seed}")
+        return self
 
 
 class Data(_Table):

@@ -15,6 +15,7 @@ from pdebench_mano.benchmark.data import first_resolution, locate
 from pdebench_mano.benchmark.references import References
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import SUITES, Model, read_suite
+from pdebench_mano.evaluation.evaluate import evaluate
 from pdebench_mano.evaluation.records import (
     digest,
     evaluated_on,
@@ -23,9 +24,10 @@ from pdebench_mano.evaluation.records import (
     read_record,
     write_record,
 )
+from pdebench_mano.fields.data import Dataset
 from pdebench_mano.report import write_report
 from pdebench_mano.report.tuning import tuning
-from pdebench_mano.training.runs import RunConfig, read_config
+from pdebench_mano.training.runs import RunConfig, load, read_config
 
 SUITE = """
 title = "tiny"
@@ -133,6 +135,39 @@ def test_published_records_are_taken_over_without_data_or_training(folder, tmp_p
             suite.model_copy(update={"seeds": [0, 5]}), tmp_path / "other", published=tmp_path / "published", say=print
         )
     assert trained == [5]
+
+
+def test_samples_to_test_on_are_drawn_from_a_seed_of_their_own(folder, tmp_path):
+    own = GENERATED.replace("seeds = [0, 1]", "seeds = [0]")
+    suite = write(folder, own.replace("split = ", "test_samples = 5, test_seed = 7, split = "))
+    references, record = run_suite(suite, tmp_path / "out")
+    recipe = json.loads(record.dataset["recipe"])
+    assert (recipe["seed"], recipe["samples"], record.samples) == (7, 5, [0, 1, 2, 3, 4])
+    assert references.dataset["digest"] == record.dataset["digest"]
+    generate(tmp_path / "alone.hdf5", 5, 17, seed=7, split=(0, 0, 1))
+    tested, train_file = Dataset(tmp_path / "alone.hdf5"), record.configuration["config"]["data"]
+    assert tested.info.digest == record.dataset["digest"], "problem and settings are those of the first file"
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    assert evaluate(load(run, device="cpu"), "fno", tested, [9])[0].errors == record.evaluations[0].errors
+    train, _, data = locate(suite.data, tmp_path / "out" / "data", folder)
+    assert str(train) == train_file
+    assert Dataset(train_file).info.samples == 12
+    one_file = locate(write(folder, own).data, tmp_path / "out" / "data", folder)
+    assert one_file[0] == one_file[1] == train, "the samples to train on stay those of a suite without"
+    assert data.startswith(one_file[2] + ", tested on recipe {")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("test_samples = 5", "test_samples and test_seed go together"),
+        ("test_seed = 5", "test_samples and test_seed go together"),
+        ("test_samples = 5, test_seed = 0", "test_seed must be another than seed, which draws the same samples, got 0"),
+    ],
+)
+def test_samples_to_test_on_that_are_not_others_are_refused(folder, change, message):
+    with pytest.raises(ValueError, match=message):
+        write(folder, GENERATED.replace("split = ", f"{change}, split = "))
 
 
 def test_a_case_is_known_by_its_data_and_not_by_where_they_lie(finished, folder, tmp_path):
