@@ -38,6 +38,8 @@ class Case:
         Where to evaluate.
     finer : tuple of int
         Where to evaluate its upsampled predictions.
+    short_trials : bool
+        Whether trials train for a length of their own, and what is chosen for that of `config`.
     """
 
     model: str
@@ -46,6 +48,7 @@ class Case:
     data: str
     resolutions: tuple[int, ...]
     finer: tuple[int, ...]
+    short_trials: bool = False
 
     @property
     def key(self) -> str:
@@ -76,10 +79,12 @@ def suite_cases(suite: Suite, train_file: str | os.PathLike[str], data: str) -> 
         for model in suite.models:
             for seed in allowed.seeds or model.seeds or suite.seeds:
                 config = configuration(suite, model, train_file) | allowed.training
-                trials = [parse_config(merge(config, trial) | {"seed": suite.seeds[0]}) for trial in model.trials()]
+                short = {} if suite.tune_epochs is None else {"epochs": suite.tune_epochs, "seconds": None}
+                same = {"seed": suite.seeds[0]} | short
+                trials = [parse_config(merge(config, trial) | same) for trial in model.trials()]
                 own = parse_config(config | {"seed": seed})
                 places = model.resolutions or suite.resolutions
-                yield Case(model.label, own, tuple(trials), data, tuple(places), tuple(suite.resolutions))
+                yield Case(model.label, own, tuple(trials), data, tuple(places), tuple(suite.resolutions), bool(short))
 
 
 def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]) -> dict[str, Any]:
@@ -118,7 +123,8 @@ def choose(
         {"configuration": identity(trial, case.data), "validation": error}
         for trial, error in zip(case.trials, errors, strict=True)
     ]
-    return best.model_copy(update={"seed": case.config.seed}), trials
+    kept = {"seed", "epochs", "seconds"} if case.short_trials else {"seed"}
+    return best.model_copy(update=case.config.model_dump(include=kept)), trials
 
 
 def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progress: Progress = silent) -> list[str]:

@@ -52,17 +52,18 @@ def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | 
         If a file is missing or cannot be read, or its path names an environment variable that is not set.
     """
     if data.generate is not None:
-        path = out / f"{slug(data.generate.problem)}-{digest(arguments(data.generate))[:8]}.hdf5"
-        return path, path, "recipe " + json.dumps(recipe(data.generate))
+        made = data.generate.files
+        paths = [out / f"{slug(each.problem)}-{digest(arguments(each))[:8]}.hdf5" for each in made]
+        return paths[0], paths[-1], ", tested on ".join(f"recipe {json.dumps(recipe(each))}" for each in made)
     assert data.train is not None
     train = Dataset(_schema_file(data.train, out, folder))
     test = Dataset(_schema_file(data.test, out, folder)) if data.test else train
     return train, test, f"digests {train.info.digest} {test.info.digest}"
 
 
-def make(data: Data, path: Path, progress: Progress = silent) -> None:
-    """Generate the file that `locate` names, unless it is there."""
-    if (made := data.generate) is not None:
+def make(data: Data, train: Path, test: Path, progress: Progress = silent) -> None:
+    """Generate the files that `locate` names, unless they are there."""
+    for made, path in zip(data.generate.files if data.generate else (), (train, test), strict=False):
         generate(
             path,
             made.samples,

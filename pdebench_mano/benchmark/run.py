@@ -80,10 +80,10 @@ def run_suite(
     failures: list[str] = []
     if todo or not files[references.name].exists():
         with bar("generate", shown) as progress:
-            make(suite.data, Path(train), progress)
+            make(suite.data, Path(train), Path(test), progress)
         one_file, typed = train == test, suite.data.generate is not None
         train = opened(train, trust=typed)
-        test = train if one_file else opened(test)
+        test = train if one_file else opened(test, trust=typed)
         if one_file and "test" not in test.info.splits:
             raise ValueError(f"{test.path} has no test split: name other samples as data.test")
         held_out(test, [*(suite.coarse_solver or []), *suite.rivals])

@@ -5,10 +5,13 @@
     title = "Darcy flow"
     resolutions = [33, 65, 129]             # where models are evaluated
     seeds = [0, 1, 2]
+    tune_epochs = 8                         # of a trial; by default, trials train as long as the models
 
     [data.generate]                         # or data.train = "file", data.test = "file"
     samples = 300
     resolution = 129
+    test_samples = 60                       # of a file of their own, drawn from another seed
+    test_seed = 1
 
     [training]                              # options of `RunConfig` for all models
     resolution = 33
@@ -46,7 +49,9 @@ class _Table(BaseModel):
 class Generate(BaseModel):
     """Arguments of `data_gen.generate`; ``device = "auto"`` is a GPU where there is one.
 
-    Parameters of the problem stand beside them, as `law` and `source` of Darcy flow do, or in `problem_args`.
+    Parameters of the problem stand beside them, as `law` and `source` of Darcy flow do, or in `problem_args`. With
+    `test_samples` and `test_seed`, a second file of the same problem and settings holds the samples to test on, and
+    nothing else: the first one is trained on and validated with, and its own test part, if `split` has one, left alone.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -61,11 +66,29 @@ class Generate(BaseModel):
     device: str = "cpu"
     workers: int = 1
     label_refinement: int = 1
+    test_samples: int | None = Field(None, ge=1)
+    test_seed: int | None = Field(None, ge=0)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Those of the problem."""
         return (self.model_extra or {}) | self.problem_args
+
+    @property
+    def files(self) -> list["Generate"]:
+        """What makes each file: the one to train on, and that to test on where it is another."""
+        if self.test_samples is None:
+            return [self]
+        own = {"samples": self.test_samples, "seed": self.test_seed, "split": (0.0, 0.0, 1.0)}
+        return [self, self.model_copy(update=own | {"test_samples": None, "test_seed": None})]
+
+    @model_validator(mode="after")
+    def _other_samples_to_test_on(self) -> "Generate":
+        if (self.test_samples is None) != (self.test_seed is None):
+            raise ValueError("test_samples and test_seed go together: a file of test samples needs both")
+        if self.test_seed == self.seed:
+            raise ValueError(f"test_seed must be another than seed, which draws the same samples, got {self.seed}")
+        return self
 
 
 class Data(_Table):
@@ -104,7 +127,8 @@ class Model(_Table):
     """An operator under a regime, with its arguments, training options and settings to choose among.
 
     `tune` has the structure of a `RunConfig` with a list of values in each place. Every combination is trained from
-    the suite's first seed; the one with the lowest validation error is then trained from every seed.
+    the suite's first seed, for `Suite.tune_epochs`; the one with the lowest validation error is then trained from every
+    seed.
 
     `resolutions` are those an operator of a fixed grid is evaluated at; its upsampled predictions go to all.
     """
@@ -159,6 +183,9 @@ class Suite(_Table):
     budgets : list of Budget
         By default one, as `training` says.
     seeds : list of int
+    tune_epochs : int, optional
+        Epochs of a trial, whatever the budget; by default, trials are trained within it. Settings that are chosen by
+        shorter trials are then trained within the budget from every seed, the first among them.
     models : list of Model
     coarse_solver : list of int, optional
         Grids of the rows of the solver that made the labels; by default the training resolution, none with `rivals`.
@@ -178,6 +205,7 @@ class Suite(_Table):
     training: dict[str, Any] = {}
     budgets: list[Budget] = Field([Budget()], min_length=1)
     seeds: list[int] = Field([0], min_length=1)
+    tune_epochs: int | None = Field(None, ge=1)
     models: list[Model] = Field(min_length=1)
     coarse_solver: list[int] | None = None
     rivals: list[int] = []
@@ -197,6 +225,12 @@ class Suite(_Table):
     def _one_norm(self) -> "Suite":
         if any("norm" in options for model in self.models for options in (self.training, model.training, model.tune)):
             raise ValueError("norm is that of the whole suite, of errors and losses: give it beside title")
+        return self
+
+    @model_validator(mode="after")
+    def _one_length_of_trials(self) -> "Suite":
+        if self.tune_epochs is not None and any({"epochs", "seconds"} & model.tune.keys() for model in self.models):
+            raise ValueError("tune_epochs is how long trials train: tune neither epochs nor seconds beside it")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from pdebench_mano.benchmark.data import first_resolution, locate
 from pdebench_mano.benchmark.references import References
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import SUITES, Model, read_suite
+from pdebench_mano.evaluation.evaluate import evaluate
 from pdebench_mano.evaluation.records import (
     digest,
     evaluated_on,
@@ -23,8 +24,10 @@ from pdebench_mano.evaluation.records import (
     read_record,
     write_record,
 )
+from pdebench_mano.fields.data import Dataset
 from pdebench_mano.report import write_report
-from pdebench_mano.training.runs import RunConfig, read_config
+from pdebench_mano.report.tuning import tuning
+from pdebench_mano.training.runs import RunConfig, load, read_config
 
 SUITE = """
 title = "tiny"
@@ -134,6 +137,39 @@ def test_published_records_are_taken_over_without_data_or_training(folder, tmp_p
     assert trained == [5]
 
 
+def test_samples_to_test_on_are_drawn_from_a_seed_of_their_own(folder, tmp_path):
+    own = GENERATED.replace("seeds = [0, 1]", "seeds = [0]")
+    suite = write(folder, own.replace("split = ", "test_samples = 5, test_seed = 7, split = "))
+    references, record = run_suite(suite, tmp_path / "out")
+    recipe = json.loads(record.dataset["recipe"])
+    assert (recipe["seed"], recipe["samples"], record.samples) == (7, 5, [0, 1, 2, 3, 4])
+    assert references.dataset["digest"] == record.dataset["digest"]
+    generate(tmp_path / "alone.hdf5", 5, 17, seed=7, split=(0, 0, 1))
+    tested, train_file = Dataset(tmp_path / "alone.hdf5"), record.configuration["config"]["data"]
+    assert tested.info.digest == record.dataset["digest"], "problem and settings are those of the first file"
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    assert evaluate(load(run, device="cpu"), "fno", tested, [9])[0].errors == record.evaluations[0].errors
+    train, _, data = locate(suite.data, tmp_path / "out" / "data", folder)
+    assert str(train) == train_file
+    assert Dataset(train_file).info.samples == 12
+    one_file = locate(write(folder, own).data, tmp_path / "out" / "data", folder)
+    assert one_file[0] == one_file[1] == train, "the samples to train on stay those of a suite without"
+    assert data.startswith(one_file[2] + ", tested on recipe {")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("test_samples = 5", "test_samples and test_seed go together"),
+        ("test_seed = 5", "test_samples and test_seed go together"),
+        ("test_samples = 5, test_seed = 0", "test_seed must be another than seed, which draws the same samples, got 0"),
+    ],
+)
+def test_samples_to_test_on_that_are_not_others_are_refused(folder, change, message):
+    with pytest.raises(ValueError, match=message):
+        write(folder, GENERATED.replace("split = ", f"{change}, split = "))
+
+
 def test_a_case_is_known_by_its_data_and_not_by_where_they_lie(finished, folder, tmp_path):
     suite, *_ = finished
     moved = tmp_path / "elsewhere"
@@ -161,6 +197,40 @@ def test_settings_are_chosen_by_validation_error_and_then_trained_from_every_see
         assert (config["lr"], config["operator_args"]) == (best["lr"], best["operator_args"])
         assert config["seed"] == record.seed
     assert records[1].training["best_validation"] == min(trial["validation"] for trial in trials)
+
+
+def test_what_short_trials_choose_is_trained_at_full_length_from_every_seed(folder, tmp_path, monkeypatch):
+    tuned = SUITE.replace("epochs = 1", "epochs = 3") + "tune.lr = [1e-9, 1e-2, 3e-2]\n"
+    suite = write(folder, "tune_epochs = 2\n" + tuned)
+    trained = []
+    train = cases.train
+    monkeypatch.setattr(cases, "train", lambda config, run, **_: trained.append(config) or train(config, run, **_))
+    records = run_suite(suite, tmp_path / "out", folder=folder)[1:]
+    best = min(records[0].training["trials"], key=lambda trial: trial["validation"])["configuration"]
+    assert best["epochs"] == 2
+    for record in records:
+        assert len(record.history) == 3
+        config = record.configuration["config"]
+        assert (config["lr"], config["epochs"]) == (best["lr"], 3)
+    done = {(config.epochs, config.lr, config.seed) for config in trained}
+    assert done == {(2, lr, 0) for lr in (1e-9, 1e-2, 3e-2)} | {(3, best["lr"], seed) for seed in (0, 1)}
+    assert tuning(records[0]).epochs == 2
+
+
+def test_trials_of_their_own_length_are_those_of_every_budget_and_change_the_key(folder):
+    tuned = "budgets = [{epochs = 3}, {seconds = 0.5}]\n" + SUITE + "tune.lr = [1e-9, 1e-2]\n"
+
+    def made(text):
+        return list(suite_cases(write(folder, text), folder / "darcy.hdf5", ""))
+
+    plain, short = made(tuned), made("tune_epochs = 2\n" + tuned)
+    assert {(trial.epochs, trial.seconds) for case in short for trial in case.trials} == {(2, None)}
+    assert [case.config for case in short] == [case.config for case in plain]
+    assert not {case.key for case in short} & {case.key for case in plain}
+    untuned = [made(text) for text in (SUITE, "tune_epochs = 2\n" + SUITE)]
+    assert [case.key for case in untuned[0]] == [case.key for case in untuned[1]], "where there are no trials"
+    with pytest.raises(ValueError, match="tune neither epochs nor seconds"):
+        write(folder, "tune_epochs = 2\n" + SUITE + "tune.epochs = [1, 2]\n")
 
 
 def test_runs_trained_side_by_side_are_those_trained_one_by_one(folder, tmp_path):
