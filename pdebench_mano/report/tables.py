@@ -1,6 +1,7 @@
 """Records → tables: one tidy table of all rows, and what people read made from it."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -39,7 +40,7 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
                     "norm": norm,
                     "parameters": None if baseline else record.training.get("parameters"),
                     "training_seconds": None if baseline else record.training.get("seconds"),
-                    "seconds": row.seconds,
+                    "seconds": math.nan if row.seconds is None else row.seconds,
                 }
                 | {metric: row.mean(metric) for metric in row.errors}
             )
@@ -182,7 +183,7 @@ def resources(table: pd.DataFrame) -> pd.DataFrame:
             "parameters": means.parameters.map(lambda n: "" if pd.isna(n) else f"{n:,.0f}"),
             "training [s]": means.training_seconds.map(lambda s: "" if pd.isna(s) else f"{s:.0f}"),
             f"prediction at {table.resolution.max()}² [ms]": means.seconds.map(
-                lambda s: f"{1e3 * s:,.0f}" if s > 0.1 else f"{1e3 * s:.2g}"
+                lambda s: "" if pd.isna(s) else f"{1e3 * s:,.0f}" if s > 0.1 else f"{1e3 * s:.2g}"
             ),
             "device": finest.groupby("model").device.first(),
         }
