@@ -4,14 +4,15 @@ There, from the folder that ``pdebench-mano benchmark SUITE --out OUT`` has writ
 
     python benchmarks/publish.py pack SUITE OUT --checkpoints 'mano-seed*' 'fno-seed0*' --to .
 
-makes SUITE-1.tar.gz, SUITE-2.tar.gz, …, none of them above the limit, of all records and of the checkpoints of those
-cases; and here, ::
+makes SUITE-1.tar.gz, SUITE-2.tar.gz, …, none of them above the limit, of all records, the times that ``--time`` has
+taken, and the checkpoints of those cases; and here, ::
 
     python benchmarks/publish.py unpack SUITE-*.tar.gz
 
 puts each file where it belongs::
 
     pdebench_mano/benchmark/published/SUITE/records/CASE.jsonl              comes with the package
+    pdebench_mano/benchmark/published/SUITE/times.jsonl                     beside them, for reports
     pdebench_mano/benchmark/published/SUITE/samples.json                    which samples it tests on
     benchmarks/checkpoints/SUITE/CASE/{config.json,best.pt,summary.json}    `pdebench-mano evaluate` takes the folder
 
@@ -19,7 +20,12 @@ Which samples a suite tests on, so that a run that was trained on one of them is
 
     python benchmarks/publish.py samples SUITE [--data FILE]
 
-draws again from its records, or reads off its file of test samples where these were not generated.
+draws again from its records, or reads off its file of test samples where these were not generated. What its operators
+are worth, by its records and times, ::
+
+    python benchmarks/publish.py worth SUITE
+
+writes to docs/pages/results/SUITE/worth.json.
 """
 
 import argparse
@@ -36,10 +42,14 @@ from data_gen.samples import draw
 from data_gen.storage import problem_of
 from pdebench_mano.benchmark.leaderboard import PUBLISHED, published
 from pdebench_mano.evaluation.records import find_records, read_record
+from pdebench_mano.evaluation.timing import TIMES, read_times
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.samples import Samples
+from pdebench_mano.report.tables import apart
+from pdebench_mano.report.worth import WORTH, worth, write_worth
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "pages" / "results"
 RECORDS, CHECKPOINTS = "pdebench_mano/benchmark/published", "benchmarks/checkpoints"
 CHECKPOINT = ("config.json", "best.pt", "summary.json")
 MIB = 2**20
@@ -65,6 +75,8 @@ def pack(suite: str, out: Path, to: Path, patterns: Sequence[str], limit: float 
         raise ValueError(f"{out} holds no records")
     runs = {json.dumps(json.loads(path.read_text())): path.parent for path in (out / "runs").glob("*/config.json")}
     groups: list[Files] = [{f"{RECORDS}/{suite}/records/{path.name}": path} for path in records]
+    if (times := out / TIMES).exists():
+        groups.append({f"{RECORDS}/{suite}/{TIMES}": times})
     found: set[str] = set()
     for path in records:
         run = runs.get(json.dumps(read_record(path).configuration))
@@ -147,6 +159,21 @@ def samples(suite: str, data: Path | None = None) -> Samples:
     return Samples.among(drawn(record.dataset), grid, record.samples, inputs)
 
 
+def worth_of(suite: str, results: Path = RESULTS) -> Path:
+    """Write what the operators of a published suite are worth; returns the file.
+
+    Raises
+    ------
+    ValueError
+        If it has no published records, or none that was timed.
+    """
+    rows = worth(apart(published(suite)), read_times(PUBLISHED / suite), suite)
+    if not rows:
+        raise ValueError(f"{suite} has no published times of an operator: pack it after `benchmark {suite} --time`")
+    write_worth(rows, results / suite / WORTH)
+    return results / suite / WORTH
+
+
 def main() -> None:
     """Read the command line; bad input is one line and status 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,6 +188,7 @@ def main() -> None:
     sampling = commands.add_parser("samples", help="records → samples.json beside them")
     sampling.add_argument("suite", help="name of the suite")
     sampling.add_argument("--data", type=Path, help="file of the test samples, where they were not generated")
+    commands.add_parser("worth", help="records and times → worth.json").add_argument("suite", help="name of the suite")
     given = parser.parse_args()
     try:
         if given.command == "pack":
@@ -168,6 +196,8 @@ def main() -> None:
                 print(f"{path}: {path.stat().st_size / MIB:.2f} MiB")
         elif given.command == "samples":
             samples(given.suite, given.data).write(PUBLISHED / given.suite / "samples.json")
+        elif given.command == "worth":
+            print(worth_of(given.suite))
         else:
             print("\n".join(unpack(given.archives)))
     except (ValueError, OSError) as error:

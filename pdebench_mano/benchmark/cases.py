@@ -106,22 +106,30 @@ def check(case: Case, data: Dataset) -> None:
 def choose(
     work: Work, say: Callable[[str], None] = lambda line: None, progress: Progress = silent
 ) -> tuple[RunConfig, list[dict[str, Any]]]:
-    """The configuration of a case with its best settings, and every trial's validation error."""
+    """The configuration of a case with its best settings, and every trial's validation error and training time.
+
+    A trial that diverged has neither: its error is infinite, and its time None.
+    """
     case, errors = work.case, []
+    seconds: list[float | None] = []
     for number, trial in enumerate(case.trials, 1):
         say(f"    trial {number} of {len(case.trials)}")
         run = work.runs / run_name(case.model, trial, case.data)
         try:
-            errors.append(train(trial, run, progress=progress, data=work.train).best_validation)
+            history = train(trial, run, progress=progress, data=work.train)
         except ValueError as error:
             say(f"    {error}")
             errors.append(math.inf)
+            seconds.append(None)
+        else:
+            errors.append(history.best_validation)
+            seconds.append(history.seconds)
     if not errors:
         return case.config, []
     best = case.trials[errors.index(min(errors))]
     trials = [
-        {"configuration": identity(trial, case.data), "validation": error}
-        for trial, error in zip(case.trials, errors, strict=True)
+        {"configuration": identity(trial, case.data), "validation": error, "seconds": took}
+        for trial, error, took in zip(case.trials, errors, seconds, strict=True)
     ]
     kept = {"seed", "epochs", "seconds"} if case.short_trials else {"seed"}
     return best.model_copy(update=case.config.model_dump(include=kept)), trials

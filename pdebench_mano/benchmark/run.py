@@ -52,7 +52,7 @@ def run_suite(
         Names of the models to run now; all of them by default.
     jobs : int
         Cases to run at the same time, each in a process of one thread, which take the GPUs in turn. They share the
-        machine, so a budget of seconds and the times in the records are those of a shared machine.
+        machine, so a budget of seconds is one of a shared machine.
     published : path, optional
         Folder of records to take over first; data are made only where some case has none.
     command : str
@@ -66,9 +66,7 @@ def run_suite(
         For a suite that asks for what there is not, before anything is trained.
     """
     out, say, shown = Path(out), say or (lambda line: None), say is not None
-    known = [model.label for model in suite.models]
-    if unknown := sorted(set(only) - set(known)):
-        raise ValueError(f"no model is called {', '.join(unknown)}: this suite has {', '.join(known)}")
+    suite.refuse_others(only)
     train, test, data = locate(suite.data, out / "data", Path(folder))
     cases = [case for case in suite_cases(suite, train, data) if not only or case.model in only]
     references = References(suite, data, first_resolution(suite.data, cases[0].config, train))

@@ -27,7 +27,7 @@ An unknown key is an error.
 
 import itertools
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +211,18 @@ class Suite(_Table):
     rivals: list[int] = []
     mean_solution: bool = False
     label_uncertainty: int = Field(0, ge=0)
+
+    def refuse_others(self, models: Collection[str]) -> None:
+        """Refuse names of models that the suite does not have.
+
+        Raises
+        ------
+        ValueError
+            If there is one; lists those that it has.
+        """
+        known = [model.label for model in self.models]
+        if unknown := sorted(set(models) - set(known)):
+            raise ValueError(f"no model is called {', '.join(unknown)}: this suite has {', '.join(known)}")
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Suite":

@@ -18,15 +18,22 @@ def benchmark(
         int, typer.Option(min=1, help="Cases to run at the same time, on one thread each; they take the GPUs in turn.")
     ] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="In a new OUT, take no published record over.")] = False,
+    time: Annotated[
+        bool, typer.Option("--time", help="Train nothing: time what is in OUT, and the solvers, then write the report.")
+    ] = False,
 ) -> None:
     """Train and evaluate every case of a suite, then write the report; what is done is skipped.
 
-    Done is what has a record in OUT, or, of a suite that comes with the package, a published one.
+    Done is what has a record in OUT, or, of a suite that comes with the package, a published one. Times are a
+    measurement of their own: `--time` takes them, on a machine that should do nothing else, into OUT/times.jsonl.
     """
     from pdebench_mano.benchmark.leaderboard import PUBLISHED
     from pdebench_mano.benchmark.suite import packaged
 
     path = suite if suite.is_file() else packaged(suite.stem)
+    if time:
+        time_and_report(path, out, only or [])
+        return
     published = None if fresh or suite.is_file() else PUBLISHED / path.stem
     run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [], jobs, published)
 
@@ -65,6 +72,32 @@ def run_and_report(
         suite, out, folder=suite_file.parent, only=only, jobs=jobs, published=published, command=command, say=say
     )
     keys = {record.key for record in records}
-    page = write_report([path for path in find_records(out) if read_record(path).key in keys], out, suite.title)
+    paths = [path for path in find_records(out) if read_record(path).key in keys]
+    page = write_report(paths, out, suite.title, suite_file.stem)
     print_comparison(records)
     print(f"report: {page}")
+
+
+def time_and_report(suite_file: Path, out: Path, only: Sequence[str] = ()) -> None:
+    """Time what a suite has left in a folder, and write its report anew.
+
+    Raises
+    ------
+    ValueError
+        If there is no record of the suite.
+    """
+    from pdebench_mano.benchmark.suite import read_suite
+    from pdebench_mano.benchmark.times import records_of_suite, time_suite
+    from pdebench_mano.cli.timing import show
+    from pdebench_mano.evaluation.timing import Stopwatch
+    from pdebench_mano.machine.progress import bar
+    from pdebench_mano.report import write_report
+
+    suite = read_suite(suite_file)
+    paths = records_of_suite(suite, out, suite_file.parent)
+    if not paths:
+        raise ValueError(f"{out} holds no record of {suite_file.stem}: run it without --time first")
+    with bar("generate") as progress:
+        times = time_suite(suite, out, Stopwatch.on(), folder=suite_file.parent, only=only, say=say, progress=progress)
+    show(times)
+    print(f"report: {write_report(paths, out, suite.title, suite_file.stem)}")

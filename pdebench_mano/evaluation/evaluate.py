@@ -6,7 +6,6 @@ equation there instead.
 """
 
 import math
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -237,12 +236,10 @@ def evaluate_labels(
     recipe = recipe_of(data.info, data.arrays, data.trust)
     truths = held_out(data, resolutions)
     samples = truths[0].samples[:count]
-    began = time.perf_counter()
     limits = torch.empty(len(samples), len(data.info.outputs), *data.info.shape)
     for k, i in enumerate(samples):
         limits[k] = torch.from_numpy(extrapolate(recipe, int(i)).limit[-1])
         progress(k + 1, len(samples), "label uncertainty")
-    seconds = time.perf_counter() - began
     rows = []
     for truth in truths:
         a, u = truth.batch(range(len(limits)))
@@ -250,7 +247,7 @@ def evaluate_labels(
         kind, values = truth.grid.kind, errors(prediction, u, a, truth, norm=norm)
         spectra = torch.stack([spectrum(field, u, kind, norm) for field in (u, prediction, prediction - u)])
         finest = 2 * truth.info.shape[0] - 1
-        rows.append(replace(_row("label uncertainty", truth, finest, values, spectra, seconds), kind="labels"))
+        rows.append(replace(_row("label uncertainty", truth, finest, values, spectra), kind="labels"))
     return rows
 
 
@@ -291,23 +288,19 @@ def measure(
     device = chosen()
     size = max(1, POINTS // math.prod(truths.shape))
     values: dict[str, list[Tensor]] = {}
-    spectra, seconds = torch.zeros(3, truths.resolution // 2, dtype=torch.float64), 0.0
+    spectra = torch.zeros(3, truths.resolution // 2, dtype=torch.float64)
     for start in range(0, len(truths), size):
         indices = range(start, min(start + size, len(truths)))
         a, truth = (each.to(device) for each in truths.batch(indices))
         given = a if inputs is truths else inputs.batch(indices)[0].to(device)
-        if start == 0:
-            predictor.predict(given if device.type == "cuda" else given[:1])  # plans and allocates for what is timed
-        began = _now(device)
         prediction = predictor.predict(given)
-        seconds += _now(device) - began
         for metric, batch in errors(prediction, truth, a, truths, norm=norm).items():
             values.setdefault(metric, []).append(batch.cpu())
         parts = (truth, prediction, prediction - truth)
         spectra += torch.stack([spectrum(field, truth, truths.grid.kind, norm) for field in parts])
         progress(indices.stop, len(truths), f"{name} at {truths.resolution}²")
     joined = {metric: torch.cat(batches) for metric, batches in values.items()}
-    return _row(name, truths, inputs.resolution, joined, spectra, seconds)
+    return _row(name, truths, inputs.resolution, joined, spectra)
 
 
 def _row(
@@ -316,9 +309,8 @@ def _row(
     computed_at: int,
     values: dict[str, Float[Tensor, " samples"]],
     spectra: Float[Tensor, "3 frequencies"],
-    seconds: float,
 ) -> Evaluation:
-    """A row of errors, from spectra and seconds that are sums over its samples."""
+    """A row of errors, from spectra that are sums over its samples."""
     count = len(values["relative_l2"])
     return Evaluation(
         model=name,
@@ -326,7 +318,6 @@ def _row(
         computed_at=computed_at,
         errors={metric: _digits(each) for metric, each in values.items()},
         spectra=Spectra(*(_digits(row) for row in spectra / count)),
-        seconds=float(f"{seconds / count:.4g}"),
     )
 
 
@@ -404,12 +395,6 @@ def examples(
     a, truth = view.batch(list(ranked(evaluation.errors["relative_l2"]).values()))
     prediction = torch.cat([operator.predict(sample[None]) for sample in a])
     return {"a": a[:, 0].numpy(), "truth": truth[:, 0].numpy(), "prediction": prediction[:, 0].numpy()}
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def _digits(values: Tensor) -> list[float]:

@@ -48,8 +48,9 @@ class Evaluation:
     errors : dict
         Metric → one value per sample, in the order of `Record.samples`; a row on fewer samples has the first of them.
     spectra : Spectra
-    seconds : float
-        Time of one prediction, within a batch, not counting the reading of the data.
+    seconds : float or None
+        Time of one prediction, in records of earlier versions; since then times are measurements of their own, see
+        `pdebench_mano.evaluation.timing`.
     kind : {"operator", "upsampled", "solver", "mean", "labels", ""}
         What made the predictions; "" in records of earlier versions, where the name tells.
     """
@@ -59,7 +60,7 @@ class Evaluation:
     computed_at: int
     errors: dict[str, list[float]]
     spectra: Spectra
-    seconds: float
+    seconds: float | None = None
     kind: str = ""
 
     def mean(self, metric: str = "relative_l2") -> float:
@@ -146,12 +147,17 @@ def evaluated_on(record: Record) -> dict[str, Any]:
     them otherwise; a sample does not. Without a recipe, or where it names a law or a problem of one's own without the
     digest of its file, the digest of the dataset stands in its place.
     """
-    recipe = json.loads(record.dataset.get("recipe", "{}"))
+    return told_apart(record.dataset, record.samples)
+
+
+def told_apart(dataset: dict[str, Any], positions: list[int]) -> dict[str, Any]:
+    """What `evaluated_on` says of the samples at some positions of a file, by what the file says of itself."""
+    recipe = json.loads(dataset.get("recipe", "{}"))
     built_in = recipe.get("law") in LAWS or recipe.get("problem") in PROBLEMS
     if not (built_in or recipe.get("sources")):
-        return {"digest": record.dataset["digest"], "positions": record.samples}
+        return {"digest": dataset["digest"], "positions": positions}
     same_everywhere = {name: value for name, value in recipe.items() if name not in ("device", "samples", "split")}
-    return same_everywhere | {"positions": record.samples}
+    return same_everywhere | {"positions": positions}
 
 
 NAMED = {"coarse solver": "solver", "mean solution": "mean", "label uncertainty": "labels"}
@@ -161,6 +167,21 @@ NAMED = {"coarse solver": "solver", "mean solution": "mean", "label uncertainty"
 def kind_of(row: Evaluation, record: Record) -> str:
     """What made the predictions of a row: its kind, or what its name tells, where an earlier version recorded it."""
     return row.kind or NAMED.get(row.model, "operator" if row.model == record.model else "upsampled")
+
+
+def solver_name(scheme: str) -> str:
+    """What rows of a solver are called, by the scheme of its problem."""
+    return f"solver, {scheme}" if scheme else "solver"
+
+
+ARCHITECTURES = ("x86_64", "i386", "AMD64", "aarch64", "arm64", "arm")
+"""What `Record.environment` calls a device where there is no GPU."""
+
+
+def device_of(record: Record) -> str:
+    """What a record was made on: the GPU, or, of a machine without one, the processor."""
+    device = record.environment.get("device", "")
+    return record.cpu or device if device in ARCHITECTURES else device
 
 
 def described(record: Record) -> str:

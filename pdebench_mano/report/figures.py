@@ -19,6 +19,7 @@ from data_gen.storage import COEFFICIENT, SOLUTION
 from pdebench_mano.evaluation.evaluate import ranked
 from pdebench_mano.evaluation.records import Evaluation, Record
 from pdebench_mano.report.tables import metric_name, order, timed
+from pdebench_mano.report.worth import Point, front
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*"  # one more than colours, so that pairs repeat late
@@ -92,11 +93,37 @@ def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) 
         point, style = here.loc[model], styles(model)
         if kinds[model] == "labels":
             axis.axhline(point.relative_l2, label=model, **style | {"marker": ""})
-        else:
+        elif point.seconds > 0:
             axis.plot(1e3 * point.seconds, point.relative_l2, label=model, markersize=7, **style | {"linestyle": ""})
     axis.set(
         xscale="log", yscale="log", xlabel=f"time of one prediction at {resolution}² [ms]", ylabel="relative L2 error"
     )
+    plain_numbers(axis.xaxis)
+    plain_numbers(axis.yaxis)
+    gridded(axis)
+    legend(figure, axis)
+    return figure
+
+
+def plane(operators: Sequence[Point], solvers: Sequence[Point], styles: Styles, resolution: int, device: str) -> Figure:
+    """Mean relative L2 error against time, operators and solvers on one device, with the Pareto front of all.
+
+    A solver has a line through its grids.
+    """
+    figure, ((axis,),) = canvas(4.0)
+    for point in operators:
+        axis.plot(point.ms, point.error, label=point.name, markersize=7, **styles(point.name) | {"linestyle": ""})
+    for i, name in enumerate(dict.fromkeys(point.name for point in solvers)):
+        line = sorted((point for point in solvers if point.name == name), key=lambda point: point.grid)
+        style = {"color": GREYS[i % len(GREYS)], "marker": CROSSES[i % len(CROSSES)], "linestyle": ":"}
+        axis.plot([point.ms for point in line], [point.error for point in line], label=name, markersize=7, **style)
+        for point in line:
+            axis.annotate(f"{point.grid}²", (point.ms, point.error), (4, 3), textcoords="offset points", fontsize=6)
+    best = front([*operators, *solvers])
+    steps = {"color": "black", "linewidth": 0.8, "drawstyle": "steps-post", "label": "Pareto front"}
+    axis.plot([point.ms for point in best], [point.error for point in best], zorder=1, **steps)
+    axis.set(xscale="log", yscale="log", ylabel=f"relative L2 error at {resolution}²")
+    axis.set_xlabel(f"time of a prediction in the best batch [ms]\n{device}")
     plain_numbers(axis.xaxis)
     plain_numbers(axis.yaxis)
     gridded(axis)

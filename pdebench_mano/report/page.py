@@ -25,7 +25,9 @@ from pdebench_mano.evaluation.records import (
     read_examples,
     read_record,
 )
+from pdebench_mano.evaluation.timing import TIMES, Timing
 from pdebench_mano.report import figures, tables, tuning
+from pdebench_mano.report import worth as value
 
 PAGE = "report.html"
 RESOURCES = (
@@ -37,16 +39,21 @@ PARTIAL = f".{PAGE}.tmp"
 """Stands in a folder that a report is being written to: what a kill leaves is known as ours."""
 
 
-def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural operators on Darcy flow") -> Path:
+def write_report(
+    paths: Sequence[Path], out: str | Path, title: str = "Neural operators on Darcy flow", suite: str | None = None
+) -> Path:
     """Write the report of some records.
 
     Parameters
     ----------
     paths : sequence of Path
-        Files of records; examples are taken from the archives beside them.
+        Files of records; examples are taken from the archives beside them, and times from ``times.jsonl`` in the
+        folders of the runs and benchmarks, or in `out`.
     out : path
-        Folder to write to: a new one, that of an earlier report, or that of a benchmark.
+        Folder to write to: a new one, that of an earlier report, of a benchmark, or of times.
     title : str
+    suite : str, optional
+        Name of the suite that the records are of.
 
     Returns
     -------
@@ -64,7 +71,8 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / PARTIAL).touch()
-    records = tables.apart([read_record(path) for path in paths])
+    times = value.beside(paths, out)
+    records = [value.with_times(each, times) for each in tables.apart([read_record(path) for path in paths])]
     table = tables.rows(records)
     _Keeper(out).csv("rows", table.drop(columns="errors"))
     styles = figures.Styles(table)
@@ -80,7 +88,9 @@ def write_report(paths: Sequence[Path], out: str | Path, title: str = "Neural op
             if tables.ground(record) == (dataset, norm) and record.budget in (budget, "")
         ]
         part = tables.comparison(grounds[dataset, norm], budget)
-        comparisons.append(_comparison(here, part, budget, styles, _Keeper(out, prefix)))
+        comparisons.append(_comparison(here, part, budget, styles, _Keeper(out, prefix), times))
+    if times:
+        value.write_worth(value.worth(records, times, suite), out / value.WORTH)
     trained = [record for record in records if record.configuration]
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
         (files("pdebench_mano.report") / "page.html").read_text()
@@ -120,7 +130,7 @@ def check_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"out={out} is a file; choose a folder")
-    ours = any((out / name).exists() for name in (PAGE, PARTIAL, "records"))
+    ours = any((out / name).exists() for name in (PAGE, PARTIAL, TIMES, "records"))
     if out.exists() and any(out.iterdir()) and not ours:
         raise ValueError(f"out={out} holds something that is no report; choose a new folder")
 
@@ -160,7 +170,12 @@ class _Keeper:
 
 
 def _comparison(
-    here: list[tuple[Path, Record]], part: pd.DataFrame, budget: str, styles: figures.Styles, keep: _Keeper
+    here: list[tuple[Path, Record]],
+    part: pd.DataFrame,
+    budget: str,
+    styles: figures.Styles,
+    keep: _Keeper,
+    times: Sequence[Timing],
 ) -> dict[str, Any]:
     """Everything about the models of one budget on one dataset."""
     records = [record for _, record in here]
@@ -215,18 +230,23 @@ def _comparison(
             "Error against resolution. Dashed: the coarse prediction, upsampled. Dotted: no learning at all. "
             "Bars span the seeds.",
         ),
-        keep.figure(
-            "accuracy-against-time",
-            figures.accuracy_against_time(part, styles, finest),
-            f"Accuracy against time, at {finest}². Left and down is better. Open: the coarse prediction and its "
-            "interpolation. Grey: finite differences.",
-        ),
     ]
+    worth = _worth(records, times, styles, keep)
+    if not worth["planes"] and (part[part.resolution == finest].seconds > 0).any():
+        overview.append(
+            keep.figure(
+                "accuracy-against-time",
+                figures.accuracy_against_time(part, styles, finest),
+                f"Accuracy against time, at {finest}². Left and down is better. Open: the coarse prediction and its "
+                "interpolation. Grey: finite differences.",
+            )
+        )
     return {
         "title": f"{described(records[0])}: trained for {budget}"
         + (f", errors by {records[0].norm}" if records[0].norm != "points" else ""),
         "headline": headline,
         "overview": overview,
+        "worth": worth,
         "resources": keep.table("resources", tables.resources(part), RESOURCES, kinds),
         "tuning": list(tuning.told([record for _, record in trained])),
         "paired": paired,
@@ -251,6 +271,33 @@ def _comparison(
         "galleries": _galleries(trained, keep),
         "curves": _curves([record for _, record in trained if record.history], styles, keep),
     }
+
+
+def _worth(records: Sequence[Record], times: Sequence[Timing], styles: figures.Styles, keep: _Keeper) -> dict[str, Any]:
+    """What the operators are worth: a table, and the plane of accuracy and time for each grid and device."""
+    rows = value.shown(value.worth(records, times), records)
+    if not rows:
+        return {"table": None, "planes": []}
+    there = list(dict.fromkeys(row.device for row in rows))
+    here = [each for each in times if each.dataset == tables.ground(records[0])[0] and each.device in there]
+    planes = []
+    for device, n in dict.fromkeys((row.device, row.resolution) for row in rows):
+        by = [each for each in here if each.device == device]
+        operators, solvers = (points(records, by, n) for points in (value.operator_points, value.solver_points))
+        planes.append(
+            keep.figure(
+                f"plane-{n}" + f"-{slug(device)}" * (len(there) > 1),
+                figures.plane(operators, solvers, styles, n, device),
+                f"Accuracy against time at {n}², on {device}. Left and down is better. Grey: solvers on their grids.",
+            )
+        )
+    caption = (
+        f"Milliseconds of a prediction in the best batch on {' or '.join(there)}. The rival is the solver that "
+        "validation samples chose, at the error of the operator, between two grids. Break-even: predictions after "
+        "which labels and training are paid for, and tuning, too."
+    )
+    caption += " Some were timed on a busy machine: times.jsonl says which." * any(each.busy for each in here)
+    return {"table": keep.table("worth", value.cells(rows), caption), "planes": planes}
 
 
 def _first_seed(records: Sequence[Record], resolution: int) -> list[Evaluation]:

@@ -66,7 +66,7 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
                     "flops": cost.get("flops", {}).get("prediction", math.nan),
                     "flops_at": cost.get("flops", {}).get("resolution", math.nan),
                     "training_seconds": cost.get("seconds", math.nan),
-                    "seconds": row.seconds,
+                    "seconds": math.nan if row.seconds is None else row.seconds,
                     "errors": {metric: np.asarray(values, float) for metric, values in row.errors.items()},
                 }
                 | {metric: row.mean(metric) for metric in row.errors}
@@ -302,7 +302,7 @@ def resources(table: pd.DataFrame) -> pd.DataFrame:
             + means.flops_at[known].map(" at {:.0f}²".format),
             "training [s]": means.training_seconds.map(lambda s: "" if pd.isna(s) else f"{s:.0f}"),
             f"prediction at {table.resolution.max()}² [ms]": means.seconds.map(
-                lambda s: f"{1e3 * s:,.0f}" if s > 0.1 else f"{1e3 * s:.2g}"
+                lambda s: "" if pd.isna(s) else f"{1e3 * s:,.0f}" if s > 0.1 else f"{1e3 * s:.2g}"
             ),
             "device": finest.groupby("model").device.first(),
         },

@@ -128,7 +128,8 @@ def train(
             )
         if rank == 0:
             write_text(out / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
-            write_text(out / "summary.json", json.dumps(_summary(operator, history, fresh), indent=2))
+            summary = _summary(operator, history, fresh) | {"samples": len(datasets[0])}
+            write_text(out / "summary.json", json.dumps(summary, indent=2))
     return history
 
 

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from pdebench_mano.benchmark import leaderboard
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import read_suite
 from pdebench_mano.cli import main
-from pdebench_mano.evaluation.records import evaluated_on, find_records, read_record, write_record
+from pdebench_mano.evaluation.records import digest, evaluated_on, find_records, read_record, write_record
+from pdebench_mano.evaluation.timing import Timing, architecture, read_times, write_times
 from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.training.runs import RunConfig, load, train, training_resolution
 
@@ -167,6 +169,30 @@ def test_a_checkpoint_packed_and_unpacked_gives_the_published_figure(tiny, tmp_p
     assert {(row.model, row.resolution): again[row.model, row.resolution] for row in record.evaluations} == {
         (row.model, row.resolution): pytest.approx(row.mean(), rel=1e-4) for row in record.evaluations
     }
+
+
+def test_times_are_packed_beside_records_and_become_what_operators_are_worth(tiny, tmp_path, monkeypatch):
+    shutil.copytree(tiny / "tiny" / "records", tmp_path / "out" / "records")
+    records = [read_record(path) for path in find_records(tmp_path / "out")]
+    about = {"problem": "darcy", "precision": "float32", "mode": "eager", "rtol": None, "batch": 1, "latency_ms": 1.0}
+    about |= {"spread": 0.0, "repeats": 5, "busy": False, "commit": "c", "device": "Some GPU", "resolution": 9}
+    about |= {"dataset": digest(evaluated_on(records[0])), "throughput_ms": 1.0}
+    (made,) = {architecture(record.configuration) for record in records if record.configuration}
+    times = [Timing(name="fno", kind="operator", architecture=made, **about)]
+    write_times(times, tmp_path / "out")
+    archives = PUBLISH["pack"]("tiny", tmp_path / "out", tmp_path, [])
+    PUBLISH["unpack"](archives, tmp_path / "repository")
+    published = tmp_path / "repository" / "pdebench_mano" / "benchmark" / "published"
+    assert read_times(published / "tiny") == times
+    monkeypatch.setattr(leaderboard, "PUBLISHED", published)
+    monkeypatch.setitem(PUBLISH["worth_of"].__globals__, "PUBLISHED", published)
+    path = PUBLISH["worth_of"]("tiny", tmp_path / "results")
+    assert path == tmp_path / "results" / "tiny" / "worth.json"
+    (row,) = json.loads(path.read_text())
+    assert (row["suite"], row["model"], row["resolution"], row["operator_ms"]) == ("tiny", "fno", 9, 1.0)
+    (published / "tiny" / "times.jsonl").unlink()
+    with pytest.raises(ValueError, match="tiny has no published times of an operator"):
+        PUBLISH["worth_of"]("tiny", tmp_path / "results")
 
 
 @given(sizes=st.lists(st.integers(0, 4000), max_size=12))

@@ -197,6 +197,7 @@ def test_settings_are_chosen_by_validation_error_and_then_trained_from_every_see
         assert (config["lr"], config["operator_args"]) == (best["lr"], best["operator_args"])
         assert config["seed"] == record.seed
     assert records[1].training["best_validation"] == min(trial["validation"] for trial in trials)
+    assert records[1].training["seconds"] in [trial["seconds"] for trial in trials], "the first seed is a trial itself"
 
 
 def test_what_short_trials_choose_is_trained_at_full_length_from_every_seed(folder, tmp_path, monkeypatch):
@@ -266,7 +267,7 @@ def test_a_training_that_diverges_is_reported_and_does_not_stop_the_others(folde
     assert sorted(read_record(path).model for path in find_records(tmp_path / "out")) == ["baselines", "fno"]
     tuned = wild.model_copy(update={"training": {}, "tune": {"lr": [1e30, 1e-3]}})
     _, record = run_suite(suite.model_copy(update={"models": [tuned]}), tmp_path / "out", folder=folder)
-    assert record.training["trials"][0]["validation"] == math.inf
+    assert (record.training["trials"][0]["validation"], record.training["trials"][0]["seconds"]) == (math.inf, None)
     assert record.configuration["config"]["lr"] == 1e-3
 
 
@@ -330,6 +331,26 @@ def test_records_survive_being_written_even_of_a_prediction_that_is_not_finite(f
     (tmp_path / "record.jsonl").write_text("{}")
     with pytest.raises(ValueError, match="is no record: key"):
         read_record(tmp_path / "record.jsonl")
+
+
+def test_no_time_is_taken_on_the_way_and_the_record_says_so(finished, tmp_path):
+    for record in finished[2]:
+        assert {row.seconds for row in record.evaluations} == {None}
+        write_record(record, tmp_path / "record.jsonl")
+        assert json.loads((tmp_path / "record.jsonl").read_text())["evaluations"][0]["seconds"] is None
+        assert read_record(tmp_path / "record.jsonl") == record
+
+
+@pytest.mark.parametrize("name", leaderboard.suites())
+def test_a_published_record_is_written_back_as_it_was_with_its_times(name, tmp_path):
+    for path in find_records(leaderboard.PUBLISHED / name):
+        write_record(read_record(path), tmp_path / "record.jsonl")
+        then, now = (json.loads(each.read_text()) for each in (path, tmp_path / "record.jsonl"))
+        rows = zip(now.pop("evaluations"), then.pop("evaluations"), strict=True)
+        assert now | then == now
+        for row, before in rows:
+            assert row | before == row
+            assert row["seconds"] > 0
 
 
 def test_examples_are_the_best_the_median_and_the_worst_prediction(finished):

@@ -12,6 +12,7 @@ from pdebench_mano.cli import main
 GENERATE = "generate --samples 3 --resolution 17 --out new"
 TRAIN = "train --data darcy.hdf5 --out new --epochs 1 --operator"
 EVALUATE = "evaluate run --data darcy.hdf5 --resolutions"
+TIME = "time run --data darcy.hdf5 --resolutions"
 
 TABLE = [
     ("inspect none.hdf5", "none.hdf5: no such file"),
@@ -73,6 +74,15 @@ TABLE = [
     ("check unet --run run", "trained 'fno', not 'unet'"),
     ("check typo.py:Mine", "SyntaxError"),
     ("check own.py:Grows", "own.py has no Grows"),
+    (f"{TIME} 9,12 --out new", "possible are"),
+    (f"{TIME} 9 --out text.hdf5", "out=text.hdf5 is a file; choose a folder"),
+    (f"{TIME} 9 --out timed", "times.jsonl holds no times: "),
+    (f"{TIME} 9 --repeats 0 --out new", "repeats must be at least 1, got 0"),
+    (f"{TIME} 9 --device tpu --out new", "device must be cpu, or cuda where there is one, got 'tpu'"),
+    ("time none --data darcy.hdf5 --resolutions 9 --out new", "is not a run folder"),
+    ("time --data darcy.hdf5 --resolutions 9 --out new", "nothing to time: name run folders, or --rivals"),
+    ("time --rivals --data darcy.hdf5 --resolutions 12 --out new", "possible are"),
+    ("benchmark demo-quick --out new --time", "new holds no record of demo-quick: run it without --time first"),
     ("scaling --operators fnoo --out new", "operator 'fnoo' is unknown"),
     ("scaling --operators fno --resolutions 1 --out new", "resolutions must be at least 2, got 1"),
     ("scaling --operators fno --precision float8 --out new", "precision must be float32 or bfloat16, got 'float8'"),
@@ -91,6 +101,8 @@ def place(tmp_path_factory):
     (place / "own.py").write_text("")
     (place / "occupied").mkdir()
     (place / "occupied" / "thesis.tex").write_text("dear to somebody")
+    (place / "timed").mkdir()
+    (place / "timed" / "times.jsonl").write_text("{}")
     arguments = {"width": 4, "depth": 1, "modes": 4}
     config = RunConfig(operator="fno", operator_args=arguments, data=str(data), resolution=9, epochs=1)
     train(config, place / "run", device="cpu")

@@ -14,11 +14,16 @@ import pandas as pd
 import pytest
 
 from pdebench_mano.cli import main
+from pdebench_mano.evaluation.assess import slug
 from pdebench_mano.evaluation.flops import flops
-from pdebench_mano.evaluation.records import find_records, read_record
-from pdebench_mano.report import tables, write_report
-from pdebench_mano.report.figures import alignment
+from pdebench_mano.evaluation.records import device_of, find_records, read_record
+from pdebench_mano.evaluation.timing import Timing, architecture, write_times
+from pdebench_mano.report import tables, worth, write_report
+from pdebench_mano.report.figures import Styles, alignment, plane
 from pdebench_mano.training.runs import load
+
+TABLE = pd.DataFrame({"model": ["fno", "mano"], "group": "operator", "resolution": 85, "relative_l2": [0.02, 0.01]})
+TABLE["computed_at"] = 85
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -166,6 +171,58 @@ def test_the_paired_interval_covers_a_known_difference_that_the_spread_of_sample
     assert list(table.index) == ["b"], "what is known of fewer samples has no pairs"
     low, high = map(float, table.loc["b", "95 % interval"].split(" … "))
     assert 0.009 < low <= 0.01 <= high < 0.011
+
+
+def made_up_times(records, device, ms):
+    """Times of all operators and solvers of some records, which nobody took."""
+    about = {"problem": "darcy", "precision": "float32", "mode": "eager", "rtol": None, "batch": 1, "spread": 0.0}
+    about |= {"repeats": 5, "busy": True, "commit": "c", "device": device, "latency_ms": ms, "throughput_ms": ms}
+    about |= {"dataset": tables.ground(records[0])[0]}
+    for record in records:
+        for n in (9, 17, 33):
+            if record.configuration:
+                made = architecture(record.configuration)
+                yield Timing(name=record.model, kind="operator", resolution=n, architecture=made, **about)
+            else:
+                yield Timing(name="solver, arithmetic", kind="solver", resolution=n, architecture="", **about)
+
+
+def test_a_report_of_timed_records_says_what_operators_are_worth_for_each_device(demo, tmp_path):
+    assert "Is it worth it?" not in (demo / "report.html").read_text()
+    assert not [*demo.glob("worth*"), *demo.glob("figures/*time*"), *demo.glob("figures/plane*")], "nothing has a time"
+    paths, out = find_records(demo), tmp_path / "report"
+    records = [read_record(path) for path in paths]
+    own = device_of(records[0])
+    write_times([*made_up_times(records, own, 2.0), *made_up_times(records, "Some GPU", 0.5)], out)
+    page = write_report(paths, out, "Demo", "demo-quick").read_text()
+    assert "Is it worth it?" in page
+    assert "Some were timed on a busy machine" in page
+    drawn = {path.stem for path in (out / "figures").glob("plane-*.svg")}
+    assert drawn == {f"plane-{n}-{slug(device)}" for n in (9, 33) for device in (own, "Some GPU")}
+    found = {(row["suite"], row["model"], row["resolution"]) for row in json.loads((out / "worth.json").read_text())}
+    assert found == {("demo-quick", model, n) for model in ("fno", "mano") for n in (9, 17, 33)}
+    table = pd.read_csv(out / "tables" / "worth.csv", index_col="model")
+    assert set(table.index) == {
+        f"{m} at {n}² on {d}" for m in ("fno", "mano") for n in (9, 33) for d in (own, "Some GPU")
+    }
+    shown = pd.read_csv(out / "tables" / "resources.csv", index_col="model")["prediction at 33² [ms]"]
+    assert (shown["fno"], shown["coarse solver at 9²"]) == (2, 2), "the column is of the device that trained"
+
+
+def test_the_plane_shows_solvers_on_their_grids_and_the_front_of_all():
+    operators = [worth.Point("fno", 85, 0.02, 1.0), worth.Point("mano", 85, 0.01, 8.0)]
+    solvers = [
+        worth.Point("solver", n, error, ms) for n, error, ms in ((141, 0.005, 4.0), (43, 0.03, 0.5), (85, 0.02, 2))
+    ]
+    (axis,) = plane(operators, solvers, Styles(TABLE), 85, "Some GPU").axes
+    drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines}
+    assert drawn == {
+        "fno": ([1.0], [0.02]),
+        "mano": ([8.0], [0.01]),
+        "solver": ([0.5, 2, 4.0], [0.03, 0.02, 0.005]),
+        "Pareto front": ([0.5, 1.0, 4.0], [0.03, 0.02, 0.005]),
+    }
+    assert [text.get_text() for text in axis.texts] == ["43²", "85²", "141²"]
 
 
 def test_alignment_that_was_logged_is_drawn_by_layer(demo, tmp_path):

@@ -1,0 +1,93 @@
+"""The times of a suite: of the runs that lie in its folder, and of the solvers that stand beside them."""
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain
+from pathlib import Path
+
+from pdebench_mano.benchmark.cases import suite_cases
+from pdebench_mano.benchmark.data import first_resolution, locate, make
+from pdebench_mano.benchmark.references import References
+from pdebench_mano.benchmark.suite import Suite
+from pdebench_mano.evaluation.records import find_records, kind_of, read_record
+from pdebench_mano.evaluation.timing import (
+    Entrant,
+    Stopwatch,
+    Timing,
+    architecture,
+    labels,
+    operators,
+    solvers,
+    take,
+)
+from pdebench_mano.fields.data import opened
+from pdebench_mano.machine.progress import Progress, silent
+
+
+def time_suite(
+    suite: Suite,
+    out: str | Path,
+    watch: Stopwatch,
+    *,
+    folder: str | Path = ".",
+    only: Collection[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
+) -> Iterator[Timing]:
+    """Time the runs of a suite that lie in `out`, its solvers, and the making of its labels, into ``out/times.jsonl``.
+
+    Nothing is trained. Operators are timed where they are evaluated, solvers there and on the grids that they stand
+    beside them with; of runs of one model that differ in weights alone, one is timed.
+
+    Parameters
+    ----------
+    suite : Suite
+    out : path
+        Folder of the data, runs and records.
+    watch : Stopwatch
+    folder : path
+        What the suite's paths are relative to.
+    only : collection of str
+        Names of the models to time; all of them by default.
+    say : callable
+        Told in one line what is timed next.
+    progress : callable
+        Told of the samples that are made, where the suite generates its data and they are not there.
+
+    Raises
+    ------
+    ValueError, OSError
+        For data that are not there or cannot be made, or a model that the suite does not have.
+    """
+    suite.refuse_others(only)
+    out = Path(out)
+    train, test, _ = locate(suite.data, out / "data", Path(folder))
+    make(suite.data, Path(train), Path(test), progress)
+    data = opened(test, trust=suite.data.generate is not None)
+    runs = {json.dumps(json.loads(path.read_text())): path.parent for path in (out / "runs").glob("*/config.json")}
+    entrants: dict[tuple[str, str], Entrant] = {}
+    solved = set(suite.resolutions)
+    for record in map(read_record, records_of_suite(suite, out, folder)):
+        solved |= {row.computed_at for row in record.evaluations if kind_of(row, record) == "solver"}
+        run = runs.get(json.dumps(record.configuration))
+        if run is not None and (not only or record.model in only):
+            grids = {row.resolution for row in record.evaluations if kind_of(row, record) == "operator"}
+            entrant = Entrant(record.model, run, sorted(grids))
+            entrants.setdefault((record.model, architecture(record.configuration)), entrant)
+    trained = operators(list(entrants.values()), data, watch)
+    return take(chain(trained, solvers(data, sorted(solved), watch), labels(data, watch)), watch, out, say)
+
+
+def records_of_suite(suite: Suite, out: str | Path, folder: str | Path = ".") -> list[Path]:
+    """The records in `out` of the cases and references of a suite as it stands.
+
+    Raises
+    ------
+    ValueError, OSError
+        If its data are not there.
+    """
+    train, _, data = locate(suite.data, Path(out) / "data", Path(folder))
+    cases = list(suite_cases(suite, train, data))
+    references = References(suite, data, first_resolution(suite.data, cases[0].config, train))
+    keys = {references.key, *(case.key for case in cases)}
+    return [path for path in find_records(Path(out)) if read_record(path).key in keys]

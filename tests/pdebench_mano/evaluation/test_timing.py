@@ -1,0 +1,230 @@
+"""How times are taken: which tolerance, batch and precision, and when a machine is busy. No time is asserted."""
+
+import json
+import math
+import os
+import sys
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_gen import generate
+from pdebench_mano import RunConfig, load, train
+from pdebench_mano.cli import main
+from pdebench_mano.evaluation import timing
+from pdebench_mano.evaluation.timing import (
+    TOLERANCES,
+    Contender,
+    Entrant,
+    Stopwatch,
+    Timing,
+    architecture,
+    best_batch,
+    is_busy,
+    labels,
+    loosest,
+    operators,
+    read_times,
+    solvers,
+    spread,
+    tolerance,
+    write_times,
+)
+from pdebench_mano.fields.data import Dataset
+from pdebench_mano.machine import load as machine
+from pdebench_mano.machine.load import loaded, others
+
+CPU = Stopwatch(torch.device("cpu"), repeats=2)
+NAMED = (
+    "name kind problem resolution device precision mode rtol batch latency_ms throughput_ms spread repeats busy commit"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a dataset and two runs on it, which differ in precision alone."""
+    place = tmp_path_factory.mktemp("place")
+    generate(place / "darcy.hdf5", 12, 17, split=(0.5, 0.25, 0.25))
+    for precision in ("float32", "bfloat16"):
+        arguments = {"width": 4}
+        options = {"resolution": 9, "epochs": 1, "precision": precision}
+        config = RunConfig(operator="unet", operator_args=arguments, data=str(place / "darcy.hdf5"), **options)
+        train(config, place / precision, device="cpu")
+    return place
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """A machine that is never busy, and repeats that are short."""
+    monkeypatch.setattr(timing, "loaded", lambda: False)
+    monkeypatch.setattr(timing, "NOISE", math.inf)
+    for name in ("ROUND", "PASS"):
+        monkeypatch.setattr(timing, name, 0.0)
+
+
+def command(*words):
+    """Run the command line in this process."""
+    sys.argv = ["pdebench-mano", *map(str, words)]
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (lambda rtol: 0.02 + rtol, 1e-4),
+        (lambda rtol: 0.02 + 1e-3 * rtol, 1e-1),
+        (lambda rtol: rtol, 1e-6),
+        (lambda rtol: 0.02, 1e-1),
+        (lambda rtol: 0.02 if rtol == 1e-1 else 0.02 + rtol, 1e-4),
+        (lambda rtol: math.nan if rtol < 1e-4 else 0.02 + rtol / 100, 1e-2),
+        (lambda rtol: math.nan if rtol > 1e-3 else 0.02, 1e-3),
+        (lambda rtol: math.nan, None),
+    ],
+    ids=["felt", "hardly felt", "all felt", "direct", "by chance", "not met", "too loose", "never"],
+)
+def test_the_tolerance_is_the_loosest_that_the_error_does_not_feel(error, expected):
+    assert loosest(error) == expected
+
+
+def test_the_error_that_chooses_is_that_against_the_labels(place):
+    (contender, *_) = solvers(Dataset(place / "darcy.hdf5"), [9], CPU)
+    a, u = contender.view.batch(range(3))
+
+    def with_known_error(_, rtol):
+        return lambda a: u.double() * (1.02 + rtol)
+
+    fake = Contender(contender.about, contender.view, with_known_error, TOLERANCES, 1)
+    assert tolerance(fake, a, u) == 1e-4
+    never = Contender(contender.about, contender.view, lambda a, rtol: lambda a: math.nan * u, TOLERANCES, 1)
+    with pytest.raises(ValueError, match=r"converges to no rtol from 0\.1"):
+        tolerance(never, a, u)
+
+
+def test_the_best_batch_is_found_among_powers_of_two_until_none_fits_or_none_is_faster():
+    tried = []
+
+    def floor(size, fits=math.inf):
+        tried.append(size)
+        return 1 + 64 / size if size <= fits else None
+
+    assert best_batch(floor, 1000) == 512
+    assert best_batch(lambda size: floor(size, fits=100), 1000) == 64
+    tried.clear()
+    assert best_batch(lambda size: floor(size) + size, 1000) == 8
+    assert tried == [1, 2, 4, 8, 16, 32], "two that are slower end the search"
+    assert best_batch(floor, 1) == 1
+
+
+@given(st.floats(1e-3, 1e3), st.integers(1, 50))
+def test_the_spread_of_an_arithmetic_progression_is_four_fifths_of_its_range(first, steps):
+    times = first * (1 + np.arange(10 * steps + 1) / (10 * steps))
+    assert spread(times.tolist()) == pytest.approx(0.8 / 1.5)
+
+
+def test_a_machine_is_busy_by_its_load_its_gpu_or_the_spread(monkeypatch):
+    cases = [(cores, gpu, wide) for cores in (False, True) for gpu in (False, True) for wide in (0.05, 0.2)]
+    assert [is_busy(*case) for case in cases] == [False] + 7 * [True]
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    for minute, expected in ((1.9, False), (2.1, True)):
+        monkeypatch.setattr(os, "getloadavg", lambda minute=minute: (minute, 99.0, 99.0))
+        assert loaded() is expected
+    assert not machine.shared(torch.device("cpu"))
+
+
+def test_a_process_on_the_gpu_that_is_not_this_one_is_seen_even_from_a_container():
+    assert not others(set(), 7)
+    assert not others({7}, 7)
+    assert others({7, 8}, 7)
+    assert not others({4321}, 7), "in a container the driver knows this process by another number"
+    assert others({4321, 4322}, 7)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, precision):
+    data = Dataset(place / "darcy.hdf5")
+    (contender,) = operators([Entrant("unet", place / precision, [9])], data, CPU)
+    assert (contender.about.precision, contender.about.mode) == (precision, "eager")
+    a, _ = contender.view.batch(range(3))
+    operator = load(place / precision, device="cpu")
+    single = operator.predict(a)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = operator.predict(a)
+    assert not torch.equal(single, half)
+    assert torch.equal(contender.ready(a, None)(a), half if precision == "bfloat16" else single)
+
+
+def test_the_labels_are_solved_for_on_their_grid_to_their_tolerance(place):
+    (contender,) = labels(Dataset(place / "darcy.hdf5"), CPU)
+    a, u = contender.view.batch(range(3))
+    assert (contender.about.resolution, tolerance(contender, a, u)) == (17, 1e-10)
+    torch.testing.assert_close(contender.ready(a, 1e-10)(a).float(), u)
+
+
+def test_what_makes_an_operator_fast_is_not_its_weights(place):
+    one, two = (json.loads((place / name / "config.json").read_text()) for name in ("float32", "bfloat16"))
+
+    def changed(**config):
+        return architecture(one | {"config": one["config"] | config})
+
+    assert changed(seed=5, lr=0.1, epochs=99, data="elsewhere") == architecture(one)
+    old = {key: value for key, value in one["config"].items() if key not in ("precision", "compile")}
+    assert architecture(one | {"config": old}) == architecture(one), (
+        "what an earlier version did not say is the default"
+    )
+    others = [architecture(two), changed(operator="fno"), changed(operator_args={}), changed(compile=True)]
+    assert len({architecture(one), *others}) == 5
+
+
+def test_the_command_says_what_it_timed_one_object_a_line_and_times_nothing_twice(place, idle, capsys, monkeypatch):
+    out, runs = place / "times", [place / "float32", place / "bfloat16"]
+    words = ["time", *runs, "--data", place / "darcy.hdf5", "--resolutions", "9,17", "--repeats", 2, "--device", "cpu"]
+    words += ["--rivals", "--out", out, "--json"]
+    assert command(*words) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["name"], row["kind"], row["resolution"]) for row in rows] == [
+        *((f"unet ({run})", "operator", n) for run in runs for n in (9, 17)),
+        *(("solver, arithmetic", "solver", n) for n in (9, 17)),
+        ("labels", "labels", 17),
+    ]
+    assert list(rows[0]) == [*NAMED.split(), "architecture", "dataset"] == [each.name for each in fields(Timing)]
+    assert all(row["latency_ms"] > 0 < row["throughput_ms"] and row["repeats"] == 2 for row in rows)
+    for row in rows:
+        solved = row["kind"] != "operator"
+        assert (row["rtol"] is not None, row["architecture"] == "", row["batch"] == 1 or not solved) == (
+            solved,
+            solved,
+            True,
+        )
+    assert [json.loads(line) for line in (out / "times.jsonl").read_text().splitlines()] == rows
+    with monkeypatch.context() as patched:
+        patched.setattr(timing, "measure", None)
+        assert command(*words) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == rows
+
+
+@pytest.mark.parametrize("change", [{"busy": True}, {"commit": "another"}, {"repeats": 1}])
+def test_a_time_that_does_not_stand_is_taken_again_and_replaced(place, tmp_path, idle, monkeypatch, change):
+    data = Dataset(place / "darcy.hdf5")
+    (first,) = timing.take(labels(data, CPU), CPU, tmp_path)
+    other = Timing(**first.__dict__ | {"name": "solver, other"})
+    write_times([Timing(**first.__dict__ | change), other], tmp_path)
+    monkeypatch.setattr(timing, "measure", lambda contender, watch: first)
+    assert list(timing.take(labels(data, CPU), CPU, tmp_path)) == [first]
+    assert read_times(tmp_path) == [other, first]
+
+
+def test_what_cannot_be_timed_is_said_and_left_out(place, tmp_path, idle, monkeypatch):
+    def too_large(contender, watch):
+        raise torch.OutOfMemoryError("out of memory\nand more")
+
+    monkeypatch.setattr(timing, "measure", too_large)
+    said = []
+    assert list(timing.take(labels(Dataset(place / "darcy.hdf5"), CPU), CPU, tmp_path, said.append)) == []
+    assert said == ["labels at 17², eager", "    not timed: out of memory"]
+    assert not (tmp_path / "times.jsonl").exists()
