@@ -21,7 +21,7 @@ from data_gen.convergence import extrapolate
 from data_gen.grid import Kind, Norm
 from data_gen.problem import Problem, samples_at_once
 from data_gen.recipe import recipe_of
-from pdebench_mano.evaluation.records import Evaluation, Spectra
+from pdebench_mano.evaluation.records import Evaluation, Spectra, solver_name
 from pdebench_mano.fields.data import Dataset, View, opened
 from pdebench_mano.fields.metrics import (
     BANDS,
@@ -155,7 +155,7 @@ def evaluate_rivals(
         row
         for rival in rivals(data)
         if schemes is None or rival.scheme in schemes
-        for row in _solver_rows(rival, solver_name(rival), data, grids, resolutions, progress, norm=norm)
+        for row in _solver_rows(rival, solver_name(rival.scheme), data, grids, resolutions, progress, norm=norm)
     ]
 
 
@@ -174,7 +174,7 @@ def validate_rivals(
     for rival in rivals(data):
         solver = build_reference("solver", rival, data.grid)
         for view in views(data, "val", grids):
-            row = measure(solver, solver_name(rival), view, view, progress, norm=norm)
+            row = measure(solver, solver_name(rival.scheme), view, view, progress, norm=norm)
             place = {"solver": rival.scheme, "resolution": view.resolution}
             trials.append({"configuration": place, "validation": float(f"{row.mean():.6g}")})
     return trials
@@ -206,11 +206,6 @@ def _solver_rows(
 def rivals(data: Dataset) -> tuple[Problem, ...]:
     """Discretisations to stand beside operators; none where the problem of the data is not known or solved for."""
     return data.problem.rivals() if data.problem is not None and solvable(data) else ()
-
-
-def solver_name(rival: Problem) -> str:
-    """What the rows of a rival are called."""
-    return f"solver, {rival.scheme}" if rival.scheme else "solver"
 
 
 def evaluate_labels(

@@ -25,7 +25,10 @@ from pydantic import TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from data_gen.grid import Grid
 from data_gen.problem import Problem, samples_at_once
+from data_gen.recipe import Recipe, recipe_of
+from data_gen.samples import draw_all
 from data_gen.storage import write_text
 from pdebench_mano.evaluation.assess import describe, samples
 from pdebench_mano.evaluation.evaluate import POINTS, check_grid, held_out, solvable
@@ -81,7 +84,7 @@ class Timing:
     ----------
     name : str
         What records call the operator, or ``solver, SCHEME``; ``labels``, which are made by the problem's own solver on
-        the stored grid.
+        the stored grid, or the finer one that they were solved for on.
     kind : {"operator", "solver", "labels"}
     problem : str
     resolution : int
@@ -162,7 +165,7 @@ class Contender:
     """
 
     about: About
-    view: View
+    view: "View | Drawn"
     ready: Callable[[Tensor, float | None], Predict]
     tolerances: tuple[float, ...]
     largest: int
@@ -291,15 +294,49 @@ def solvers(data: Dataset, resolutions: Sequence[int], watch: Stopwatch) -> Iter
 
 
 def labels(data: Dataset, watch: Stopwatch) -> Iterator[Contender]:
-    """The solver that made the labels, on their grid, to their tolerance; none where the problem is not known."""
+    """The solver that made the labels, on the grid that it solved on, to their tolerance.
+
+    None where the problem is not known.
+    """
     if data.problem is not None and solvable(data):
         (view,) = held_out(data, [data.grid.shape[0]])
         rtol = float(data.info.attributes.get("rtol", data.problem.rtol))
-        yield from _solving(data.problem, "labels", "labels", view, (rtol,), watch)
+        refined = "label_refinement" in json.loads(data.info.attributes.get("recipe", "{}"))
+        drawn = Drawn(view, recipe_of(data.info, data.arrays, data.trust)) if refined else view
+        yield from _solving(data.problem, "labels", "labels", drawn, (rtol,), watch)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The first samples of a view, drawn again on the finer grid that their labels were solved for on."""
+
+    view: View
+    recipe: Recipe
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.view.dataset
+
+    @property
+    def grid(self) -> Grid:
+        return self.recipe.solved_on
+
+    @property
+    def resolution(self) -> int:
+        return self.grid.shape[0]
+
+    def __len__(self) -> int:
+        return min(FEW, len(self.view))
+
+    def batch(self, indices: Sequence[int]) -> tuple[Fields, Fields]:
+        """Inputs on the finer grid, (batch, inputs, n, m); solutions there are not known, and NaN."""
+        numbers = [int(self.view.samples[i]) for i in indices]
+        a = torch.from_numpy(draw_all(self.recipe, self.grid, numbers)).float()
+        return a, torch.full((len(a), len(self.dataset.info.outputs), *self.grid.shape), torch.nan)
 
 
 def _solving(
-    problem: Problem, name: str, kind: str, view: View, tolerances: tuple[float, ...], watch: Stopwatch
+    problem: Problem, name: str, kind: str, view: View | Drawn, tolerances: tuple[float, ...], watch: Stopwatch
 ) -> Iterator[Contender]:
     """A solver on a grid, if it has one for the device."""
     device = str(watch.device)
@@ -314,7 +351,9 @@ def _solving(
         yield Contender(_about(name, kind, view, watch, "float64", "eager", ""), view, ready, tolerances, largest)
 
 
-def _about(name: str, kind: str, view: View, watch: Stopwatch, precision: str, mode: str, architecture: str) -> About:
+def _about(
+    name: str, kind: str, view: View | Drawn, watch: Stopwatch, precision: str, mode: str, architecture: str
+) -> About:
     """What is timed, on the samples of a view."""
     data = view.dataset
     ground = digest(told_apart(describe(data.info), samples(data)))

@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_gen import generate
+from data_gen import Grid, build_problem, generate
+from data_gen.samples import draw
 from pdebench_mano import RunConfig, load, train
 from pdebench_mano.cli import main
 from pdebench_mano.evaluation import timing
@@ -38,6 +39,7 @@ from pdebench_mano.fields.data import Dataset
 from pdebench_mano.machine import load as machine
 from pdebench_mano.machine.load import loaded, others
 
+MEANS = ("arithmetic", "harmonic", "geometric", "average")
 CPU = Stopwatch(torch.device("cpu"), repeats=2)
 NAMED = (
     "name kind problem resolution device precision mode rtol batch latency_ms throughput_ms spread repeats busy commit"
@@ -189,7 +191,7 @@ def test_the_command_says_what_it_timed_one_object_a_line_and_times_nothing_twic
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["name"], row["kind"], row["resolution"]) for row in rows] == [
         *((f"unet ({run})", "operator", n) for run in runs for n in (9, 17)),
-        *(("solver, arithmetic", "solver", n) for n in (9, 17)),
+        *((f"solver, {mean}", "solver", n) for mean in MEANS for n in (9, 17)),
         ("labels", "labels", 17),
     ]
     assert list(rows[0]) == [*NAMED.split(), "architecture", "dataset"] == [each.name for each in fields(Timing)]
@@ -228,3 +230,15 @@ def test_what_cannot_be_timed_is_said_and_left_out(place, tmp_path, idle, monkey
     assert list(timing.take(labels(Dataset(place / "darcy.hdf5"), CPU), CPU, tmp_path, said.append)) == []
     assert said == ["labels at 17², eager", "    not timed: out of memory"]
     assert not (tmp_path / "times.jsonl").exists()
+
+
+def test_labels_of_a_finer_grid_are_solved_for_there(tmp_path):
+    generate(tmp_path / "d.hdf5", 4, 9, mean="auto", split=(0, 0, 1), label_refinement=2)
+    (contender,) = labels(Dataset(tmp_path / "d.hdf5"), CPU)
+    assert (contender.about.resolution, len(contender.view)) == (17, 4)
+    a, _ = contender.view.batch(range(2))
+    problem = build_problem("darcy", mean="geometric")
+    found = contender.ready(a, 1e-10)(a)
+    for i in range(2):
+        drawn = draw(problem, Grid((17, 17)), 0, i)
+        np.testing.assert_allclose(found[i], problem.solve(drawn, Grid((17, 17))).u[0], rtol=1e-6, atol=1e-12)
