@@ -37,6 +37,7 @@ from pdebench_mano.evaluation.timing import (
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.machine import load as machine
 from pdebench_mano.machine.load import loaded, others
+from pdebench_mano.training.runs import read_config
 
 CPU = Stopwatch(torch.device("cpu"), repeats=2)
 NAMED = (
@@ -157,6 +158,18 @@ def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, pre
         half = operator.predict(a)
     assert not torch.equal(single, half)
     assert torch.equal(contender.ready(a, None)(a), half if precision == "bfloat16" else single)
+
+
+def test_a_recorded_operator_predicts_for_what_is_copied_into_its_recording(place, monkeypatch):
+    """Replayed by calling the step again, as a graph would: what it reads are the inputs that it was recorded with."""
+    monkeypatch.setattr(timing, "recorded", lambda step: step)
+    data = Dataset(place / "darcy.hdf5")
+    (contender,) = operators([Entrant("unet", place / "float32", [9])], data, CPU)
+    operator, config = load(place / "float32", device="cpu"), read_config(place / "float32")
+    a, _ = contender.view.batch(range(3))
+    replay = timing._predicting(operator, config, "cuda graph")(a[:1], None)
+    for single in a.split(1):
+        assert torch.equal(replay(single), operator.predict(single))
 
 
 def test_the_labels_are_solved_for_on_their_grid_to_their_tolerance(place):
