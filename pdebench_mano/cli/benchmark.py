@@ -31,6 +31,8 @@ def benchmark(
     from pdebench_mano.benchmark.suite import packaged
 
     path = suite if suite.is_file() else packaged(suite.stem)
+    if time and (fresh or jobs > 1):
+        raise ValueError("--time trains nothing, and takes neither --jobs nor --fresh")
     if time:
         time_and_report(path, out, only or [])
         return

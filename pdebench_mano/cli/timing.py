@@ -19,7 +19,7 @@ def time(
     data: Annotated[Path, typer.Option(help="Dataset file, of whose test samples the inputs are taken.")],
     resolutions: Annotated[str, typer.Option(help="Points a side, as 33,65,129: exact strides of the stored grid.")],
     out: Annotated[Path, typer.Option(help="Folder for times.jsonl: that of the run, or a new one.")],
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders.", metavar="RUN...")] = None,
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders.", metavar="RUN")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default CUDA where there is one.")] = None,
     rivals: Annotated[
         bool, typer.Option("--rivals", help="Time the problem's own solvers, and the labels, too.")

@@ -2,8 +2,9 @@
 
 One process takes them one after another on one device that does nothing else, from inputs on the device to solutions
 there. *Latency* is the time of one sample alone; *throughput* that of one sample within the batch that serves it
-fastest, of 1, 2, 4, … samples. Operators compute in the precision that they were trained in, and on a GPU also as a
-CUDA graph; solvers to the loosest tolerance that their error does not feel. A CPU is one core: a solve takes no more.
+fastest, of 1, 2, 4, … samples. Errors in records are those of float32. An operator that was trained in bfloat16 computes
+in it where its error does not feel that, as a solver computes to the loosest tolerance that its error does not feel; on
+a GPU operators run as a CUDA graph, too. A CPU is one core: a solve takes no more.
 
 FOLDER/times.jsonl    one `Timing` a line; beside the records of a run or a benchmark it is what their reports show
 """
@@ -90,7 +91,7 @@ class Timing:
     resolution : int
     device : str
     precision : {"float32", "bfloat16", "float64"}
-        Of an operator that of its training, bfloat16 by autocast; of a solver that of its solutions.
+        Of an operator float32, or bfloat16 by autocast; of a solver that of its solutions.
     mode : {"eager", "cuda graph", "compiled"}
     rtol : float or None
         Tolerance of a solver.
@@ -269,13 +270,32 @@ def operators(entrants: Sequence[Entrant], data: Dataset, watch: Stopwatch) -> I
         modes = ["compiled" if config.compile else "eager", *["cuda graph"] * (watch.device.type == "cuda")]
         operator.to(watch.device)
         for view in held_out(data, each.resolutions):
+            precision = precision_of(operator, config, view, watch)
             for mode in modes:
-                about = _about(each.name, "operator", view, watch, config.precision, mode, architecture(configuration))
+                about = _about(each.name, "operator", view, watch, precision, mode, architecture(configuration))
                 points = POINTS_ON_A_GPU if watch.device.type == "cuda" else POINTS
                 yield Contender(
-                    about, view, _predicting(operator, config, mode), (), max(1, points // view.grid.points)
+                    about, view, _predicting(operator, precision, mode), (), max(1, points // view.grid.points)
                 )
         operator.to("cpu")
+
+
+def precision_of(operator: NormalizedOperator, config: RunConfig, view: View, watch: Stopwatch) -> str:
+    """bfloat16 for an operator that was trained in it and whose error it changes by less than `FELT`, else float32."""
+    if config.precision == "float32":
+        return "float32"
+    a, u = (each.to(watch.device) for each in view.batch(range(min(FEW, len(view)))))
+    exact, rounded = (
+        relative_l2(_in(precision, operator, a), u, view.grid.kind).mean().item()
+        for precision in ("float32", "bfloat16")
+    )
+    return "bfloat16" if abs(rounded - exact) < FELT * exact else "float32"
+
+
+def _in(precision: str, operator: NormalizedOperator, a: Fields) -> Fields:
+    """Predictions in a precision."""
+    with torch.autocast(a.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        return operator.predict(a)
 
 
 def solvers(data: Dataset, resolutions: Sequence[int], watch: Stopwatch) -> Iterator[Contender]:
@@ -360,14 +380,11 @@ def _about(
     return About(name, kind, data.info.problem, view.resolution, watch.name, precision, mode, architecture, ground)
 
 
-def _predicting(
-    operator: NormalizedOperator, config: RunConfig, mode: str
-) -> Callable[[Tensor, float | None], Predict]:
+def _predicting(operator: NormalizedOperator, precision: str, mode: str) -> Callable[[Tensor, float | None], Predict]:
     """What makes an operator ready for batches of one size, in its precision."""
 
     def predict(a: Tensor) -> Tensor:
-        with torch.autocast(a.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            return operator.predict(a)
+        return _in(precision, operator, a)
 
     def replayed(a: Tensor, rtol: float | None) -> Predict:
         held = a.clone()

@@ -148,8 +148,13 @@ def test_a_process_on_the_gpu_that_is_not_this_one_is_seen_even_from_a_container
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, precision):
+def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, precision, monkeypatch):
+    """As long as its error does not feel it: with no patience for that, it computes in float32."""
     data = Dataset(place / "darcy.hdf5")
+    with monkeypatch.context() as patch:
+        patch.setattr(timing, "FELT", 0.0)
+        (exact,) = operators([Entrant("unet", place / precision, [9])], data, CPU)
+        assert exact.about.precision == "float32"
     (contender,) = operators([Entrant("unet", place / precision, [9])], data, CPU)
     assert (contender.about.precision, contender.about.mode) == (precision, "eager")
     a, _ = contender.view.batch(range(3))
@@ -159,6 +164,18 @@ def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, pre
         half = operator.predict(a)
     assert not torch.equal(single, half)
     assert torch.equal(contender.ready(a, None)(a), half if precision == "bfloat16" else single)
+
+
+def test_a_recorded_operator_predicts_for_what_is_copied_into_its_recording(place, monkeypatch):
+    """Replayed by calling the step again, as a graph would: what it reads are the inputs that it was recorded with."""
+    monkeypatch.setattr(timing, "recorded", lambda step: step)
+    data = Dataset(place / "darcy.hdf5")
+    (contender,) = operators([Entrant("unet", place / "float32", [9])], data, CPU)
+    operator = load(place / "float32", device="cpu")
+    a, _ = contender.view.batch(range(3))
+    replay = timing._predicting(operator, "float32", "cuda graph")(a[:1], None)
+    for single in a.split(1):
+        assert torch.equal(replay(single), operator.predict(single))
 
 
 def test_the_labels_are_solved_for_on_their_grid_to_their_tolerance(place):
