@@ -2,9 +2,9 @@
 
 One process takes them one after another on one device that does nothing else, from inputs on the device to solutions
 there. *Latency* is the time of one sample alone; *throughput* that of one sample within the batch that serves it
-fastest, of 1, 2, 4, … samples. Errors in records are those of float32. An operator that was trained in bfloat16 computes
-in it where its error does not feel that, as a solver computes to the loosest tolerance that its error does not feel; on
-a GPU operators run as a CUDA graph, too. A CPU is one core: a solve takes no more.
+fastest, of 1, 2, 4, … samples. Errors in records are those of float32. An operator that was trained in bfloat16 runs in
+it where its error does not feel that, as a solver runs to the loosest tolerance that its error does not feel; on a GPU
+operators run as a CUDA graph, too. A CPU is one core: a solve takes no more.
 
 FOLDER/times.jsonl    one `Timing` a line; beside the records of a run or a benchmark it is what their reports show
 """
