@@ -11,6 +11,7 @@ from data_gen.problem import Problem, plain
 
 PROBLEMS = {
     "darcy": "data_gen.problems.darcy:Darcy",
+    "navier-stokes": "data_gen.problems.navier_stokes:NavierStokes",
 }
 
 
