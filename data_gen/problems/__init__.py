@@ -12,6 +12,7 @@ from data_gen.problem import Problem, plain
 PROBLEMS = {
     "darcy": "data_gen.problems.darcy:Darcy",
     "helmholtz": "data_gen.problems.helmholtz:Helmholtz",
+    "navier-stokes": "data_gen.problems.navier_stokes:NavierStokes",
 }
 
 

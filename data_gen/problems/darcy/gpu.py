@@ -27,6 +27,7 @@ import triton
 from torch import Tensor
 from torch.nn.functional import pad
 
+from data_gen.graphs import captured
 from data_gen.problem import NotConverged
 from data_gen.problems.darcy import kernels
 from data_gen.problems.darcy.scheme import AVERAGED, MEANS, Mean, Source, interior_source
@@ -219,7 +220,7 @@ class Workspace:
         self.half, self.z = (buffer(batch, *self.symbol.shape, dtype=torch.float16) for _ in range(2))
         self.gain = HALF_RMS * float(np.sqrt(symbol.size))
         self.steps = {
-            scaled: tuple(_captured(self._step(scaled, k), device) for k in (0, 1)) for scaled in (False, True)
+            scaled: tuple(captured(self._step(scaled, k), device) for k in (0, 1)) for scaled in (False, True)
         }
 
     def rescale(self, contrast: Tensor, rtol: float) -> bool:
@@ -308,21 +309,6 @@ class Workspace:
     def correct(self, u: Tensor, size: Tensor) -> None:
         """Add what `iterate` found to the interior of `u`."""
         u[:, 1:-1, 1:-1] += self.x * (size * self.inverse_top)[:, None, None]
-
-
-def _captured(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """The same, as one CUDA graph; on the CPU, where Triton interprets, as it is."""
-    if device.type != "cuda":
-        return step
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        step()
-    torch.cuda.current_stream(device).wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
 
 
 def _sine_matrix(n: int, device: torch.device) -> Tensor:
