@@ -102,7 +102,7 @@ class NavierStokes(Problem):
         object.__setattr__(self, "times", tuple(map(float, self.times)))
 
     @property
-    def scheme(self) -> str:
+    def scheme(self) -> str:  # type: ignore[override]  # what is a constant of other problems
         """Which of its discretisations this is."""
         rule = "2/3 rule" if self.dealiased else "no dealiasing"
         finer = f" on {self.refinement} times the points" if self.refinement > 1 else ""
