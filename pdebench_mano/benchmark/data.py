@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,10 @@ def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | 
     return train, test, f"digests {train.info.digest} {test.info.digest}"
 
 
-def make(data: Data, path: Path, progress: Progress = silent) -> None:
-    """Generate the file that `locate` names, unless it is there."""
+def make(data: Data, path: Path, progress: Progress = silent, executor: Executor | None = None) -> None:
+    """Generate the file that `locate` names, unless it is there; on an executor where there is one and no GPU here."""
     if (made := data.generate) is not None:
+        device = arguments(made)["device"]
         generate(
             path,
             made.samples,
@@ -72,8 +74,9 @@ def make(data: Data, path: Path, progress: Progress = silent) -> None:
             seed=made.seed,
             rtol=made.rtol,
             split=made.split,
-            device=arguments(made)["device"],
+            device=device,
             workers=made.workers,
+            executor=executor if device == "cpu" else None,
             progress=progress,
         )
 
