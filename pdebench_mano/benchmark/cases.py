@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from data_gen.storage import write_text
 from pdebench_mano.benchmark.identity import identity
 from pdebench_mano.benchmark.suite import Model, Suite, merge
 from pdebench_mano.evaluation.assess import record_run, slug, train_command
@@ -16,6 +17,7 @@ from pdebench_mano.evaluation.records import digest
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.operators.registry import build_operator
+from pdebench_mano.training.fit import Diverged, History
 from pdebench_mano.training.options import RunConfig, parse_config
 from pdebench_mano.training.regimes import build_regime
 from pdebench_mano.training.runs import read_config, train, training_data
@@ -61,6 +63,11 @@ class Case:
         """Name of the case's files."""
         return f"{slug(self.model)}-seed{self.config.seed}-{self.key[:8]}"
 
+    @property
+    def title(self) -> str:
+        """What people are told of it."""
+        return f"{self.model}, seed {self.config.seed}"
+
 
 class Work(NamedTuple):
     """A case, where its runs go, the data it needs, and where its record is kept; `command` is what was typed."""
@@ -71,6 +78,10 @@ class Work(NamedTuple):
     test: Dataset
     target: Path
     command: str
+
+    def run(self, config: RunConfig) -> Path:
+        """Folder of a training of the case; equal for equal trainings, so that a trial is not trained again."""
+        return self.runs / run_name(self.case.model, config, self.case.data)
 
 
 def suite_cases(suite: Suite, train_file: str | os.PathLike[str], data: str) -> Iterator[Case]:
@@ -114,10 +125,9 @@ def choose(
     seconds: list[float | None] = []
     for number, trial in enumerate(case.trials, 1):
         say(f"    trial {number} of {len(case.trials)}")
-        run = work.runs / run_name(case.model, trial, case.data)
         try:
-            history = train(trial, run, progress=progress, data=work.train)
-        except ValueError as error:
+            history = train_once(trial, work.run(trial), work.train, progress)
+        except Diverged as error:
             say(f"    {error}")
             errors.append(math.inf)
             seconds.append(None)
@@ -135,15 +145,33 @@ def choose(
     return best.model_copy(update=case.config.model_dump(include=kept)), trials
 
 
+def train_once(config: RunConfig, run: Path, data: Dataset, progress: Progress = silent) -> History:
+    """`train`, but for a training that has diverged already: the file ``RUN.diverged`` says so.
+
+    Raises
+    ------
+    ValueError
+        As `train`; `Diverged` if it diverges, or has.
+    """
+    outcome = run.with_name(f"{run.name}.diverged")
+    if outcome.exists():
+        raise Diverged(outcome.read_text())
+    try:
+        return train(config, run, progress=progress, data=data)
+    except Diverged as error:
+        write_text(outcome, str(error))
+        raise
+
+
 def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progress: Progress = silent) -> list[str]:
     """Train a case, after its trials, and leave its record; returns why not, in one line, where training diverged."""
     case = work.case
     try:
         config, trials = choose(work, say, progress)
-        run = work.runs / run_name(case.model, config, case.data)
-        train(config, run, progress=progress, data=work.train)
+        run = work.run(config)
+        train_once(config, run, work.train, progress)
     except ValueError as error:  # the input is checked, so this training diverged: the others need not wait
-        return [f"{case.model}, seed {case.config.seed}: {error}"]
+        return [f"{case.title}: {error}"]
     record_run(
         run,
         work.test,
@@ -161,5 +189,5 @@ def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progres
 
 
 def run_name(model: str, config: RunConfig, data: str) -> str:
-    """Name of a run's folder; equal for equal trainings, so that a trial is not trained again."""
+    """Name of a run's folder, known by what determines the outcome."""
     return f"{slug(model)}-seed{config.seed}-{digest(identity(config, data))[:8]}"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,10 @@ def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | 
     return train, test, f"digests {train.info.digest} {test.info.digest}"
 
 
-def make(data: Data, train: Path, test: Path, progress: Progress = silent) -> None:
-    """Generate the files that `locate` names, unless they are there."""
+def make(data: Data, train: Path, test: Path, progress: Progress = silent, executor: Executor | None = None) -> None:
+    """Generate the files that `locate` names, unless they are there; on an executor where no GPU is here."""
     for made, path in zip(data.generate.files if data.generate else (), (train, test), strict=False):
+        device = arguments(made)["device"]
         generate(
             path,
             made.samples,
@@ -73,8 +75,9 @@ def make(data: Data, train: Path, test: Path, progress: Progress = silent) -> No
             seed=made.seed,
             rtol=made.rtol,
             split=made.split,
-            device=arguments(made)["device"],
+            device=device,
             workers=made.workers,
+            executor=executor if device == "cpu" else None,
             label_refinement=made.label_refinement,
             progress=progress,
         )

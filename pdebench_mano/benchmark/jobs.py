@@ -1,59 +1,138 @@
-"""Several cases at the same time, each in a process of one thread, which take the GPUs in turn."""
+"""Cases side by side, one at a time in each of several processes, here or on a Dask cluster.
 
-import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import suppress
+A task that fails, or that takes its process with it, is told of in a line, and the others go on.
+"""
+
+import platform
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import ExitStack, chdir, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import torch
-
-from data_gen.generate import end_with_parent
-from pdebench_mano.benchmark.cases import Work, run_case, run_name
+from data_gen.storage import locked
+from pdebench_mano.benchmark.cases import Work, run_case, train_once
 from pdebench_mano.fields.data import Dataset
+from pdebench_mano.machine.devices import use_own_gpu
 from pdebench_mano.machine.progress import Progress, silent
+from pdebench_mano.machine.workers import Workers
+from pdebench_mano.training.fit import Diverged
 from pdebench_mano.training.options import RunConfig
-from pdebench_mano.training.runs import train
+
+LOOK_SECONDS = 5
+"""How often to look whether there are workers."""
+
+_alone = threading.Lock()
+"""Of a process whose tasks run in several threads."""
 
 
-def run_side_by_side(work: Sequence[Work], jobs: int, progress: Progress = silent) -> list[str]:
-    """Train the trials of all cases, then run the cases, `jobs` at a time; returns what failed.
+class Task(NamedTuple):
+    """What one worker does, in one go; `name` is that of its files, `title` what people are told."""
 
-    Equal trials of several cases are trained once.
+    name: str
+    title: str
+    run: Callable[[], list[str]]
+
+
+def run_side_by_side(
+    work: Sequence[Work],
+    workers: Workers,
+    say: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
+) -> list[str]:
+    """Train the trials of all cases, each once, then run the cases; returns why some failed, in a line each.
+
+    Raises
+    ------
+    OSError
+        If there are no workers any more.
     """
-    context = multiprocessing.get_context("spawn")
-    trials = {
-        item.runs / run_name(item.case.model, trial, item.case.data): (trial, item.train)
-        for item in work
-        for trial in item.case.trials
-    }
-    with ProcessPoolExecutor(jobs, context, _start_worker, (context.Value("i", 0),)) as pool:
-        _finish([pool.submit(_train_trial, *each, run) for run, each in trials.items()], "trials", progress)
-        return _finish([pool.submit(run_case, item) for item in work], "cases", progress)
+    trials = {item.run(trial).name: (trial, item.run(trial), item.train) for item in work for trial in item.case.trials}
+    ended = partial(_ended, work[0].runs, workers, progress)
+    tasks = [Task(name, name, partial(train_trial, *each)) for name, each in trials.items()]
+    broken = {task.name: lines[0] for task, lines in ended(tasks, "trials") if lines}
+    failures, tasks = [], []
+    for item in work:
+        names = [item.run(trial).name for trial in item.case.trials]
+        lost = [broken[name] for name in names if name in broken]
+        if lost:
+            failures.append(f"{item.case.title}: its trial {lost[0]}")
+        else:
+            tasks.append(Task(item.case.name, item.case.title, partial(run_case, item)))
+    for line in failures:
+        say(line)
+    for done, (task, lines) in enumerate(ended(tasks, "cases"), 1):
+        say(f"[{done}/{len(tasks)}] {lines[0] if lines else task.title}")
+        failures += lines
+    return failures
 
 
-def _finish(futures: Sequence[Future[list[str]]], what: str, progress: Progress) -> list[str]:
-    """Wait for all, telling how many are done; returns their lines."""
-    lines = []
-    for done, future in enumerate(as_completed(futures), 1):
-        lines += future.result()
-        progress(done, len(futures), what)
-    return lines
-
-
-def _start_worker(started: Any) -> None:
-    """`started` counts the workers, so that each takes the next GPU."""
-    end_with_parent()
-    torch.set_num_threads(1)
-    with started.get_lock():
-        number, started.value = started.value, started.value + 1
-    if torch.cuda.is_available():
-        torch.cuda.set_device(number % torch.cuda.device_count())
-
-
-def _train_trial(config: RunConfig, data: Dataset, run: Path) -> list[str]:
-    """A trial that diverges is no error: whoever chooses meets it again."""
-    with suppress(ValueError):
-        train(config, run, data=data)
+def train_trial(trial: RunConfig, run: Path, data: Dataset) -> list[str]:
+    """Train a trial; that it diverges is an outcome, which is kept for whoever chooses."""
+    with suppress(Diverged):
+        train_once(trial, run, data)
     return []
+
+
+def _ended(
+    runs: Path, workers: Workers, progress: Progress, tasks: Sequence[Task], what: str
+) -> Iterator[tuple[Task, list[str]]]:
+    """Run tasks, no more at a time than there are places; yields each as it ends, with the lines why it failed."""
+    waiting, running = deque(tasks), dict[Future[list[str]], Task]()
+    runs.mkdir(parents=True, exist_ok=True)
+    while waiting or running:
+        for _ in range(min(len(waiting), workers.places() - len(running))):
+            task = waiting.popleft()
+            running[workers.executor.submit(on_worker, task, runs, Path.cwd())] = task
+        if not running:
+            time.sleep(LOOK_SECONDS)
+        yield from _next(running)
+        progress(len(tasks) - len(waiting) - len(running), len(tasks), what)
+
+
+def _next(running: dict[Future[list[str]], Task]) -> list[tuple[Task, list[str]]]:
+    """Take out what has ended; its futures go, so that no scheduler does it again where their outcome is lost."""
+    done = wait(running, LOOK_SECONDS, FIRST_COMPLETED).done
+    return [(task := running.pop(future), _lines(future, task)) for future in done]
+
+
+def _lines(future: Future[list[str]], task: Task) -> list[str]:
+    """What a task returned, or the line that says why it did not."""
+    try:
+        return future.result()
+    except CancelledError:  # by no one but a scheduler that is gone
+        raise
+    except Exception as error:  # of one task, whatever it is: the others need not know
+        return [" ".join(f"{task.title}: {type(error).__name__}: {error}".split())]
+
+
+def on_worker(task: Task, runs: Path, here: Path) -> list[str]:
+    """Run a task as its only one in this process, on a GPU of its own, and where the command was typed.
+
+    Raises
+    ------
+    OSError
+        If the folder of the runs is not seen from here, or another process is about the same task.
+    """
+    with _alone, chdir(here) if here.is_dir() else nullcontext():
+        if not runs.is_dir():
+            raise FileNotFoundError(f"{here / runs} is not seen by {platform.node()}: workers need the same folder OUT")
+        with _claimed(runs / f"{task.name}.lock"):
+            use_own_gpu()
+            return task.run()
+
+
+@contextmanager
+def _claimed(lock: Path) -> Iterator[None]:
+    """Hold a task: a worker whose scheduler took it for lost, or whose command was stopped, may still be about it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock))
+        except FileExistsError:
+            raise FileExistsError(f"{lock.with_suffix('')} is still in use by another process") from None
+        stack.callback(lock.unlink)
+        yield

@@ -6,10 +6,13 @@ any time and run in pieces, and goes on from records that others have published:
     OUT/records/NAME.jsonl    the record of one case, one line
     OUT/records/NAME.npz      its best, median and worst prediction
     OUT/runs/NAME/            trained runs, those of the tuning among them
+    OUT/runs/NAME.diverged    why there is no such run: without this file it is trained again
     OUT/data/                 what was generated or converted
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from pdebench_mano.benchmark.cases import Case, Work, check, run_case, suite_cases
@@ -24,6 +27,7 @@ from pdebench_mano.fields.data import Dataset, opened
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.machine.progress import bar
 from pdebench_mano.machine.provenance import provenance
+from pdebench_mano.machine.workers import Workers, processes
 from pdebench_mano.operators.registry import build_reference
 from pdebench_mano.training.runs import training_data
 
@@ -35,6 +39,7 @@ def run_suite(
     folder: str | Path = ".",
     only: Collection[str] = (),
     jobs: int = 1,
+    workers: Callable[[], AbstractContextManager[Workers]] | None = None,
     published: str | Path | None = None,
     command: str = "",
     say: Callable[[str], None] | None = None,
@@ -53,6 +58,9 @@ def run_suite(
     jobs : int
         Cases to run at the same time, each in a process of one thread, which take the GPUs in turn. They share the
         machine, so a budget of seconds is one of a shared machine.
+    workers : callable, optional
+        What opens the workers to run the cases on instead, such as ``partial(dask_workers, address)`` of
+        `pdebench_mano.machine.workers`. They must see `out`.
     published : path, optional
         Folder of records to take over first; data are made only where some case has none.
     command : str
@@ -63,7 +71,8 @@ def run_suite(
     Raises
     ------
     ValueError, TypeError, OSError
-        For a suite that asks for what there is not, before anything is trained.
+        For a suite that asks for what there is not, before anything is trained; if cases fail, once the others are
+        done; if there are no workers any more.
     """
     out, say, shown = Path(out), say or (lambda line: None), say is not None
     suite.refuse_others(only)
@@ -74,31 +83,30 @@ def run_suite(
     files = {part.name: out / "records" / f"{part.name}.jsonl" for part in parts}
     if published is not None and (taken := take_over(Path(published), {part.key: files[part.name] for part in parts})):
         say(f"{taken} of {len(files)} records are published ones (--fresh makes all anew)")
-    todo = [case for case in cases if not files[case.name].exists()]
+    todo = {case.name: case for case in cases if not files[case.name].exists()}
     failures: list[str] = []
     if todo or not files[references.name].exists():
-        with bar("generate", shown) as progress:
-            make(suite.data, Path(train), Path(test), progress)
-        one_file, typed = train == test, suite.data.generate is not None
-        train = opened(train, trust=typed)
-        test = train if one_file else opened(test, trust=typed)
-        if one_file and "test" not in test.info.splits:
-            raise ValueError(f"{test.path} has no test split: name other samples as data.test")
-        held_out(test, [*(suite.coarse_solver or []), *suite.rivals])
-        refuse_shared(train, test, cases)
-        for case in todo:
-            check(case, train)
-            held_out(test, [*case.resolutions, *case.finer])
-        work = [Work(case, out / "runs", train, test, files[case.name], command) for case in todo]
-        if jobs > 1:
-            with bar("cases", shown) as progress:
-                failures += run_side_by_side(work, jobs, progress)
-        for number, item in enumerate(work if jobs == 1 else (), 1):
-            say(f"[{number}/{len(todo)}] {item.case.model}, seed {item.case.config.seed}, {budget(item.case.config)}")
-            with bar(item.case.model, shown) as progress:
-                failures += run_case(item, say=say, progress=progress)
-        for failure in failures:
-            say(failure)
+        if workers is None and jobs > 1:
+            workers = partial(processes, jobs)
+        with workers() if workers and todo else nullcontext() as staff:
+            with bar("generate", shown) as progress:
+                make(suite.data, Path(train), Path(test), progress, staff and staff.executor)
+            one_file, typed = train == test, suite.data.generate is not None
+            train = opened(train, trust=typed)
+            test = train if one_file else opened(test, trust=typed)
+            if one_file and "test" not in test.info.splits:
+                raise ValueError(f"{test.path} has no test split: name other samples as data.test")
+            held_out(test, [*(suite.coarse_solver or []), *suite.rivals])
+            refuse_shared(train, test, cases)
+            for case in todo.values():
+                check(case, train)
+                held_out(test, [*case.resolutions, *case.finer])
+            work = [Work(case, out / "runs", train, test, files[name], command) for name, case in todo.items()]
+            if staff is not None:
+                with bar("cases", shown) as progress:
+                    failures += run_side_by_side(work, staff, say, progress)
+            else:
+                failures += run_one_by_one(work, say, shown)
         if not files[references.name].exists():
             views, _ = training_data(cases[0].config, train)
             mean = build_reference("mean", views[0]) if suite.mean_solution else None
@@ -110,6 +118,19 @@ def run_suite(
     if older := sum(record.environment["source"] != provenance()["source"] for record in records):
         say(f"{older} of {len(records)} records were made by another version of the code")
     return records
+
+
+def run_one_by_one(work: Sequence[Work], say: Callable[[str], None], shown: bool) -> list[str]:
+    """Run cases in this process, with a bar each if `shown`; returns why some failed, in a line each."""
+    failures = []
+    for number, item in enumerate(work, 1):
+        say(f"[{number}/{len(work)}] {item.case.title}, {budget(item.case.config)}")
+        with bar(item.case.model, shown) as progress:
+            lines = run_case(item, say=say, progress=progress)
+        for line in lines:
+            say(line)
+        failures += lines
+    return failures
 
 
 def refuse_shared(train: Dataset, test: Dataset, cases: Sequence[Case]) -> None:

@@ -1,6 +1,7 @@
 """``pdebench-mano benchmark`` and ``demo``."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,13 @@ def benchmark(
     jobs: Annotated[
         int, typer.Option(min=1, help="Cases to run at the same time, on one thread each; they take the GPUs in turn.")
     ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Dask scheduler: run cases on its workers, which must see OUT, one at a time in each. Of "
+            "several GPUs a worker takes one for itself, among those that its CUDA_VISIBLE_DEVICES names."
+        ),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="In a new OUT, take no published record over.")] = False,
     time: Annotated[
         bool, typer.Option("--time", help="Train nothing: time what is in OUT, and the solvers, then write the report.")
@@ -30,6 +38,8 @@ def benchmark(
     from pdebench_mano.benchmark.leaderboard import PUBLISHED
     from pdebench_mano.benchmark.suite import packaged
 
+    if scheduler and jobs > 1:
+        raise ValueError(f"--jobs {jobs} is of this machine, --scheduler {scheduler} of another: give one of the two")
     path = suite if suite.is_file() else packaged(suite.stem)
     if time and (fresh or jobs > 1):
         raise ValueError("--time trains nothing, and takes neither --jobs nor --fresh")
@@ -37,7 +47,7 @@ def benchmark(
         time_and_report(path, out, only or [])
         return
     published = None if fresh or suite.is_file() else PUBLISHED / path.stem
-    run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [], jobs, published)
+    run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [], jobs, scheduler, published)
 
 
 @app.command()
@@ -60,18 +70,28 @@ def run_and_report(
     command: str,
     only: Sequence[str] = (),
     jobs: int = 1,
+    scheduler: str | None = None,
     published: Path | None = None,
 ) -> None:
     """Run a suite, then print its tables and write its report."""
     from pdebench_mano.benchmark.run import run_suite
     from pdebench_mano.benchmark.suite import read_suite
     from pdebench_mano.evaluation.records import find_records, read_record
+    from pdebench_mano.machine.workers import dask_workers
     from pdebench_mano.report import write_report
     from pdebench_mano.report.terminal import print_comparison
 
     suite = read_suite(suite_file)
     records = run_suite(
-        suite, out, folder=suite_file.parent, only=only, jobs=jobs, published=published, command=command, say=say
+        suite,
+        out,
+        folder=suite_file.parent,
+        only=only,
+        jobs=jobs,
+        workers=partial(dask_workers, scheduler) if scheduler else None,
+        published=published,
+        command=command,
+        say=say,
     )
     keys = {record.key for record in records}
     paths = [path for path in find_records(out) if read_record(path).key in keys]

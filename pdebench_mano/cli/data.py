@@ -1,9 +1,7 @@
 """Commands on dataset files: generate, inspect, convert."""
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -68,6 +66,7 @@ def generate(
     """
     from data_gen import generate as run
     from pdebench_mano.machine.progress import bar
+    from pdebench_mano.machine.workers import dask_workers
 
     origins = {name: context.get_parameter_source(name) for name in context.params}
     typed = {name for name, origin in origins.items() if origin is not None and origin.name != "DEFAULT"}
@@ -91,7 +90,7 @@ def generate(
             split=_fractions(split),
             device=device,
             workers=workers,
-            executor=stack.enter_context(dask_executor(scheduler)) if scheduler else None,
+            executor=stack.enter_context(dask_workers(scheduler)).executor if scheduler else None,
             shard_size=shard_size,
             merge=merge or scheduler is None,
             label_refinement=label_refinement,
@@ -136,17 +135,6 @@ def _fractions(text: str) -> Any:
         return tuple(float(word) for word in text.split(","))
     except ValueError:
         raise ValueError(f"split must be three fractions separated by commas, got {text!r}") from None
-
-
-@contextmanager
-def dask_executor(address: str) -> Iterator[Executor]:
-    """An executor that runs on the workers of a Dask scheduler."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise ValueError("a scheduler needs the extra: pip install pdebench-mano[distributed]") from None
-    with Client(address, timeout=10) as client:
-        yield client.get_executor()
 
 
 @app.command()

@@ -45,6 +45,10 @@ from pdebench_mano.training.sobolev import with_h1_term
 Data = Dataset[Any] | Sequence[Dataset[Any]]
 
 
+class Diverged(ValueError):
+    """The loss of a training stopped being finite."""
+
+
 @dataclass
 class History:
     """What happened during training, epoch by epoch.
@@ -111,7 +115,7 @@ def fit(
     TypeError
         If the regime cannot train this operator.
     ValueError
-        For a bad option or device, or if the loss stops being finite.
+        For a bad option or device; `Diverged` if the loss stops being finite.
     """
     settings = Training(**options)
     regime.check(operator)
@@ -288,7 +292,7 @@ class _Loop:
         loss = add(self.loss_sum.clone()).item() / done
         self.elapsed += time.perf_counter() - start  # the queued kernels of an accelerator are waited for here
         if not math.isfinite(loss):
-            raise ValueError(
+            raise Diverged(
                 f"lr={self.settings.lr} made the loss {loss} in epoch {self.epoch + 1}; a smaller one may not"
             )
         self.epoch += 1

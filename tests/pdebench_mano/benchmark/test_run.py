@@ -234,18 +234,6 @@ def test_trials_of_their_own_length_are_those_of_every_budget_and_change_the_key
         write(folder, "tune_epochs = 2\n" + SUITE + "tune.epochs = [1, 2]\n")
 
 
-def test_runs_trained_side_by_side_are_those_trained_one_by_one(folder, tmp_path):
-    suite = write(folder, SUITE + "tune.lr = [1e-9, 1e-2]\n")
-    records = [run_suite(suite, tmp_path / str(jobs), folder=folder, jobs=jobs) for jobs in (1, 2)]
-    for one, two in zip(*records, strict=True):
-        assert one.key == two.key
-        settings = [[trial["configuration"] for trial in each.training.get("trials", [])] for each in (one, two)]
-        assert settings[0] == settings[1]
-        assert [row.mean() for row in one.evaluations] == pytest.approx(
-            [row.mean() for row in two.evaluations], rel=1e-3
-        )
-
-
 def test_budgets_multiply_the_cases(folder):
     suite = write(folder, "budgets = [{epochs = 2}, {seconds = 0.5}, {epochs = 3, seeds = [7]}]\n" + SUITE)
     configs = [case.config for case in suite_cases(suite, folder / "darcy.hdf5", "")]
