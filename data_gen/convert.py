@@ -5,8 +5,9 @@ The kind of grid is read off the data: from coordinates where there are any; els
 solutions that vanish on all four edges, or on two of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def convert(
     f: float | None = None,
     boundary: str | None = None,
     law: str | None = None,
+    counts: Mapping[str, int] | None = None,
     split: str | None = None,
     resolution: int | None = None,
 ) -> Path:
@@ -45,6 +47,9 @@ def convert(
         Format of the target; by default ``neuralop`` for ``.pt``, ``fno`` for ``.mat``, else ``schema``.
     grid, f, boundary, law : str, float, str, str, optional
         What a foreign source does not say of itself: kind of grid, constant source, boundary condition, law.
+    counts : dict of int, optional
+        On import: how many samples each split has, from the first sample on, such as ``{"train": 1000, "val": 24}``;
+        those beyond are left out. By default all samples are taken, and of no split.
     split, resolution : str, int, optional
         On export: only the samples of this split, and at this resolution, an exact stride of the source's.
 
@@ -56,7 +61,8 @@ def convert(
     Raises
     ------
     FileNotFoundError, FileExistsError, ValueError
-        If `source` is missing or unreadable, `target` exists, or a value or an option is unfit.
+        If `source` is missing or unreadable, `target` exists, or a value or an option is unfit; if `source` holds fewer
+        samples than `counts` asks for.
     """
     source, target = Path(source), Path(target)
     if not source.exists():
@@ -74,15 +80,17 @@ def convert(
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         if ours:
-            if (grid, f, boundary, law) != (None,) * 4:
-                raise ValueError("grid, f, boundary and law are for files of other projects: this one says them itself")
+            if (grid, f, boundary, law, counts) != (None,) * 5:
+                raise ValueError(
+                    "grid, f, boundary, law and counts are for files of other projects: this one says them itself"
+                )
             selection = Selection(file, split, resolution)
             with storage.atomic(target) as temporary:
                 FORMATS[to].write(selection, temporary)
         else:
             if (split, resolution) != (None, None):
                 raise ValueError("split and resolution are for exports")
-            _import(read_foreign(source, file), source, target, grid, f, boundary, law)
+            _import(read_foreign(source, file), source, target, grid, f, boundary, law, counts)
     return target
 
 
@@ -94,8 +102,11 @@ def _import(
     f: float | None,
     boundary: str | None,
     law: str | None,
+    counts: Mapping[str, int] | None,
 ) -> None:
     samples, n, m = foreign.shape
+    splits = {} if counts is None else _first(counts, foreign.shape, path)
+    samples = sum(map(len, splits.values())) or samples
     first = slice(0, min(SAMPLES, samples))
     grid = grid or kind_of_grid(foreign, foreign.solution(first))
     if grid is None:
@@ -119,12 +130,25 @@ def _import(
     x, y = (
         theirs if theirs is not None else ours for theirs, ours in zip((foreign.x, foreign.y), own.axes(), strict=True)
     )
-    storage.write(target, Header(samples, own, attributes, axes=(x, y)), _blocks(foreign, path, indicator))
+    header = Header(samples, own, attributes, axes=(x, y), splits=splits)
+    storage.write(target, header, _blocks(foreign, path, indicator, samples))
 
 
-def _blocks(foreign: Foreign, path: Path, indicator: bool) -> Iterator[Block]:
-    for start in range(0, foreign.shape[0], SAMPLES):
-        rows = slice(start, min(start + SAMPLES, foreign.shape[0]))
+def _first(counts: Mapping[str, int], shape: tuple[int, int, int], path: Path) -> dict[str, np.ndarray]:
+    """Indices of the samples of each split, one split after another."""
+    asked = ", ".join(f"{name} {count}" for name, count in counts.items())
+    if not counts or min(counts.values()) < 1:
+        raise ValueError(f"counts must be at least 1 for each split, got {asked or 'none'}")
+    samples, n, m = shape
+    *starts, end = accumulate(counts.values(), initial=0)
+    if end > samples:
+        raise ValueError(f"{path} holds {samples} samples of {n}×{m} points, too few for {asked}")
+    return {name: np.arange(start, start + counts[name]) for name, start in zip(counts, starts, strict=True)}
+
+
+def _blocks(foreign: Foreign, path: Path, indicator: bool, samples: int) -> Iterator[Block]:
+    for start in range(0, samples, SAMPLES):
+        rows = slice(start, min(start + SAMPLES, samples))
         a, u = foreign.coefficient(rows), foreign.solution(rows)
         for name, values in (("coefficient", a), ("solution", u)):
             bad = ~np.isfinite(values).all((1, 2))

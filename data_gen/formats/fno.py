@@ -20,7 +20,8 @@ def read(path: Path, file: h5py.File | None) -> Foreign | None:
         If it is no MATLAB file, or coeff and sol are missing or not of one shape (N, n, m).
     """
     if file is not None:
-        return _version73(path, file) if NAMES.issubset(file) else None
+        arrays = all(isinstance(file.get(name), h5py.Dataset) for name in NAMES)
+        return _version73(path, file) if arrays else None
     return _version5(path) if path.suffix == ".mat" else None
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,9 @@ def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | 
         paths = [out / f"{slug(each.problem)}-{digest(arguments(each))[:8]}.hdf5" for each in made]
         return paths[0], paths[-1], ", tested on ".join(f"recipe {json.dumps(recipe(each))}" for each in made)
     assert data.train is not None
-    train = Dataset(_schema_file(data.train, out, folder))
-    test = Dataset(_schema_file(data.test, out, folder)) if data.test else train
+    learned = ("train", "val") if data.test else ("train", "val", "test")
+    train = Dataset(_schema_file(data.train, out, folder, _told(data, learned)))
+    test = Dataset(_schema_file(data.test, out, folder, _told(data, ("test",)))) if data.test else train
     return train, test, f"digests {train.info.digest} {test.info.digest}"
 
 
@@ -123,19 +125,27 @@ def first_resolution(data: Data, config: RunConfig, train: Path | Dataset) -> in
     return resolution if isinstance(resolution, int) else resolution[0]
 
 
-def _schema_file(name: str, out: Path, folder: Path) -> Path:
-    """The file itself if it is of our schema, else its conversion."""
+def _told(data: Data, splits: Sequence[str]) -> dict[str, Any]:
+    """What a suite says of a file with these splits, as `convert` takes it; empty if nothing."""
+    counts = data.samples and data.samples.model_dump(include=set(splits))
+    return {name: value for name, value in (("grid", data.grid), ("counts", counts)) if value is not None}
+
+
+def _schema_file(name: str, out: Path, folder: Path, told: dict[str, Any]) -> Path:
+    """The file itself if it is of our schema, else its conversion, with what is told of it."""
     expanded = os.path.expandvars(name)
     if "$" in expanded:
         raise ValueError(f"data {name!r}: set that environment variable to the folder of the files")
     source = folder / expanded
     if source.suffix in (".hdf5", ".h5"):
+        if told:
+            raise ValueError(f"data {name!r} is of our schema, which says {' and '.join(told)} itself: leave it out")
         return source
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file")
     with source.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
-    target = out / f"{source.stem}-{content[:8]}.hdf5"
+    target = out / f"{source.stem}-{(digest([content, told]) if told else content)[:8]}.hdf5"
     if not target.exists():
-        convert(source, target)
+        convert(source, target, **told)
     return target

@@ -29,7 +29,7 @@ import itertools
 import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -91,15 +91,29 @@ class Generate(BaseModel):
         return self
 
 
+class Counts(_Table):
+    """How many samples are trained on, validated with and tested on, from the first of their files on.
+
+    Those of `val` follow those of `train`, and those of `test` both where it is one file.
+    """
+
+    train: int = Field(ge=1)
+    val: int = Field(ge=1)
+    test: int = Field(ge=1)
+
+
 class Data(_Table):
     """What to train and test on: a recipe, or files of the schema or of a kind that `convert` reads.
 
-    Paths are relative to the suite and may hold environment variables; `test` is `train` by default.
+    Paths are relative to the suite and may hold environment variables; `test` is `train` by default. Of files that
+    `convert` reads, `grid` and `samples` say what they do not say themselves.
     """
 
     generate: Generate | None = None
     train: str | None = None
     test: str | None = None
+    grid: Literal["vertices", "left"] | None = None
+    samples: Counts | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Data":
@@ -107,6 +121,8 @@ class Data(_Table):
             raise ValueError("give either generate or train")
         if self.generate is not None and self.test is not None:
             raise ValueError("test goes with train, not with generate")
+        if self.generate is not None and (self.grid is not None or self.samples is not None):
+            raise ValueError("grid and samples go with train, not with generate")
         return self
 
 
