@@ -64,6 +64,9 @@ def measured(monkeypatch):
     return asked
 
 
+MEANS = ("arithmetic", "harmonic", "geometric", "average")
+
+
 def names(asked):
     return [(name, n) for name, n, _ in asked]
 
@@ -71,7 +74,7 @@ def names(asked):
 def test_a_model_is_timed_once_where_it_is_evaluated_and_solvers_where_they_stand_beside_it(folder, measured):
     suite = read_suite(folder / "suite.toml")
     times = list(time_suite(suite, folder / "out", CPU, folder=folder))
-    solved = [("solver, arithmetic", n) for n in (5, 9, 17)]
+    solved = [(f"solver, {mean}", n) for mean in MEANS for n in (5, 9, 17)]
     assert names(measured) == [("other", 9), ("unet", 9), ("unet", 17), *solved, ("labels", 17)]
     assert read_times(folder / "out") == times
     assert {largest for name, _, largest in measured if name not in ("unet", "other")} == {1}
@@ -84,7 +87,7 @@ def test_what_is_not_in_the_folder_is_not_timed_and_nothing_is_trained(folder, m
     monkeypatch.setattr("pdebench_mano.benchmark.cases.train", None)
     suite = read_suite(folder / "suite.toml")
     list(time_suite(suite, tmp_path, CPU, folder=folder))
-    assert names(measured) == [("solver, arithmetic", 9), ("solver, arithmetic", 17), ("labels", 17)]
+    assert names(measured) == [*((f"solver, {mean}", n) for mean in MEANS for n in (9, 17)), ("labels", 17)]
     measured.clear()
     again = dataclasses.replace(CPU, repeats=99)
     list(time_suite(suite, folder / "out", again, folder=folder, only=["other"]))
