@@ -1,8 +1,8 @@
-"""The tables and figures of README, made from the published records.
+"""The tables and figures of README and of the results' pages, made from the published records.
 
 A table stands between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``, one of paired
-differences behind ``<!-- SUITE paired: … -->``; a figure is a link to ``docs/SUITE/NAME.png``. What README asks for is
-what is made.
+differences behind ``<!-- SUITE paired: … -->``, one of what operators are worth behind ``<!-- SUITE worth: … -->``; a
+figure is a link of README to ``docs/SUITE/NAME.png``. What they ask for is what is made.
 
     python benchmarks/headline.py
 """
@@ -14,21 +14,23 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pdebench_mano.benchmark.leaderboard import published
-from pdebench_mano.report import figures, tables
+from pdebench_mano.benchmark.leaderboard import PUBLISHED, published
+from pdebench_mano.evaluation.timing import read_times
+from pdebench_mano.report import figures, tables, worth
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-TABLE = re.compile(r"(<!-- (\w+)( paired)?: made by benchmarks/headline\.py -->\n).*?(<!-- end -->)", re.DOTALL)
-FIGURE = re.compile(r"docs/(\w+)/(error-against-resolution|accuracy-against-time)\.png")
+TEXTS = (README, *sorted((ROOT / "docs" / "pages" / "results").glob("*.md")))
+TABLE = re.compile(r"(<!-- ([\w-]+)( \w+)?: made by benchmarks/headline\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+FIGURE = re.compile(r"docs/([\w-]+)/(error-against-resolution|plane-\d+)\.png")
 
 
 def with_tables(text: str) -> str:
-    """README's text with every table made anew."""
+    """A text with every table made anew."""
 
     def made(found: re.Match[str]) -> str:
-        cells = paired_table(found[2]) if found[3] else suite_tables(found[2])
-        return f"{found[1]}\n{cells}\n{found[4]}"
+        makes = {None: suite_tables, " paired": paired_table, " worth": worth_table}
+        return f"{found[1]}\n{makes[found[3]](found[2])}\n{found[4]}"
 
     return TABLE.sub(made, text)
 
@@ -55,6 +57,13 @@ def paired_table(suite: str) -> str:
     return markdown(tables.differences(part), f"minus {tables.order(part)[0]}, {budget}")
 
 
+def worth_table(suite: str) -> str:
+    """What the operators of a suite are worth beside the rival that validation chose, in Markdown."""
+    records, times = tables.apart(published(suite)), read_times(PUBLISHED / suite)
+    cells = worth.cells(worth.shown(worth.worth(records, times, suite), records))
+    return markdown(cells, "milliseconds in the best batch")
+
+
 def markdown(cells: pd.DataFrame, title: str) -> str:
     """Models by resolution."""
     rows = [
@@ -66,12 +75,16 @@ def markdown(cells: pd.DataFrame, title: str) -> str:
 
 
 def figure(suite: str, name: str) -> Figure:
-    """A figure of the report, of the suite's first budget."""
+    """A figure of the report, of the suite's first budget, and of the first device that it was timed on."""
     _, part = next(comparisons(suite))
     styles = figures.Styles(part)
-    if name == "accuracy-against-time":
-        return figures.accuracy_against_time(part, styles, int(part.resolution.max()))
-    return figures.error_against_resolution(part, styles)
+    if name == "error-against-resolution":
+        return figures.error_against_resolution(part, styles)
+    records, times = tables.apart(published(suite)), read_times(PUBLISHED / suite)
+    resolution, device = int(name.removeprefix("plane-")), times[0].device
+    here = [each for each in times if each.device == device]
+    operators, solvers = (points(records, here, resolution) for points in (worth.operator_points, worth.solver_points))
+    return figures.plane(operators, solvers, styles, resolution, device)
 
 
 def comparisons(suite: str) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -82,9 +95,9 @@ def comparisons(suite: str) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 if __name__ == "__main__":
-    text = README.read_text()
-    README.write_text(with_tables(text))
-    for suite, name in dict.fromkeys(FIGURE.findall(text)):
+    for path in TEXTS:
+        path.write_text(with_tables(path.read_text()))
+    for suite, name in dict.fromkeys(FIGURE.findall(README.read_text())):
         path = ROOT / "docs" / suite / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
         figure(suite, name).savefig(path, dpi=120)

@@ -333,6 +333,8 @@ def with_times(record: Record, times: Sequence[Timing]) -> Record:
     here = [
         each for each in times if each.dataset == ground and each.device.removesuffix(ONE_CORE) == device_of(record)
     ]
+    if not here:
+        return record
     solved = {(each.name, each.resolution): each.throughput_ms for each in here if each.kind == "solver"}
 
     def seconds(row: Evaluation) -> float | None:

@@ -23,7 +23,7 @@ from pdebench_mano.report.figures import Styles, alignment, plane
 from pdebench_mano.training.runs import load
 
 TABLE = pd.DataFrame({"model": ["fno", "mano"], "group": "operator", "resolution": 85, "relative_l2": [0.02, 0.01]})
-TABLE["computed_at"] = 85
+TABLE["computed_at"], TABLE["of"] = 85, TABLE["model"]
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
