@@ -38,6 +38,8 @@ INNER_ITERATIONS = 200
 SWEEPS = 30
 HALF_RMS, HALF_GAIN = 0.25, 64.0
 BLOCK = 1024
+COLLECTED = 1024
+"""Blocks of a sample from which on their sums are added up by a kernel of their own: all blocks need them all."""
 
 
 class BatchSolution(NamedTuple):
@@ -186,6 +188,13 @@ def release() -> None:
     _workspace.cache_clear()
 
 
+class Sums(NamedTuple):
+    """Partial sums over each sample, (batch, blocks), and what the next kernel reads: them, or (batch, 1) totals."""
+
+    blocks: Tensor
+    totals: Tensor
+
+
 class Workspace:
     """Buffers of a batch on an (n, m) grid, and the kernels that work on them.
 
@@ -206,8 +215,9 @@ class Workspace:
         self.a, self.inverse_top, self.scale = buffer(batch, n, m), buffer(batch), buffer(*interior)
         self.x, self.r, self.q = (buffer(*interior) for _ in range(3))
         self.p = (buffer(*interior), buffer(*interior))
-        self.rz, self.pq = buffer(batch, blocks), buffer(batch, blocks)
-        self.rr = (buffer(batch, blocks), buffer(batch, blocks))
+        self.collected = blocks >= COLLECTED
+        self.rz, self.pq, *rr = (self._sums(buffer(batch, blocks)) for _ in range(4))
+        self.rr = tuple(rr)
         self.rz_last, self.target = buffer(batch), buffer(batch)
         self.sums = buffer(batch, blocks, dtype=torch.float64)
         self.unfinished = buffer(1, dtype=torch.bool)[0]
@@ -222,6 +232,10 @@ class Workspace:
         self.steps = {
             scaled: tuple(captured(self._step(scaled, k), device) for k in (0, 1)) for scaled in (False, True)
         }
+
+    def _sums(self, blocks: Tensor) -> "Sums":
+        """Room for the sums over each sample, from (batch, blocks) partial ones."""
+        return Sums(blocks, torch.zeros_like(blocks[:, :1]) if self.collected else blocks)
 
     def rescale(self, contrast: Tensor, rtol: float) -> bool:
         """Choose the preconditioner of each sample; says whether any is scaled.
@@ -266,8 +280,8 @@ class Workspace:
         self.x.zero_()
         self.p[0].zero_()
         self.rz_last.fill_(torch.inf)
-        self.rr[0].zero_()
-        self.rr[0][:, 0] = 1
+        self.rr[0].totals.zero_()
+        self.rr[0].totals[:, 0] = 1
         n, m = self.shape
         scale = self.scale if scaled else torch.ones((), device=self.r.device)
         self.half.zero_()
@@ -285,7 +299,13 @@ class Workspace:
         batch, rows, pitch = self.half.shape
         sine_x = self.sine_x.expand(batch, rows, rows)
         half, z = self.half, self.z
-        common: dict[str, Any] = {"BLOCKS": grid[0], "WIDTH": self.width, "SCALED": scaled, "BLOCK": BLOCK}
+        parts = {"BLOCKS": grid[0], "WIDTH": self.width}
+        totals = {"BLOCKS": 1, "WIDTH": 16} if self.collected else parts
+        common: dict[str, Any] = {**totals, "SCALED": scaled, "BLOCK": BLOCK}
+
+        def collect(sums: Sums) -> None:
+            if self.collected:
+                kernels.collect[(batch,)](sums.blocks, sums.totals, **parts)
 
         def step() -> None:
             torch.mm(half.view(-1, pitch), self.sine_y, out=z.view(-1, pitch))
@@ -293,16 +313,19 @@ class Workspace:
             kernels.multiply[(triton.cdiv(rows * pitch, BLOCK), batch)](half, self.symbol, rows * pitch, BLOCK=BLOCK)
             torch.bmm(sine_x, half, out=z)
             torch.mm(z.view(-1, pitch), self.sine_y, out=half.view(-1, pitch))
-            kernels.dot[grid](self.r, half, self.scale, self.rz, n, m, rows, pitch, SCALED=scaled, BLOCK=BLOCK)
+            kernels.dot[grid](self.r, half, self.scale, self.rz.blocks, n, m, rows, pitch, SCALED=scaled, BLOCK=BLOCK)
+            collect(self.rz)
             kernels.search[grid](
-                self.a, self.inverse_top, half, self.scale, p, self.rz, self.rz_last, p_next, self.q, self.pq,
-                n, m, rows, pitch, MEAN=self.mean, **common,
+                self.a, self.inverse_top, half, self.scale, p, self.rz.totals, self.rz_last, p_next, self.q,
+                self.pq.blocks, n, m, rows, pitch, MEAN=self.mean, **common,
             )  # fmt: skip
+            collect(self.pq)
             kernels.advance[grid](
-                self.x, self.r, p_next, self.q, self.scale, half, self.rz, self.pq, rr, rr_next,
-                self.rz_last, self.target, n, m, rows, pitch, self.gain, **common,
+                self.x, self.r, p_next, self.q, self.scale, half, self.rz.totals, self.pq.totals, rr.totals,
+                rr_next.blocks, self.rz_last, self.target, n, m, rows, pitch, self.gain, **common,
             )  # fmt: skip
-            torch.any(rr_next.sum(1) > self.target, dim=0, out=self.unfinished)
+            collect(rr_next)
+            torch.any(rr_next.totals.sum(1) > self.target, dim=0, out=self.unfinished)
 
         return step
 

@@ -3,8 +3,8 @@
 
 A program works on BLOCK consecutive interior points, in C order, of one sample: the grid of programs is
 (blocks, batch). `n` and `m` count interior points, so that a field at all vertices is (n + 2, m + 2); float16
-fields of the preconditioner are (rows, pitch), padded. A sum over a sample leaves one partial sum a block, which the
-next kernel adds up in a fixed order.
+fields of the preconditioner are (rows, pitch), padded. A sum over a sample leaves one partial sum a block, which each
+program of the next kernel adds up in a fixed order; where there are many, `collect` does so once for all of them.
 """
 
 import triton
@@ -48,6 +48,13 @@ def _sum(blocks, sample, BLOCKS: tl.constexpr, WIDTH: tl.constexpr):
 @triton.jit
 def _store_sum(blocks, sample, values):
     tl.store(blocks + sample * tl.num_programs(0) + tl.program_id(0), tl.sum(values))
+
+
+@triton.jit
+def collect(blocks, totals, BLOCKS: tl.constexpr, WIDTH: tl.constexpr):
+    """The sum of each sample; the grid of programs is (batch,)."""
+    sample = tl.program_id(0).to(tl.int64)
+    tl.store(totals + sample, _sum(blocks, sample, BLOCKS, WIDTH))
 
 
 @triton.jit

@@ -45,6 +45,16 @@ on_device = problem.on_device(Grid(a.shape[1:]), rtol=1e-10, device=there)
 assert (on_device(inputs)[:, 0] == gpu.solve_batch(inputs[:, 0], f, mean=mean, device=there).u).all()
 assert build_problem("darcy", method="direct").on_device(Grid((9, 9)), device=there) is None
 
+gpu.BLOCK = 64
+many = np.stack([LAWS["lognormal"]()((17, 12), np.random.default_rng(i)) for i in range(2)])
+gpu.release()
+once = gpu.attempt(many, rtol=1e-2, device=device)
+gpu.COLLECTED = 2
+gpu.release()
+again = gpu.attempt(many, rtol=1e-2, device=device)
+assert (once.u == again.u).all() and once.iterations == again.iterations > 1, "sums are the same, whoever adds them up"
+gpu.release()
+
 gpu.INNER_ITERATIONS = gpu.SWEEPS = 2
 assert on_device(inputs).isnan().all(), "what has not converged is no solution"
 missed = gpu.attempt(a, f, mean=mean, device=device)
