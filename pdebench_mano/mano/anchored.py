@@ -9,7 +9,7 @@ things are added there to A of `pdebench_mano.mano.multipole`, on every level al
 
 rotary positions R (Su et al. 2021, arXiv 2104.09864; a half of every head for each axis, in units of the level's
 spacing), so that a window knows where its points lie, and a 3×3 convolution K of the normalised field n_l, zero beyond
-the edges. All of this is our own addition.
+the edges. All of this is our own addition; `PARTS` of it can be left out, to see what each is good for.
 """
 
 import math
@@ -19,12 +19,15 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import check_spacing, lattice_points, remembered
 from pdebench_mano.mano.expansions import ORDERS, expand, gather
 from pdebench_mano.mano.kernels import window_attention
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
+
+PARTS = ("lattice", "moments", "rotary", "convolution")
 
 
 @remembered
@@ -60,6 +63,8 @@ class LocalAttention(MultipoleAttention):
     ----------
     channels, heads, head_dim, window, stride, rate, levels, sampling
         See `MultipoleAttention`; `head_dim` is a multiple of 4.
+    without : sequence of {"rotary", "convolution"}
+        What is left out.
 
     Raises
     ------
@@ -69,11 +74,12 @@ class LocalAttention(MultipoleAttention):
 
     unfused = "it has rotary positions and a convolution"
 
-    def __init__(self, channels: int, heads: int, head_dim: int, *geometry: Any) -> None:
+    def __init__(self, channels: int, heads: int, head_dim: int, *geometry: Any, without: Sequence[str] = ()) -> None:
         super().__init__(channels, heads, head_dim, *geometry)
         if head_dim % 4:
             raise ValueError(f"head_dim must be a multiple of 4, got {head_dim}")
-        self.local = nn.Conv2d(channels, channels, 3, padding=1)
+        self.rotary = "rotary" not in without
+        self.local = None if "convolution" in without else nn.Conv2d(channels, channels, 3, padding=1)
 
     def attend_all(self, levels: Sequence[Float[Tensor, "batch _ _ channels"]]) -> list[Tensor]:
         shapes = tuple((x.shape[1], x.shape[2]) for x in levels)
@@ -81,19 +87,26 @@ class LocalAttention(MultipoleAttention):
         n = self.norm(self.window_norm(torch.cat([x.flatten(1, 2) for x in levels], 1)))
         qkv = self.qkv(n)
         d = qkv.shape[-1] // (3 * self.heads)
-        q_and_k, v = qkv.split([2 * self.heads * d, self.heads * d], -1)
-        turned = rotate(q_and_k.unflatten(-1, (-1, d)), turns(shapes, d // 4, qkv.device, qkv.dtype)).flatten(2)
-        parts = torch.cat([turned, v], -1).split(sizes, 1)
+        if self.rotary:
+            q_and_k, v = qkv.split([2 * self.heads * d, self.heads * d], -1)
+            turned = rotate(q_and_k.unflatten(-1, (-1, d)), turns(shapes, d // 4, qkv.device, qkv.dtype)).flatten(2)
+            qkv = torch.cat([turned, v], -1)
+        parts = qkv.split(sizes, 1)
         attended = [
             window_attention(part.unflatten(1, shape), self.heads, self.window, self.stride).flatten(1, 2)
             for part, shape in zip(parts, shapes, strict=True)
         ]
-        ys = self.out(torch.cat(attended, 1)).split(sizes, 1)
+        ys = [
+            y.unflatten(1, shape)
+            for y, shape in zip(self.out(torch.cat(attended, 1)).split(sizes, 1), shapes, strict=True)
+        ]
+        if self.local is None:
+            return ys
         convolved = (
             self.local(part.unflatten(1, shape).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             for part, shape in zip(n.split(sizes, 1), shapes, strict=True)
         )
-        return [y.unflatten(1, shape) + k for y, shape, k in zip(ys, shapes, convolved, strict=True)]
+        return [y + k for y, k in zip(ys, convolved, strict=True)]
 
 
 class AnchoredAttention(nn.Module):
@@ -106,6 +119,8 @@ class AnchoredAttention(nn.Module):
         Distance of the lattice points, as a length in the unit square.
     heads, head_dim, window, stride, rate, levels, sampling
         See `LocalAttention`.
+    without : sequence of {"moments", "rotary", "convolution"}
+        What is left out; without moments, lattice points gather means and expand constants times hats.
 
     Raises
     ------
@@ -113,15 +128,18 @@ class AnchoredAttention(nn.Module):
         For a spacing outside (0, 1/2], and what `LocalAttention` refuses.
     """
 
-    def __init__(self, channels: int, spacing: float, *geometry: Any) -> None:
+    def __init__(self, channels: int, spacing: float, *geometry: Any, without: Sequence[str] = ()) -> None:
         super().__init__()
         check_spacing(spacing)
         self.spacing = spacing
-        self.down = nn.Linear(ORDERS * channels, channels)
-        self.attention = LocalAttention(channels, *geometry)
-        self.up = nn.Linear(channels, ORDERS * channels)
+        self.orders = 1 if "moments" in without else ORDERS
+        self.down = nn.Linear(self.orders * channels, channels)
+        self.attention = LocalAttention(channels, *geometry, without=without)
+        self.up = nn.Linear(channels, self.orders * channels)
 
     def forward(self, x: Field, grid: Kind) -> Field:
         points = lattice_points(self.spacing, grid)
-        z = self.attention(self.down(gather(x, (points, points), grid)))
-        return expand(self.up(z), (x.shape[1], x.shape[2]), grid)
+        moments = gather(x, (points, points), grid)
+        coefficients = self.up(self.attention(self.down(moments[..., : self.down.in_features])))
+        coefficients = pad(coefficients, (0, (ORDERS - self.orders) * x.shape[-1]))
+        return expand(coefficients, (x.shape[1], x.shape[2]), grid)

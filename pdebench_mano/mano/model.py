@@ -11,6 +11,7 @@ of that spacing instead (`pdebench_mano.mano.anchored`), while everything pointw
 grid, so that a finer grid refines the same operator. That is our own addition, and the default.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, ClassVar, Literal
 
@@ -22,7 +23,7 @@ from torch.nn.functional import gelu
 from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import lattice_points
 from pdebench_mano.fields.operator import Fields, Operator, at_least
-from pdebench_mano.mano.anchored import AnchoredAttention
+from pdebench_mano.mano.anchored import PARTS, AnchoredAttention, LocalAttention
 from pdebench_mano.mano.fusion import fused_mlp
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
 
@@ -90,11 +91,15 @@ class MANO(Operator):
         Distance of the attention's lattice points, as a length in the unit square: twice that of the training grid's
         or more, or else what is learned there does not hold on finer grids (see the results of darcy43 in the
         documentation). None for attention on the data's own grid, as published.
+    without : sequence of {"lattice", "moments", "rotary", "convolution"}
+        What is left out of all that is not published, one by one; see `pdebench_mano.mano.anchored`. Without the
+        lattice, rotary positions and convolution act on the data's own grid.
 
     Raises
     ------
     ValueError
-        For a size below one, arguments that `MultipoleAttention` refuses, or a spacing outside (0, 1/2].
+        For a size below one, arguments that `MultipoleAttention` refuses, a spacing outside (0, 1/2], or parts to leave
+        out that there are not.
 
     Notes
     -----
@@ -123,20 +128,27 @@ class MANO(Operator):
         dropout: float = 0.0,
         coordinates: bool = True,
         spacing: float | None = 1 / 28,
+        without: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        if unknown := sorted(set(without) - set(PARTS)):
+            raise ValueError(f"without must be of {', '.join(PARTS)}, got {', '.join(unknown)}")
+        if without and spacing is None:
+            raise ValueError("without leaves out parts that spacing=None, the published form, does not have")
         at_least(1, width=width, depth=depth, mlp_width=mlp_width)
-        self.coordinates, self.spacing = coordinates, spacing
+        self.coordinates, self.spacing = coordinates, None if "lattice" in without else spacing
         self.lift = nn.Linear(in_channels + 2 * coordinates, width)
         self.dropout = nn.Dropout(dropout)
         geometry = (heads, head_dim, window, stride, rate, levels, sampling)
-        self.blocks = nn.ModuleList(
-            Block(
-                self.attention(width, *geometry) if spacing is None else AnchoredAttention(width, spacing, *geometry),
-                MLP(width, mlp_width),
-            )
-            for _ in range(depth)
-        )
+
+        def attention() -> MultipoleAttention | AnchoredAttention:
+            if spacing is None:
+                return self.attention(width, *geometry)
+            if self.spacing is None:
+                return LocalAttention(width, *geometry, without=without)
+            return AnchoredAttention(width, self.spacing, *geometry, without=without)
+
+        self.blocks = nn.ModuleList(Block(attention(), MLP(width, mlp_width)) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.projection = Projection(width, out_channels)
 

@@ -99,3 +99,54 @@ def test_it_is_explained_on_its_lattice():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         operator(**{"spacing": 1 / 16} | arguments)
+
+
+SMALL = {"width": 8, "depth": 2, "heads": 2, "head_dim": 4, "mlp_width": 8, "window": 2, "stride": 1, "spacing": 1 / 8}
+
+
+def test_what_is_left_out_is_all_that_differs():
+    """With the same weights where both have them, a part that is left out is as if its weights were zero."""
+    a = torch.rand(1, 1, 17, 17, generator=torch.Generator().manual_seed(0))
+    whole = MANO(**SMALL)
+    for part, zeroed in (("convolution", ("local.weight", "local.bias")), ("moments", ("down.weight", "up.weight"))):
+        less, full = MANO(**SMALL, without=[part]), MANO(**SMALL)
+        state = {name: value.clone() for name, value in whole.state_dict().items()}
+        for name in state:
+            if name.endswith(zeroed) and (part == "convolution" or name.count("attention") == 1):
+                if part == "convolution":
+                    state[name] = torch.zeros_like(state[name])
+                elif "down" in name:
+                    state[name][:, 8:] = 0  # all moments but the mean
+                else:
+                    state[name][8:] = state[name.replace("weight", "bias")][8:] = 0  # all but constant expansions
+        full.load_state_dict(state)
+        kept = less.state_dict()
+        cut = {name: value[tuple(map(slice, kept[name].shape))] for name, value in state.items() if name in kept}
+        less.load_state_dict(cut)
+        assert not torch.equal(less(a), whole(a))
+        torch.testing.assert_close(less(a), full(a))
+
+
+def test_without_rotary_positions_a_window_does_not_know_where_its_points_lie():
+    torch.manual_seed(0)
+    levels, order = torch.rand(1, 8, 8, 8), torch.randperm(8)
+    for without, equal in ((("rotary", "convolution"), True), (("convolution",), False)):
+        attention = LocalAttention(8, 2, 4, 8, 8, 2, 1, "conv", without=without)
+        (once,), (again,) = attention.attend_all([levels]), attention.attend_all([levels[:, order]])
+        assert torch.allclose(once[:, order], again, atol=1e-6) == equal
+
+
+def test_without_the_lattice_the_grid_is_the_lattice():
+    torch.manual_seed(0)
+    model = MANO(**SMALL, without=["lattice"])
+    assert model.lattice(17, 9) == (17, 9)
+    assert {type(block.attention) for block in model.blocks} == {LocalAttention}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"without": ["colour"]}, "without must be of lattice"), ({"without": ["rotary"], "spacing": None}, "published")],
+)
+def test_parts_that_there_are_not_cannot_be_left_out(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        MANO(**SMALL | arguments)
