@@ -165,8 +165,7 @@ def generate(
         raise ValueError(f"workers must be at least 1, got {workers}")
     if shard_size is not None and shard_size < 1:
         raise ValueError(f"shard_size must be at least 1, got {shard_size}")
-    if device != "cpu":
-        _check_device(device)
+    check_device(device)
     report = progress or (lambda done, total: None)
     there = complete(out, recipe)
     folder = out.with_name(out.name + ".shards")
@@ -208,7 +207,10 @@ def generate(
     return storage.read_info(out)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise ValueError unless a problem can be solved there: on the CPU, or a GPU that is there."""
+    if device == "cpu":
+        return
     try:
         import torch
         import triton  # noqa: F401

@@ -160,7 +160,10 @@ def inspect(
     With --verify, one line for each thing wrong with a sample, and exit status 1 if there is any.
     """
     from data_gen import convergence, storage, verification
+    from data_gen.generate import check_device
     from pdebench_mano.machine.progress import bar
+
+    check_device(device)
 
     with storage.open_hdf5(file) as data:
         with bar("verify") as progress:

@@ -104,27 +104,36 @@ def test_bad_arguments_are_refused(arguments, message):
 SMALL = {"width": 8, "depth": 2, "heads": 2, "head_dim": 4, "mlp_width": 8, "window": 2, "stride": 1, "spacing": 1 / 8}
 
 
-def test_what_is_left_out_is_all_that_differs():
-    """With the same weights where both have them, a part that is left out is as if its weights were zero."""
-    a = torch.rand(1, 1, 17, 17, generator=torch.Generator().manual_seed(0))
-    whole = MANO(**SMALL)
-    for part, zeroed in (("convolution", ("local.weight", "local.bias")), ("moments", ("down.weight", "up.weight"))):
-        less, full = MANO(**SMALL, without=[part]), MANO(**SMALL)
-        state = {name: value.clone() for name, value in whole.state_dict().items()}
-        for name in state:
-            if name.endswith(zeroed) and (part == "convolution" or name.count("attention") == 1):
-                if part == "convolution":
-                    state[name] = torch.zeros_like(state[name])
-                elif "down" in name:
-                    state[name][:, 8:] = 0  # all moments but the mean
-                else:
-                    state[name][8:] = state[name.replace("weight", "bias")][8:] = 0  # all but constant expansions
-        full.load_state_dict(state)
-        kept = less.state_dict()
-        cut = {name: value[tuple(map(slice, kept[name].shape))] for name, value in state.items() if name in kept}
-        less.load_state_dict(cut)
-        assert not torch.equal(less(a), whole(a))
-        torch.testing.assert_close(less(a), full(a))
+def cut_down(part, zero):
+    """MANO without a part, and the whole with its weights, those of the part zero; an input for both."""
+    whole, less = MANO(**SMALL), MANO(**SMALL, without=[part])
+    for block in whole.blocks:
+        zero(block.attention)
+    state, kept = whole.state_dict(), less.state_dict()
+    less.load_state_dict({name: state[name][tuple(map(slice, value.shape))] for name, value in kept.items()})
+    return less, whole, torch.rand(1, 1, 17, 17, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def test_without_the_convolution_is_with_one_that_is_zero():
+    less, whole, a = cut_down("convolution", lambda attention: zero(attention.attention.local))
+    torch.testing.assert_close(less(a), whole(a))
+
+
+@torch.no_grad()
+def test_without_moments_are_means_gathered_and_constants_expanded():
+    def means_alone(attention):
+        attention.down.weight[:, SMALL["width"] :] = 0
+        attention.up.weight[SMALL["width"] :] = 0
+        attention.up.bias[SMALL["width"] :] = 0
+
+    less, whole, a = cut_down("moments", means_alone)
+    torch.testing.assert_close(less(a), whole(a))
+
+
+def zero(module):
+    for weights in module.parameters():
+        weights.zero_()
 
 
 def test_without_rotary_positions_a_window_does_not_know_where_its_points_lie():
