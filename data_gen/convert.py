@@ -13,12 +13,13 @@ from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Shaped
 
 from data_gen import storage
 from data_gen.formats import FORMATS, Foreign, Selection, read_foreign
 from data_gen.formats.foreign import SAMPLES
 from data_gen.grid import Grid, Kind
+from data_gen.problem import FLOAT32
 from data_gen.storage import Block, Header
 
 
@@ -149,18 +150,40 @@ def _first(counts: Mapping[str, int], shape: tuple[int, int, int], path: Path) -
 def _blocks(foreign: Foreign, path: Path, indicator: bool, samples: int) -> Iterator[Block]:
     for start in range(0, samples, SAMPLES):
         rows = slice(start, min(start + SAMPLES, samples))
-        a, u = foreign.coefficient(rows), foreign.solution(rows)
-        for name, values in (("coefficient", a), ("solution", u)):
-            bad = ~np.isfinite(values).all((1, 2))
-            if bad.any():
-                raise ValueError(f"{path}: sample {start + int(bad.argmax())}: NaN or infinite values in the {name}")
-        bad = a.min((1, 2)) <= 0
-        if bad.any() and not indicator:
-            i = int(bad.argmax())
-            raise ValueError(
-                f"{path}: sample {start + i}: the coefficient must be positive, its minimum is {a[i].min():g}"
-            )
-        yield Block(a.astype(np.float32), u[:, None].astype(np.float32))
+        try:
+            a = _in_float32("coefficient", foreign.coefficient(rows), start)
+            u = _in_float32("solution", foreign.solution(rows), start)
+            _refuse("the coefficient must be positive", (a <= 0).any((1, 2)) & (not indicator), start)
+            _refuse("the solution is zero everywhere, and no error relative to it", ~u.any((1, 2)), start)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        yield Block(a, u[:, None])
+
+
+def _in_float32(name: str, values: Shaped[np.ndarray, "k n m"], start: int) -> Float32[np.ndarray, "k n m"]:
+    """Values as they are stored, if these are what they were: to 2⁻²⁴ of themselves, or, of a solution, of the largest.
+
+    Raises
+    ------
+    ValueError
+        Naming the first sample of which that is not so.
+    """
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"the {name} must be real numbers, got {values.dtype}")
+    with np.errstate(over="ignore"):
+        stored = values.astype(np.float32)
+    _refuse(f"NaN or infinite values in the {name}, or too large for float32", ~np.isfinite(stored).all((1, 2)), start)
+    there = np.abs(values.astype(np.float64))
+    beside = there if name == "coefficient" else there.max((1, 2), keepdims=True)
+    lost = np.abs(np.abs(stored) - there) > FLOAT32 * beside
+    _refuse(f"values of the {name} are too small for float32", lost.any((1, 2)), start)
+    return stored
+
+
+def _refuse(what: str, bad: Any, start: int) -> None:
+    """Raise ValueError, naming the first of the samples from `start` on that are bad, a (k,) bool array, if one is."""
+    if bad.any():
+        raise ValueError(f"sample {start + int(bad.argmax())}: {what}")
 
 
 def kind_of_grid(foreign: Foreign, u: Float[np.ndarray, "k n m"]) -> Kind | None:

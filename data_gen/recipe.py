@@ -66,7 +66,7 @@ class Recipe:
     label_refinement: int = 1
 
     def __post_init__(self) -> None:
-        rtol = self.problem.rtol if self.rtol is None else self.rtol
+        rtol = self.tolerance
         object.__setattr__(self, "rtol", rtol)
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, got {self.samples}")
@@ -80,6 +80,11 @@ class Recipe:
             raise ValueError(f"problem {self.problem.name!r} lives on {self.problem.kind}, not {self.grid.kind}")
         splits(self.samples, self.split)
         self.problem.fits(self.grid, self.samples)
+
+    @property
+    def tolerance(self) -> float:
+        """The bound on the evidence, as a number."""
+        return self.problem.rtol if self.rtol is None else self.rtol
 
     @property
     def solved_on(self) -> Grid:

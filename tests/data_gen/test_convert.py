@@ -160,11 +160,26 @@ def tensors(x=None, y=None):
     return {"x": ones if x is None else x, "y": ones if y is None else y}
 
 
+def one_value(value):
+    """Ones in float64, but for one value of the last sample."""
+    values = torch.ones(3, 4, 4, dtype=torch.float64)
+    values[2, 1, 1] = value
+    return values
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (tensors(y=torch.full((3, 4, 4), torch.nan)), "sample 0: NaN or infinite values in the solution"),
+        (tensors(y=one_value(1e39)), "sample 2: NaN or infinite values in the solution, or too large"),
+        (tensors(y=1e-44 * one_value(1.5)), "sample 0: values of the solution are too small"),
+        (tensors(y=one_value(0.0) * torch.tensor([1.0, 0.0, 1.0])[:, None, None]), "sample 1: the solution is zero"),
+        (tensors(y=one_value(1.0) + 7j), "solution must be real numbers, got complex128"),
         (tensors(x=torch.zeros(3, 4, 4)), "sample 0: the coefficient must be positive"),
+        (tensors(x=one_value(1e39)), "sample 2: NaN or infinite values in the coefficient, or too large"),
+        (tensors(x=one_value(1e-60)), "sample 2: values of the coefficient are too small"),
+        (tensors(x=one_value(1e-42)), "sample 2: values of the coefficient are too small"),
+        (tensors(x=one_value(1.0) + 7j), "coefficient must be real numbers, got complex128"),
         (tensors(y=torch.ones(3, 4, 5)), "of one shape"),
         ({"x": torch.ones(3, 4, 4)}, "tensors x and y"),
         ([1, 2], "tensors x and y"),
