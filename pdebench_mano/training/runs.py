@@ -21,7 +21,7 @@ import torch
 
 from data_gen.lookup import source_sha256
 from data_gen.recipe import PUBLISHED_MEANING
-from data_gen.storage import write_text
+from data_gen.storage import to_json, write_text
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer, normalized
 from pdebench_mano.fields.samples import Samples
@@ -91,6 +91,8 @@ def train(
         "sources": sources(config),
         "environment": provenance(),
     }
+    for view in (*datasets, validation):
+        view.read_all()
     tracked = tracker(track, out, description)
     _claim(out, description)
     if (out / "summary.json").exists():
@@ -129,7 +131,7 @@ def train(
         if rank == 0:
             write_text(out / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
             summary = _summary(operator, history, fresh) | {"samples": len(datasets[0])}
-            write_text(out / "summary.json", json.dumps(summary, indent=2))
+            write_text(out / "summary.json", to_json(summary, indent=2))
     return history
 
 

@@ -1,11 +1,13 @@
 """Runs as a user meets them: through the command line, killed, resumed, refused."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 
@@ -135,6 +137,22 @@ def test_a_refused_training_leaves_its_folder_to_the_next(tmp_path, dataset):
         train(config, tmp_path / "run", device="cpu")
     right = config.model_copy(update={"operator_args": {"resolution": 9, "width": 8}})
     assert train(right, tmp_path / "run", device="cpu").best_epoch == 1
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_solution_that_is_zero_is_named_before_anything_is_trained(tmp_path, dataset, split):
+    """It made a complete run without weights, or the learning rate was blamed."""
+    shutil.copy(dataset, tmp_path / "zero.hdf5")
+    with h5py.File(tmp_path / "zero.hdf5", "r+") as file:
+        sample = int(file["splits"][split][0])
+        file["tensor"][sample] = 0
+    config = RunConfig(operator="fno", data=str(tmp_path / "zero.hdf5"), epochs=1)
+    with pytest.raises(ValueError, match=f"zero at all 17×17 points in sample {sample}: no error"):
+        train(config, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+    coarse = config.model_copy(update={"data": str(dataset), "resolution": 2})
+    with pytest.raises(ValueError, match="zero at all 2×2 points"):
+        train(coarse, tmp_path / "run", device="cpu")
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path, dataset):
