@@ -15,6 +15,7 @@ from data_gen import generate
 from pdebench_mano import load
 from pdebench_mano.fields.data import DarcyDataset
 from pdebench_mano.fields.metrics import relative_l2
+from pdebench_mano.training import runs
 from pdebench_mano.training.runs import RunConfig, train, training_data
 
 OPERATOR = '''
@@ -42,6 +43,26 @@ class Mortal(nn.Module):
             os.kill(os.getpid(), signal.SIGKILL)
         return self.net(a)
 '''
+
+
+OWN = """
+from pathlib import Path
+
+from torch import nn
+
+from pdebench_mano import Backprop
+
+Path(__file__).with_name("sprung").touch()
+
+
+class Operator(nn.Conv2d):
+    def __init__(self, in_channels, out_channels):
+        super().__init__(in_channels, out_channels, 1)
+
+
+class Regime(Backprop):
+    pass
+"""
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +174,33 @@ def test_a_solution_that_is_zero_is_named_before_anything_is_trained(tmp_path, d
     coarse = config.model_copy(update={"data": str(dataset), "resolution": 2})
     with pytest.raises(ValueError, match="zero at all 2×2 points"):
         train(coarse, tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize("what", ["operator", "regime"])
+def test_code_that_only_a_run_names_is_not_run_unless_trusted(tmp_path, dataset, monkeypatch, what):
+    (tmp_path / "own.py").write_text(OWN)
+    named = {"operator": "unet", "operator_args": {"width": 4}} | {what: f"{tmp_path / 'own.py'}:{what.title()}"}
+    named["operator_args"] = {} if what == "operator" else named["operator_args"]
+    train(RunConfig(data=str(dataset), epochs=1, **named), tmp_path / "run", device="cpu")
+    words = [tmp_path / "run", "--data", dataset, "--resolutions", 17]
+    assert load(tmp_path / "run", device="cpu"), "this process was told the name"
+    (tmp_path / "sprung").unlink()
+    for refused in (
+        command("evaluate", *words),
+        command("evaluate", *words, "--split", "val"),
+        command("report", tmp_path / "run", "--out", tmp_path / "report"),
+        command("time", *words, "--out", tmp_path / "times"),
+    ):
+        assert refused.returncode == 2
+        assert f"names code of its own, {what} " in refused.stderr
+        assert "--trust" in refused.stderr
+    assert not (tmp_path / "sprung").exists()
+    monkeypatch.setattr(runs, "TRUSTED", set())
+    with pytest.raises(ValueError, match="trust=True"):
+        load(tmp_path / "run", device="cpu")
+    assert load(tmp_path / "run", device="cpu", trust=True)
+    trusted = command("evaluate", *words, "--trust")
+    assert trusted.returncode == 0, trusted.stderr
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path, dataset):
