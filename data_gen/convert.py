@@ -1,8 +1,8 @@
 """Files of other projects to our schema, and back.
 
 What a format cannot say (source, boundary condition, law) is told by the caller or marked unknown.
-The kind of grid is read off the data: from coordinates where there are any; else from
-solutions that vanish on all four edges, or on two of them.
+The kind of grid is read off the data: from coordinates where there are any, which must be those of the
+unit square along both axes; else from solutions that vanish on all four edges, or on two of them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,13 @@ from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Shaped
 
 from data_gen import storage
 from data_gen.formats import FORMATS, Foreign, Selection, read_foreign
 from data_gen.formats.foreign import SAMPLES
 from data_gen.grid import Grid, Kind
+from data_gen.problem import FLOAT32
 from data_gen.storage import Block, Header
 
 
@@ -108,12 +109,19 @@ def _import(
     splits = {} if counts is None else _first(counts, foreign.shape, path)
     samples = sum(map(len, splits.values())) or samples
     first = slice(0, min(SAMPLES, samples))
-    grid = grid or kind_of_grid(foreign, foreign.solution(first))
+    if min(n, m) < 2:
+        raise ValueError(f"{path} holds samples of {n}×{m} points: at least 2 are needed along each axis")
+    told = kind_of_axes(foreign, path)
+    if grid and told and grid != told:
+        raise ValueError(f"{path} says by its coordinates that its grid is {told}, and grid is {grid}")
+    grid = grid or told or kind_of_grid(foreign.solution(first))
     if grid is None:
         raise ValueError(f"{path} does not tell the kind of its grid: say grid vertices or left")
     if foreign.source is not None and f is not None and f != foreign.source:
         raise ValueError(f"{path} says that its source is {foreign.source:g}, and f is {f:g}")
     f = foreign.source if f is None else f
+    if f is not None and not (np.isfinite(f) and (f != 0 or boundary != storage.BOUNDARY)):
+        raise ValueError(f"{path}: the source f must be finite, and not 0 where u = 0 on the boundary, got {f:g}")
     indicator = foreign.coefficient(slice(0, 1)).dtype == bool
     known = f is not None and boundary == storage.BOUNDARY and not indicator
     attributes: dict[str, Any] = {
@@ -149,27 +157,77 @@ def _first(counts: Mapping[str, int], shape: tuple[int, int, int], path: Path) -
 def _blocks(foreign: Foreign, path: Path, indicator: bool, samples: int) -> Iterator[Block]:
     for start in range(0, samples, SAMPLES):
         rows = slice(start, min(start + SAMPLES, samples))
-        a, u = foreign.coefficient(rows), foreign.solution(rows)
-        for name, values in (("coefficient", a), ("solution", u)):
-            bad = ~np.isfinite(values).all((1, 2))
-            if bad.any():
-                raise ValueError(f"{path}: sample {start + int(bad.argmax())}: NaN or infinite values in the {name}")
-        bad = a.min((1, 2)) <= 0
-        if bad.any() and not indicator:
-            i = int(bad.argmax())
+        try:
+            a = _in_float32("coefficient", foreign.coefficient(rows), start)
+            u = _in_float32("solution", foreign.solution(rows), start)
+            _refuse("the coefficient must be positive", (a <= 0).any((1, 2)) & (not indicator), start)
+            _refuse("the solution is zero everywhere, and no error relative to it", ~u.any((1, 2)), start)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        yield Block(a, u[:, None])
+
+
+def _in_float32(name: str, values: Shaped[np.ndarray, "k n m"], start: int) -> Float32[np.ndarray, "k n m"]:
+    """Values as they are stored, if these are what they were: to 2⁻²⁴ of themselves, or, of a solution, of the largest.
+
+    Raises
+    ------
+    ValueError
+        Naming the first sample of which that is not so.
+    """
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"the {name} must be real numbers, got {values.dtype}")
+    with np.errstate(over="ignore"):
+        stored = values.astype(np.float32)
+    _refuse(f"NaN or infinite values in the {name}, or too large for float32", ~np.isfinite(stored).all((1, 2)), start)
+    there = np.abs(values.astype(np.float64))
+    beside = there if name == "coefficient" else there.max((1, 2), keepdims=True)
+    lost = np.abs(np.abs(stored) - there) > FLOAT32 * beside
+    _refuse(f"values of the {name} are too small for float32", lost.any((1, 2)), start)
+    return stored
+
+
+def _refuse(what: str, bad: Any, start: int) -> None:
+    """Raise ValueError, naming the first of the samples from `start` on that are bad, a (k,) bool array, if one is."""
+    if bad.any():
+        raise ValueError(f"sample {start + int(bad.argmax())}: {what}")
+
+
+def kind_of_axes(foreign: Foreign, path: Path) -> Kind | None:
+    """What coordinates tell of the grid; None where there are none.
+
+    Raises
+    ------
+    ValueError
+        If they are not those of the unit square, rising and evenly spaced along both axes, and of one kind.
+    """
+    axes = {"x": (foreign.x, foreign.shape[1]), "y": (foreign.y, foreign.shape[2])}
+    kinds = {name: _kind_of(axis, n) for name, (axis, n) in axes.items() if axis is not None}
+    for name, kind in kinds.items():
+        if kind is None:
+            axis, n = axes[name]
+            ends = f"{axis.flat[0]:g} … {axis.flat[-1]:g}" if axis is not None and axis.size else "none"
             raise ValueError(
-                f"{path}: sample {start + i}: the coefficient must be positive, its minimum is {a[i].min():g}"
+                f"{path}: the {name}-coordinate must rise evenly over (0, 1), in {n} points at i/{n - 1} (vertices) or "
+                f"1/{n} apart (left), got {ends} in shape {() if axis is None else axis.shape}"
             )
-        yield Block(a.astype(np.float32), u[:, None].astype(np.float32))
+    if len(set(kinds.values())) > 1:
+        raise ValueError(f"{path}: the grid must be of one kind, got {kinds['x']} along x and {kinds['y']} along y")
+    return next(iter(kinds.values()), None)
 
 
-def kind_of_grid(foreign: Foreign, u: Float[np.ndarray, "k n m"]) -> Kind | None:
-    """What coordinates, or else solutions that vanish on edges, tell of the grid; None if nothing."""
-    if foreign.x is not None:
-        n = len(foreign.x)
-        if np.allclose(foreign.x, Grid((n,)).axes()[0], atol=1e-5):
-            return "vertices"
-        return "left" if np.allclose(np.diff(foreign.x), 1 / n, atol=1e-5) else None
+def _kind_of(axis: Float[np.ndarray, "*any"], n: int) -> Kind | None:
+    if axis.shape != (n,):
+        return None
+    off = 1e-3 / n
+    if np.allclose(axis, np.arange(n) / (n - 1), rtol=0, atol=off):
+        return "vertices"
+    apart = np.allclose(axis - axis[0], np.arange(n) / n, rtol=0, atol=off)
+    return "left" if apart and axis[0] >= -off and axis[-1] <= 1 + off else None
+
+
+def kind_of_grid(u: Float[np.ndarray, "k n m"]) -> Kind | None:
+    """What solutions that vanish on edges tell of the grid; None if nothing."""
     near, far = (float(np.abs(u[:, i]).mean() + np.abs(u[:, :, i]).mean()) for i in (0, -1))
     if max(near, far) <= 1e-6 * np.abs(u).mean():
         return "vertices"

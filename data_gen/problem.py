@@ -30,6 +30,9 @@ Trajectory = Float[np.ndarray, "times outputs *shape"]
 
 POINTS_PER_BATCH = 2**24
 
+FLOAT32 = 2.0**-24
+"""How far rounding to float32 moves a value, relative to itself."""
+
 ROUNDING = 1e-5
 """How far a stored float32 solution may be from the one that is solved for again, relative to its largest value."""
 

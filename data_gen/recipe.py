@@ -66,7 +66,7 @@ class Recipe:
     label_refinement: int = 1
 
     def __post_init__(self) -> None:
-        rtol = self.problem.rtol if self.rtol is None else self.rtol
+        rtol = self.tolerance
         object.__setattr__(self, "rtol", rtol)
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, got {self.samples}")
@@ -80,6 +80,11 @@ class Recipe:
             raise ValueError(f"problem {self.problem.name!r} lives on {self.problem.kind}, not {self.grid.kind}")
         splits(self.samples, self.split)
         self.problem.fits(self.grid, self.samples)
+
+    @property
+    def tolerance(self) -> float:
+        """The bound on the evidence, as a number."""
+        return self.problem.rtol if self.rtol is None else self.rtol
 
     @property
     def solved_on(self) -> Grid:
@@ -178,13 +183,15 @@ def problem_of(info: DatasetInfo, arrays: dict[str, np.ndarray], trust: bool = F
     Raises
     ------
     ValueError
-        If the file names code that is not trusted, or that is not what it was.
+        If the file names code that is not trusted, or that is not what it was, or leaves a choice open.
     """
     if info.problem == storage.UNKNOWN:
         return None
     if info.problem not in PROBLEMS and not trust:
         raise ValueError(f"{info.path} names code of its own, problem {info.problem!r}: --trust runs it")
     recorded = json.loads(info.attributes.get("recipe", "{}")).get("sources", {})
+    if info.parameters.get("mean") == "auto":  # asks the law, which may be code; a file says what came of it
+        raise ValueError(f"{info.path} does not say by which mean it was made, but 'auto'")
     if source_sha256(info.problem, PROBLEMS) != recorded.get("problem"):
         raise ValueError(f"problem {info.problem!r} is not the one that {info.path} was made by: its file has changed")
     return build_problem(info.problem, **info.parameters | arrays)

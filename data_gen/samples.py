@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from data_gen import storage
 from data_gen.grid import Grid
-from data_gen.problem import NotConverged, Problem, Solution, samples_at_once
+from data_gen.problem import FLOAT32, NotConverged, Problem, Solution, samples_at_once
 from data_gen.recipe import Recipe
 
 
@@ -25,7 +25,19 @@ def draw(problem: Problem, grid: Grid, seed: int, i: int) -> Float[np.ndarray, "
     shape = (len(problem.inputs), *grid.shape)
     if drawn.shape != shape:
         raise ValueError(f"problem {problem.name!r} must draw an array of shape {shape}, got shape {drawn.shape}")
-    stored = drawn.astype(np.float32).astype(np.float64)
+    return check_inputs(problem, drawn).astype(np.float64)
+
+
+def check_inputs(problem: Problem, inputs: Float[np.ndarray, "inputs *shape"]) -> Float32[np.ndarray, "inputs *shape"]:
+    """Inputs as they are stored.
+
+    Raises
+    ------
+    ValueError
+        If float32 makes them values that are not finite, or not positive where they must be.
+    """
+    with np.errstate(over="ignore"):
+        stored = inputs.astype(np.float32)
     for field, values in zip(problem.inputs, stored, strict=True):
         if not np.isfinite(values).all():
             raise ValueError(f"{field.name} {field.symbol} must be finite, got NaN or infinite values")
@@ -52,8 +64,8 @@ def make_block(recipe: Recipe, first: int, count: int) -> storage.Block:
         drawn = draw_all(recipe, fine, numbers)
         for i, a, found in zip(numbers, drawn, solve_all(recipe, fine, numbers, drawn), strict=True):
             with _named(i):
-                nu[i - first] = brought_down(recipe, a, "input")
-                tensor[i - first] = _stored(recipe, found.u)
+                nu[i - first] = check_inputs(problem, brought_down(recipe, a, "input"))
+                tensor[i - first] = check_stored(recipe, a, found)
             solutions.append(found._replace(u=tensor[i - first]))
     shapes = recipe.header().shapes
     return storage.Block(
@@ -113,11 +125,37 @@ def brought_down(recipe: Recipe, field: Float[np.ndarray, "*any"], what: str) ->
     return recipe.problem.restrict(field, recipe.solved_on, recipe.grid, what)
 
 
-def _stored(recipe: Recipe, u: np.ndarray) -> np.ndarray:
-    """The solution as it is stored, if it is one."""
-    stored = brought_down(recipe, u, "output").astype(np.float32)
+def check_stored(
+    recipe: Recipe, a: Float[np.ndarray, "inputs *fine"], found: Solution
+) -> Float32[np.ndarray, "times outputs *coarse"]:
+    """A solution as it is stored, if it still is one: what was proved of it was proved in float64.
+
+    Rounding to float32 changes a value by at most 2⁻²⁴ of itself, unless it is below 10⁻³⁸, the least that float32
+    holds with all its digits. Where one is, the problem checks the stored field as `data_gen.verification` does, if it
+    can without solving again; else no value may change by more than 2⁻²⁴ of the largest.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    problem, u = recipe.problem, brought_down(recipe, found.u, "output")
+    with np.errstate(over="ignore"):
+        stored = u.astype(np.float32)
     if not np.isfinite(stored).all():
-        raise ValueError(f"the solution of problem {recipe.problem.name!r} holds NaN or infinite values")
+        raise ValueError(f"the solution of problem {problem.name!r} holds NaN or infinite values in float32")
+    if not stored.any(axis=tuple(range(1, stored.ndim))).all():
+        raise ValueError(f"the solution of problem {problem.name!r} is zero everywhere, and no error relative to it")
+    changed = np.abs(stored - u)
+    if (changed <= FLOAT32 * np.abs(u)).all():
+        return stored
+    if recipe.solved_on == recipe.grid and problem.residual(a, stored.astype(float), recipe.grid) is not None:
+        wrong = next(iter(problem.check(a, stored.astype(float), recipe.grid, found.evidence, recipe.tolerance)), "")
+    else:
+        lost = changed.max() > FLOAT32 * np.abs(u).max()
+        wrong = f"its largest value is {np.abs(u).max():.1e}" if lost else ""
+    if wrong:
+        raise ValueError(f"the solution of problem {problem.name!r} is too small for float32: {wrong}")
     return stored
 
 

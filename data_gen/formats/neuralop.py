@@ -28,7 +28,13 @@ def read(path: Path, file: h5py.File | None) -> Foreign | None:
     if not (isinstance(data, dict) and all(isinstance(data.get(key), torch.Tensor) for key in "xy")):
         raise ValueError(f"{path} must hold a dict of tensors x and y")
     a, u = (data[key][:, 0] if data[key].ndim == 4 and data[key].shape[1] == 1 else data[key] for key in "xy")
-    return pair(path, a.numpy(), u.numpy())
+    try:
+        return pair(
+            path,
+            *((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy() for tensor in (a, u)),
+        )
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: tensors x and y must be plain arrays: {error}") from error
 
 
 def write(data: Selection, path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from jaxtyping import Float
 
 from data_gen.formats.foreign import Foreign, Selection
 
@@ -14,23 +15,33 @@ def read(path: Path, file: h5py.File | None) -> Foreign | None:
     Raises
     ------
     ValueError
-        If nu and tensor do not fit one another.
+        If nu and tensor do not fit one another, or beta is not one number.
     """
-    if file is None or not {"nu", "tensor"} <= file.keys():
+    if file is None or not all(isinstance(file.get(name), h5py.Dataset) for name in ("nu", "tensor")):
         return None
     a, u = file["nu"], file["tensor"]
     if a.ndim != 3 or u.shape != (a.shape[0], 1, *a.shape[1:]):
         raise ValueError(f"{path}: nu and tensor must be (N, n, m) and (N, 1, n, m), got {a.shape} and {u.shape}")
-    beta = file.attrs.get("beta")
-    x, y = (file[name][:].astype(np.float64) if name in file else None for name in ("x-coordinate", "y-coordinate"))
+    beta = np.squeeze(file.attrs.get("beta", 1.0))
+    if beta.ndim or beta.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: beta must be one number, got {beta.tolist()!r}")
+    x, y = (_axis(path, file, name) for name in ("x-coordinate", "y-coordinate"))
     return Foreign(
         a.shape,
         lambda rows: a[rows],
         lambda rows: u[rows, 0],
-        None if beta is None else float(np.squeeze(beta)),
+        float(beta) if "beta" in file.attrs else None,
         x,
         y,
     )
+
+
+def _axis(path: Path, file: h5py.File, name: str) -> Float[np.ndarray, "*any"] | None:
+    if name not in file:
+        return None
+    if not isinstance(file[name], h5py.Dataset) or file[name].dtype.kind not in "iuf":
+        raise ValueError(f"{path}: {name} must hold numbers")
+    return file[name][()].astype(np.float64)
 
 
 def write(data: Selection, path: Path) -> None:

@@ -12,7 +12,7 @@ from data_gen.formats.foreign import Selection
 def write(data: Selection, path: Path) -> None:
     """The Well's layout: the coefficient a constant field, the solution a field of one time step.
 
-    A boundary on which u = 0 is a wall in its words.
+    A boundary on which u = 0 is a wall in its words: of a left grid the points at 0 lie on it, and none at the far end.
     """
     samples, n, m = data.shape
     fixed = {"sample_varying": False, "time_varying": False}
@@ -21,6 +21,7 @@ def write(data: Selection, path: Path) -> None:
         file.attrs.update({"dataset_name": "darcy_flow", "grid_type": "cartesian", "n_spatial_dims": 2})
         file.attrs.update({"n_trajectories": samples, "simulation_parameters": list(f), **f})
         axes = {"x": data.x, "y": data.y}
+        sides = dict(zip(axes, data.info.grid.sides, strict=True))
         file.create_group("dimensions").attrs["spatial_dims"] = list(axes)
         for name, values in {"time": np.zeros(1), **axes}.items():
             file.create_dataset(f"dimensions/{name}", data=values.astype("<f4")).attrs.update(fixed)
@@ -28,7 +29,8 @@ def write(data: Selection, path: Path) -> None:
         for name, values in axes.items() if data.info.attributes.get("boundary_condition") == storage.BOUNDARY else ():
             wall = walls.create_group(f"{name}_wall")
             wall.attrs.update({"associated_dims": [name], "associated_fields": [], "bc_type": "WALL", **fixed})
-            wall["mask"] = np.isin(np.arange(len(values)), (0, len(values) - 1))
+            near = 1e-3 * sides[name] / len(values)
+            wall["mask"] = (np.abs(values) < near) | (np.abs(values - sides[name]) < near)
         scalars = file.create_group("scalars")
         scalars.attrs["field_names"] = list(f)
         for name, value in f.items():

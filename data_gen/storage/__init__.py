@@ -1,6 +1,6 @@
 """Dataset files: what is in them (`schema`), how they are read and written, whole or in shards, and never half."""
 
-from data_gen.storage.files import DISK_FULL, atomic, leftovers, locked, write_text
+from data_gen.storage.files import DISK_FULL, atomic, leftovers, locked, to_json, write_text
 from data_gen.storage.read import (
     arrays_of,
     checked,
@@ -68,6 +68,7 @@ __all__ = [
     "seal",
     "shard_sizes",
     "subset",
+    "to_json",
     "write",
     "write_text",
     "write_virtual",

@@ -3,11 +3,14 @@
 import errno
 import fcntl
 import glob
+import json
+import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 DISK_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 PARTIAL = "partial"
@@ -66,6 +69,19 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, in one piece."""
     with atomic(path) as temporary:
         temporary.write_text(text)
+
+
+def to_json(content: Any, otherwise: Callable[[float], Any] = lambda _: None, **options: Any) -> str:
+    """Plain data as JSON, which knows no number that is not finite: such a one becomes what `otherwise` makes of it."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return otherwise(value)
+        if isinstance(value, dict):
+            return {key: finite(each) for key, each in value.items()}
+        return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+    return json.dumps(finite(content), allow_nan=False, **options)
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Open a dataset file, or say in one line why not, and read what it says about itself."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,8 @@ def open_hdf5(path: str | Path | h5py.File) -> Iterator[h5py.File]:
     Raises
     ------
     FileNotFoundError, ValueError
-        If `path` does not exist; if it is no HDF5 file, or a truncated one.
+        If `path` does not exist; if it is no HDF5 file, a truncated one, or one whose values lie in other files than
+        the shards that it lists.
     """
     if isinstance(path, h5py.File):
         yield path
@@ -49,11 +51,41 @@ def open_hdf5(path: str | Path | h5py.File) -> Iterator[h5py.File]:
         raise ValueError(f"{path} is a {kind} HDF5 file") from error
     with file:
         try:
+            _refuse_elsewhere(path, file)
             yield file
         except (RuntimeError, KeyError, OSError) as error:
             if isinstance(error, OSError) and not str(error).startswith(("Can't", "Unable")):
                 raise
             raise ValueError(f"{path} is damaged, or not a complete dataset: {error.args[0]}") from error
+
+
+def _refuse_elsewhere(path: Path, file: h5py.File) -> None:
+    """Refuse values that HDF5 would read from other files, or fill in where those are not there.
+
+    A file says of itself where such values lie, be it anywhere on the machine. Those of virtual datasets are read: of
+    our schema from the shards that the file lists, below its own folder; of others from files that are there.
+    """
+    shards = [name.decode() for name in file["shards/path"][:]] if "shards/path" in file else []
+    for name in shards:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{path} lists a shard outside its own folder, {name}")
+
+    links: dict[str, Any] = {}
+    file.visititems_links(links.__setitem__)
+    for name, link in links.items():
+        if isinstance(link, h5py.ExternalLink):
+            raise ValueError(f"{path}: {name} is a link into another file, {link.filename}, and is not followed")
+        item = file[name] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(item, h5py.Dataset):
+            continue
+        if item.external:
+            elsewhere = item.external[0][0]
+            raise ValueError(f"{path}: the values of {name} lie in another file, {elsewhere}, and are not read")
+        for source in {each.file_name for each in item.virtual_sources()} if item.is_virtual else ():
+            if is_dataset(file) and source not in shards:
+                raise ValueError(f"{path}: {name} is made of {source}, which is none of its shards")
+            if not is_dataset(file) and source != "." and not _beside(path, source).is_file():
+                raise ValueError(f"{path}: {name} is made of {source}, which is missing")
 
 
 def read_info(path: str | Path) -> DatasetInfo:
@@ -102,6 +134,8 @@ def describe(path: Path, file: h5py.File) -> DatasetInfo:
         known = " and ".join(map(str, SCHEMAS))
         raise ValueError(f"{path} is of schema version {version}, and this program reads versions {known}")
     attributes = {name: plain(value) for name, value in file.attrs.items()}
+    if not re.fullmatch("[0-9a-f]{64}", str(attributes["digest"])):
+        raise ValueError(f"{path}: digest must be 64 hexadecimal digits, got {attributes['digest']!r}")
     inputs, outputs = fields_of(attributes, "inputs", COEFFICIENT), fields_of(attributes, "outputs", SOLUTION)
     problem, parameters = problem_of(attributes)
     *_, n, m = file["nu"].shape
@@ -159,7 +193,13 @@ def shard_sizes(path: Path, file: h5py.File) -> list[tuple[Path, int]]:
     if "shards" not in file:
         return []
     names, sizes = file["shards/path"][:], file["shards/bytes"][:]
-    return [(path.parent / name.decode(), int(size)) for name, size in zip(names, sizes, strict=True)]
+    return [(_beside(path, name.decode()), int(size)) for name, size in zip(names, sizes, strict=True)]
+
+
+def _beside(path: Path, name: str) -> Path:
+    """Where HDF5 looks for a file: beside the path that was given, then beside what that is a symbolic link to."""
+    here, there = path.parent / name, path.resolve().parent / name
+    return there if there.exists() and not here.exists() else here
 
 
 def arrays_of(file: h5py.File) -> dict[str, Float[np.ndarray, "*any"]]:

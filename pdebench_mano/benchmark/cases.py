@@ -119,7 +119,7 @@ def choose(
 ) -> tuple[RunConfig, list[dict[str, Any]]]:
     """The configuration of a case with its best settings, and every trial's validation error and training time.
 
-    A trial that diverged has neither: its error is infinite, and its time None.
+    A trial that diverged has neither: both are None.
     """
     case, errors = work.case, []
     seconds: list[float | None] = []
@@ -138,7 +138,11 @@ def choose(
         return case.config, []
     best = case.trials[errors.index(min(errors))]
     trials = [
-        {"configuration": identity(trial, case.data), "validation": error, "seconds": took}
+        {
+            "configuration": identity(trial, case.data),
+            "validation": error if math.isfinite(error) else None,
+            "seconds": took,
+        }
         for trial, error, took in zip(case.trials, errors, seconds, strict=True)
     ]
     kept = {"seed", "epochs", "seconds"} if case.short_trials else {"seed"}

@@ -126,7 +126,10 @@ def run_one_by_one(work: Sequence[Work], say: Callable[[str], None], shown: bool
     for number, item in enumerate(work, 1):
         say(f"[{number}/{len(work)}] {item.case.title}, {budget(item.case.config)}")
         with bar(item.case.model, shown) as progress:
-            lines = run_case(item, say=say, progress=progress)
+            try:
+                lines = run_case(item, say=say, progress=progress)
+            except Exception as error:  # of one case, whatever it is: the others need not wait
+                lines = [" ".join(f"{item.case.title}: {type(error).__name__}: {error}".split())]
         for line in lines:
             say(line)
         failures += lines

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from data_gen.storage import atomic, write_text
+from data_gen.storage import atomic, to_json, write_text
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.graphs import recorded_gradients
 from pdebench_mano.machine.provenance import environment
@@ -230,7 +230,7 @@ def scaling(names: Sequence[str], resolutions: Sequence[int], settings: Settings
             rows = pd.DataFrame([*rows.to_dict("records"), asdict(row)])
             write_text(table, rows.to_csv(index=False))
             yield row
-    write_text(about, json.dumps(description | {"slopes": slopes(rows).to_dict("index")}, indent=1))
+    write_text(about, to_json(description | {"slopes": slopes(rows).to_dict("index")}, indent=1))
     with atomic(out / "scaling.png") as drawn:
         figure(rows, description).savefig(drawn, dpi=200)
 

@@ -22,6 +22,7 @@ from pdebench_mano.evaluation.timing import (
 )
 from pdebench_mano.fields.data import opened
 from pdebench_mano.machine.progress import Progress, silent
+from pdebench_mano.training.runs import TRUSTED
 
 
 def time_suite(
@@ -74,6 +75,7 @@ def time_suite(
             grids = {row.resolution for row in record.evaluations if kind_of(row, record) == "operator"}
             entrant = Entrant(record.model, run, sorted(grids))
             entrants.setdefault((record.model, architecture(record.configuration)), entrant)
+    TRUSTED.update(name for model in suite.models for name in (model.operator, model.regime))
     trained = operators(list(entrants.values()), data, watch)
     return take(chain(trained, solvers(data, sorted(solved), watch), labels(data, watch)), watch, out, say)
 

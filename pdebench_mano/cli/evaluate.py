@@ -21,7 +21,8 @@ def evaluate(
         ),
     ] = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Run a problem that is code of your own, if DATA names one.")
+        bool,
+        typer.Option("--trust", help="Run code of your own: an operator that RUN names, a problem that DATA names."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
 ) -> None:
@@ -42,7 +43,7 @@ def evaluate(
     sizes = integers(resolutions, "resolutions")
     if split not in (None, "all"):
         name = read_config(run).operator
-        for row in evaluate_operator(load(run), name, Dataset(data, trust), sizes, split=split):
+        for row in evaluate_operator(load(run, trust=trust), name, Dataset(data, trust), sizes, split=split):
             error = f"{row.mean('relative_l2'):.3g} on {len(row.errors['relative_l2'])} samples of {split}"
             print(json.dumps(row.summary()) if as_json else f"{name} at {row.resolution}²: relative L2 error {error}")
         return
@@ -65,7 +66,7 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "Neural operators on Darcy flow",
     trust: Annotated[
-        bool, typer.Option("--trust", help="Run a problem that is code of your own, if data name one.")
+        bool, typer.Option("--trust", help="Run code of your own: operators that runs name, problems that data name.")
     ] = False,
 ) -> None:
     """Write one HTML page, with its figures and tables as files, about evaluated runs.

@@ -1,11 +1,11 @@
 """``pdebench-mano leaderboard``."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from data_gen.storage import to_json
 from pdebench_mano.cli.app import app, say
 
 
@@ -37,7 +37,7 @@ def leaderboard(
     if as_json:
         for run, records in [(None, board), *own.items()]:
             for line in lines(records, name, run):
-                print(json.dumps(line))
+                print(to_json(line))
         return
     say(f"{name}, of {', '.join(suites())}: --suite shows another")
     print_comparison(board, [named(record, run) for run, records in own.items() for record in records])

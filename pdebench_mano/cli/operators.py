@@ -69,7 +69,7 @@ def check(
         config = read_config(run)
         if config.operator != operator:
             raise ValueError(f"--run {run} trained {config.operator!r}, not {operator!r}")
-        trained, arguments = load(run, device="cpu"), config.operator_args | arguments
+        trained, arguments = load(run, device="cpu", trust=True), config.operator_args | arguments
     torch.manual_seed(0)
     built = build_operator(operator, 1, 1, **arguments)
     holds = True

@@ -1,12 +1,12 @@
 """``pdebench-mano scaling``."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from data_gen.storage import to_json
 from pdebench_mano.cli.app import app, integers
 
 
@@ -45,7 +45,7 @@ def scaling(
         for done, row in enumerate(measurements(names, sizes, settings, out), 1):
             progress(done, len(names) * len(sizes))
             if as_json:
-                print(json.dumps(asdict(row)), flush=True)
+                print(to_json(asdict(row)), flush=True)
     if as_json:
         return
     rows = read_table(out / "scaling.csv")

@@ -26,7 +26,7 @@ def time(
     ] = False,
     repeats: Annotated[int, typer.Option(help="Repeats of which the median is taken.")] = 5,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Run a problem that is code of your own, if DATA names one.")
+        bool, typer.Option("--trust", help="Run code of your own: operators that runs name, a problem that DATA names.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
 ) -> None:
@@ -39,7 +39,7 @@ def time(
 
     from pdebench_mano.evaluation import timing
     from pdebench_mano.fields.data import Dataset
-    from pdebench_mano.training.runs import read_config
+    from pdebench_mano.training.runs import TRUSTED, read_config
 
     sizes = integers(resolutions, "resolutions")
     if not (runs or rivals):
@@ -48,6 +48,9 @@ def time(
         raise ValueError(f"out={out} is a file; choose a folder")
     file, watch = Dataset(data, trust), timing.Stopwatch.on(device, repeats)
     names = [read_config(run).operator for run in runs or []]
+    if trust:
+        for config in map(read_config, runs or []):
+            TRUSTED.update((config.operator, config.regime))
     entrants = [
         timing.Entrant(name if names.count(name) == 1 else f"{name} ({run})", run, sizes)
         for name, run in zip(names, runs or [], strict=True)

@@ -61,6 +61,7 @@ def record_run(
     run : path
         Run folder.
     data : Dataset or path
+        One that is trusted lets the run's operator be code of a user's own, too.
     resolutions : sequence of int
     target : Path
         The record's file.
@@ -91,7 +92,7 @@ def record_run(
     if split is None and "test" not in data.info.splits:
         raise ValueError(f"{data.path} has no test split: --split all tests on all of its samples, and says so")
     refuse_trained(run, Samples.of(data, samples(data)))
-    operator, config, trained_at = load(run), read_config(run), training_resolution(run)
+    operator, config, trained_at = load(run, trust=data.trust), read_config(run), training_resolution(run)
     name = model or config.operator
     norm, cost = config.norm, {}
     rows = evaluate(operator, name, data, resolutions, progress, norm=norm)

@@ -289,13 +289,27 @@ def measure(
         a, truth = (each.to(device) for each in truths.batch(indices))
         given = a if inputs is truths else inputs.batch(indices)[0].to(device)
         prediction = predictor.predict(given)
+        _refuse_infinite("prediction", prediction.flatten(1), name, truths, indices)
         for metric, batch in errors(prediction, truth, a, truths, norm=norm).items():
+            _refuse_infinite(metric, batch[:, None], name, truths, indices)
             values.setdefault(metric, []).append(batch.cpu())
         parts = (truth, prediction, prediction - truth)
         spectra += torch.stack([spectrum(field, truth, truths.grid.kind, norm) for field in parts])
         progress(indices.stop, len(truths), f"{name} at {truths.resolution}²")
     joined = {metric: torch.cat(batches) for metric, batches in values.items()}
     return _row(name, truths, inputs.resolution, joined, spectra)
+
+
+def _refuse_infinite(
+    what: str, values: Float[Tensor, "batch _"], name: str, truths: View, indices: Sequence[int]
+) -> None:
+    """Raise ValueError, naming the sample, where a value of a batch is NaN or infinite."""
+    bad = ~values.isfinite().all(1)
+    if bool(bad.any()):
+        sample = truths.samples[indices[int(bad.nonzero()[0])]]
+        raise ValueError(
+            f"{name} at {truths.resolution}²: the {what} is not finite in sample {sample} of {truths.path}"
+        )
 
 
 def _row(

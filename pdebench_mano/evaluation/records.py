@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from data_gen.grid import Norm
 from data_gen.laws import LAWS
 from data_gen.problems import PROBLEMS
-from data_gen.storage import UNKNOWN, atomic, problem_of, write_text
+from data_gen.storage import UNKNOWN, atomic, problem_of, to_json, write_text
 
 
 @dataclass(frozen=True)
@@ -204,9 +204,12 @@ def digest(content: Any) -> str:
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a record as one JSON line; the file is there whole or not at all."""
+    """Write a record as one JSON line; the file is there whole or not at all.
+
+    Errors that are not finite, for which JSON has no word, are strings in it, which `read_record` takes for numbers.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(asdict(record)) + "\n")
+    write_text(path, to_json(asdict(record), str) + "\n")
 
 
 def write_examples(fields: dict[str, np.ndarray], record: Path) -> None:

@@ -209,6 +209,11 @@ class View(TorchDataset[Sample]):
         a, u = fields.split(self._channels, 1)
         return a, u
 
+    def read_all(self) -> None:
+        """Read what memory holds whole, so that a sample that is no good is named before anything begins."""
+        if self._cache is not None and len(self):
+            self.batch(range(len(self)))
+
     def hold(self, device: torch.device) -> None:
         """Keep what is cached on a device: a step of training then waits for no copy."""
         if self._cache is not None:
@@ -224,6 +229,12 @@ class View(TorchDataset[Sample]):
         if not np.isfinite(fields).all():
             bad = self.samples[indices][~np.isfinite(fields).all((1, 2, 3))]
             raise ValueError(f"{self.path} holds values that are not finite in sample {bad[0]}")
+        zero = ~fields[:, inputs:].any((1, 2, 3))
+        if zero.any():
+            raise ValueError(
+                f"{self.path} holds a solution that is zero at all {self.grid} points in sample "
+                f"{self.samples[indices][zero][0]}: no error is relative to it"
+            )
         if self.info.attributes.get("coefficient") != "indicator":
             for channel, field in enumerate(self.info.inputs):
                 if field.positive and (fields[:, channel] <= 0).any():

@@ -268,6 +268,11 @@ class _Loop:
                 self.aligned = {f"cosine {name}": cosine for name, (cosine, _) in layers.items()}
                 self.aligned |= {f"ratio {name}": ratio for name, (_, ratio) in layers.items()}
             value = self.gradients(a, u)
+            if self.epoch == self.step == 0 and not math.isfinite(value.item()):
+                raise ValueError(
+                    f"loss={self.settings.loss} is {value.item()} before the first step, whatever the learning rate: "
+                    "the operator's output, or its square, is beyond float32"
+                )
             self.loss_sum += value.double() * share * len(indices)
         average_gradients(self.parameters, share)
         if settings.clip_norm is not None:
@@ -308,6 +313,12 @@ class _Loop:
         with self._averaged():
             if self.validation is not None:
                 row["validation"] = validate(self.operator, self.validation, self.device, norm=self.settings.norm)
+            finite = all(bool(p.isfinite().all()) for p in self.parameters)
+            if not (finite and math.isfinite(row.get("validation", 0.0))):
+                raise Diverged(
+                    f"lr={self.settings.lr} made the weights useless in epoch {self.epoch}: the validation error is "
+                    f"{row.get('validation', 'not known')}; a smaller one may not"
+                )
             if self.validation is None or row["validation"] < self.history.best_validation:
                 self.history.best_epoch = self.epoch
                 self.history.best_validation = row.get("validation", math.inf)

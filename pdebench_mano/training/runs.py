@@ -21,7 +21,7 @@ import torch
 
 from data_gen.lookup import source_sha256
 from data_gen.recipe import PUBLISHED_MEANING
-from data_gen.storage import write_text
+from data_gen.storage import to_json, write_text
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer, normalized
 from pdebench_mano.fields.samples import Samples
@@ -37,6 +37,9 @@ from pdebench_mano.training.regimes import REGIMES, build_regime
 from pdebench_mano.training.tracking import tracker
 
 VALIDATION_SEED = 0
+TRUSTED: set[str] = set()
+"""Operators and regimes of a user's own that somebody has named in this process, or trusted: code that may run."""
+
 SAMPLES = "samples.json"
 
 
@@ -74,6 +77,7 @@ def train(
         For bad input, or if `out` holds something else or a run of another configuration.
     """
     out = Path(out)
+    TRUSTED.update((config.operator, config.regime))
     chosen(device)
     datasets, validation = training_data(config, data or Dataset(config.data, trust))
     info = datasets[0].info
@@ -91,6 +95,8 @@ def train(
         "sources": sources(config),
         "environment": provenance(),
     }
+    for view in (*datasets, validation):
+        view.read_all()
     tracked = tracker(track, out, description)
     _claim(out, description)
     if (out / "summary.json").exists():
@@ -129,20 +135,32 @@ def train(
         if rank == 0:
             write_text(out / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
             summary = _summary(operator, history, fresh) | {"samples": len(datasets[0])}
-            write_text(out / "summary.json", json.dumps(summary, indent=2))
+            write_text(out / "summary.json", to_json(summary, indent=2))
     return history
 
 
-def load(run: str | Path, *, device: str | None = None) -> NormalizedOperator:
+def load(run: str | Path, *, device: str | None = None, trust: bool = False) -> NormalizedOperator:
     """The trained operator of a run folder: ``load(run).predict(a)`` maps physical to physical fields.
+
+    Parameters
+    ----------
+    run : path
+    device : str, optional
+        CUDA where there is one, else the CPU.
+    trust : bool
+        Whether to run an operator that is code of a user's own, where it is the run that names it.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the folder holds no run, or one without trained weights yet.
+        If the folder holds no run, or one without trained weights yet; if it names code that is not trusted, or not
+        what it was.
     """
     run = Path(run)
     config, data = read_config(run), _read_description(run)["data"]
+    if trust:
+        TRUSTED.update((config.operator, config.regime))
+    refuse_untrusted(config, run)
     if not (run / checkpoint.BEST).exists():
         raise ValueError(f"{run} has no trained weights yet; the same train command again goes on with it")
     for what, digest in _read_description(run).get("sources", {}).items():
@@ -157,6 +175,21 @@ def load(run: str | Path, *, device: str | None = None) -> NormalizedOperator:
     )
     operator.load_state_dict(checkpoint.read(run / checkpoint.BEST, "cpu")["operator"])
     return operator.to(chosen(device)).eval()
+
+
+def refuse_untrusted(config: RunConfig, run: Path) -> None:
+    """Refuse code that only a run names.
+
+    Raises
+    ------
+    ValueError
+        If its operator or regime is neither built in, nor was named or trusted by anybody in this process.
+    """
+    for what, name, known in (("operator", config.operator, OPERATORS), ("regime", config.regime, REGIMES)):
+        if name not in {*known, *known.values(), *TRUSTED}:
+            raise ValueError(
+                f"{run} names code of its own, {what} {name!r}: --trust, or load(run, trust=True), runs it"
+            )
 
 
 def sources(config: RunConfig) -> dict[str, str]:

@@ -88,6 +88,73 @@ def test_pdebench_files_of_any_beta(tmp_path, beta):
     np.testing.assert_allclose(fields(tmp_path / "d.hdf5")[2], points)
 
 
+UNIT = np.linspace(0, 1, 9)
+
+
+def pdebench_file(path, x=UNIT, y=UNIT, **attributes):
+    """Three samples of ones on 9² points, in PDEBench's layout."""
+    with h5py.File(path, "w") as file:
+        file["nu"], file["tensor"] = np.ones((3, 9, 9), "f4"), np.ones((3, 1, 9, 9), "f4")
+        for name, axis in (("x-coordinate", x), ("y-coordinate", y)):
+            if axis is not None:
+                file[name] = axis
+        file.attrs.update(attributes)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "grid", "message"),
+    [
+        (2 * UNIT - 1, 2 * UNIT - 1, None, "x-coordinate must rise evenly over"),
+        (2 * UNIT - 1, 2 * UNIT - 1, "vertices", "x-coordinate must rise evenly over"),
+        (UNIT, 2 * UNIT, None, "y-coordinate must rise evenly over"),
+        (UNIT[::-1], UNIT, None, "x-coordinate must rise"),
+        (UNIT, UNIT[::-1], "vertices", "y-coordinate must rise"),
+        (np.arange(9) / 9 + 5, np.arange(9) / 9 + 5, "left", "x-coordinate must rise evenly over"),
+        (UNIT**2, UNIT, "vertices", "x-coordinate must rise evenly"),
+        (UNIT, np.arange(9) / 9, None, "of one kind, got vertices along x and left along y"),
+        (UNIT, UNIT, "left", "its grid is vertices, and grid is left"),
+        (None, np.arange(9) / 9, "vertices", "its grid is left, and grid is vertices"),
+        (np.linspace(0, 1, 10), UNIT, None, "in 9 points .* got 0 … 1 in shape"),
+        (UNIT, np.full(9, np.nan), None, "y-coordinate must rise"),
+        (np.array(["a"] * 9, "S1"), UNIT, None, "x-coordinate must hold numbers"),
+    ],
+)
+def test_coordinates_of_another_domain_are_no_unit_square(tmp_path, x, y, grid, message):
+    """A true label on (-1, 1)² has an error of 3/4 on the unit square."""
+    with pytest.raises(ValueError, match=message):
+        convert(pdebench_file(tmp_path / "p.hdf5", x, y), tmp_path / "d.hdf5", grid=grid)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.hdf5"]
+
+
+@pytest.mark.parametrize("beta", [np.nan, [1.0, 2.0], "one"])
+def test_a_source_is_one_finite_number(tmp_path, beta):
+    with pytest.raises(ValueError, match=r"beta must be one number|source f must be finite"):
+        convert(pdebench_file(tmp_path / "p.hdf5", beta=beta), tmp_path / "d.hdf5")
+
+
+@pytest.mark.parametrize("limit", [2**30, 0])
+def test_phases_stay_phases_in_matlab(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(fno, "MAT5_LIMIT", limit)
+    x = torch.rand(3, 4, 4) > 0.5
+    torch.save({"x": x, "y": torch.ones(3, 4, 4, dtype=torch.bfloat16).requires_grad_()}, tmp_path / "p.pt")
+    convert(tmp_path / "p.pt", tmp_path / "d.hdf5", grid="left")
+    convert(tmp_path / "d.hdf5", tmp_path / "d.mat")
+    convert(tmp_path / "d.mat", tmp_path / "back.hdf5", grid="left")
+    assert read_info(tmp_path / "back.hdf5").attributes["coefficient"] == "indicator"
+    np.testing.assert_array_equal(fields(tmp_path / "back.hdf5")[0], x)
+
+
+def test_the_wall_of_a_left_grid_is_its_near_end(tmp_path):
+    left = np.arange(9) / 9
+    for name, axis, walls in (("l", left, [0]), ("c", left + 1 / 18, []), ("v", UNIT, [0, 8])):
+        convert(pdebench_file(tmp_path / f"{name}.hdf5", axis, axis), tmp_path / f"{name}.ours", boundary="u = 0")
+        convert(tmp_path / f"{name}.ours", tmp_path / f"{name}.well", to="the_well")
+        with h5py.File(tmp_path / f"{name}.well") as file:
+            for wall in file["boundary_conditions"].values():
+                assert np.flatnonzero(wall["mask"]).tolist() == walls
+
+
 @pytest.mark.thirdparty
 @pytest.mark.parametrize("name", ["darcy_train_16", "darcy_test_16", "darcy_test_32"])
 def test_neuraloperators_own_set(third_party, tmp_path, name):
@@ -160,12 +227,29 @@ def tensors(x=None, y=None):
     return {"x": ones if x is None else x, "y": ones if y is None else y}
 
 
+def one_value(value):
+    """Ones in float64, but for one value of the last sample."""
+    values = torch.ones(3, 4, 4, dtype=torch.float64)
+    values[2, 1, 1] = value
+    return values
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (tensors(y=torch.full((3, 4, 4), torch.nan)), "sample 0: NaN or infinite values in the solution"),
+        (tensors(y=one_value(1e39)), "sample 2: NaN or infinite values in the solution, or too large"),
+        (tensors(y=1e-44 * one_value(1.5)), "sample 0: values of the solution are too small"),
+        (tensors(y=one_value(0.0) * torch.tensor([1.0, 0.0, 1.0])[:, None, None]), "sample 1: the solution is zero"),
+        (tensors(y=one_value(1.0) + 7j), "solution must be real numbers, got complex128"),
         (tensors(x=torch.zeros(3, 4, 4)), "sample 0: the coefficient must be positive"),
+        (tensors(x=one_value(1e39)), "sample 2: NaN or infinite values in the coefficient, or too large"),
+        (tensors(x=one_value(1e-60)), "sample 2: values of the coefficient are too small"),
+        (tensors(x=one_value(1e-42)), "sample 2: values of the coefficient are too small"),
+        (tensors(x=one_value(1.0) + 7j), "coefficient must be real numbers, got complex128"),
         (tensors(y=torch.ones(3, 4, 5)), "of one shape"),
+        (tensors(x=torch.ones(3, 1, 4), y=torch.ones(3, 1, 4)), "at least 2 are needed along each axis"),
+        (tensors(x=torch.ones(3, 4, 4).to_sparse()), "plain arrays"),
         ({"x": torch.ones(3, 4, 4)}, "tensors x and y"),
         ([1, 2], "tensors x and y"),
     ],
@@ -183,6 +267,8 @@ def test_unfit_requests_are_named(dataset, tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["values"] = np.ones(3)
     torch.save(tensors(), tmp_path / "ones.pt")
+    with h5py.File(tmp_path / "groups.h5", "w") as file:
+        file.create_group("nu"), file.create_group("tensor")
     for source, target, options, error, message in (
         (tmp_path / "none.pt", "d.hdf5", {}, FileNotFoundError, "no such file"),
         (dataset, "there.pt", {}, FileExistsError, "left as it is"),
@@ -193,6 +279,9 @@ def test_unfit_requests_are_named(dataset, tmp_path):
         (tmp_path / "there.pt", "d.hdf5", {}, ValueError, "tensors"),
         (tmp_path / "ones.pt", "d.hdf5", {}, ValueError, "kind of its grid"),
         (tmp_path / "ones.pt", "d.hdf5", {"grid": "left", "split": "test"}, ValueError, "exports"),
+        (tmp_path / "ones.pt", "d.hdf5", {"grid": "left", "f": np.inf}, ValueError, "f must be finite"),
+        (tmp_path / "ones.pt", "d.hdf5", {"grid": "left", "f": 0.0, "boundary": "u = 0"}, ValueError, "not 0 where"),
+        (tmp_path / "groups.h5", "d.hdf5", {}, ValueError, "neither nu and tensor"),
     ):
         with pytest.raises(error, match=message):
             convert(source, tmp_path / target, **options)

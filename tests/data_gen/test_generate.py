@@ -229,12 +229,26 @@ def test_every_law_and_its_parameters_are_in_the_file(name, tmp_path):
         ({"shard_size": 0}, "shard_size"),
         ({"source": "nowhere.npy"}, "source"),
         ({"source": np.ones((3, 4))}, "source"),
+        ({"source": 0.0}, "source f is zero"),
+        ({"source": np.pad(np.zeros((7, 7)), 1, constant_values=1.0)}, "source f is zero"),
     ],
 )
 def test_bad_arguments_are_named_before_anything_is_written(tmp_path, bad, message):
     with pytest.raises((ValueError, TypeError, OSError), match=message):
         generate(tmp_path / "d.hdf5", **{"samples": 3, "resolution": 9} | bad)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [(1e42, "infinite values in float32"), (1e-41, "too small for float32: the residual"), (1e-60, "zero everywhere")],
+)
+def test_what_float32_makes_of_a_solution_is_checked(tmp_path, source, message):
+    with pytest.raises(ValueError, match=f"sample 0: the solution .* {message}"):
+        generate(tmp_path / "d.hdf5", 2, 9, source=source)
+    assert not (tmp_path / "d.hdf5").exists()
+    with pytest.raises(ValueError, match="sample 0: the solution"):
+        generate(tmp_path / "d.hdf5", 2, 9, source=source, label_refinement=2)
 
 
 def test_splits_partition_the_samples():

@@ -85,7 +85,7 @@ def test_shards_that_a_kill_left_become_the_whole(frozen, capsys):
 def predictions(run):
     test = DarcyDataset("darcy.hdf5", "test")
     a, _ = test.batch(range(len(test)))
-    return load(f"runs/{run}", device="cpu").predict(a).numpy()
+    return load(f"runs/{run}", device="cpu", trust=True).predict(a).numpy()
 
 
 @pytest.mark.parametrize("run", ["fno", "mortal"])

@@ -31,7 +31,7 @@ from data_gen.graphs import captured
 from data_gen.problem import NotConverged
 from data_gen.problems.darcy import kernels
 from data_gen.problems.darcy.scheme import AVERAGED, MEANS, Mean, Source, interior_source
-from data_gen.problems.darcy.solvers import FLOOR, inverse_symbol
+from data_gen.problems.darcy.solvers import FLOOR, FLOOR_RTOL, inverse_symbol
 
 INNER_RTOL = 1e-3
 INNER_ITERATIONS = 200
@@ -64,7 +64,10 @@ class BatchSolution(NamedTuple):
 
 
 class Interior(NamedTuple):
-    """A source on a device: (n-2, m-2) float64 values at the interior vertices, and their norm, 1 where that is 0."""
+    """A source on a device: (n-2, m-2) float64 values at the interior vertices, and their norm.
+
+    The norm is 1 where all values are zero, and NaN, which no residual meets, where their squares are but they are not.
+    """
 
     values: Tensor
     norm: float
@@ -73,7 +76,8 @@ class Interior(NamedTuple):
 def interior(f: Source, shape: tuple[int, int], device: str | torch.device) -> Interior:
     """Bring a source on an (n, m) grid to a device."""
     values = interior_source(f, shape)
-    return Interior(torch.as_tensor(values, device=device), float(np.linalg.norm(values)) or 1.0)
+    norm = float(np.linalg.norm(values)) or (np.nan if values.any() else 1.0)
+    return Interior(torch.as_tensor(values, device=device), norm)
 
 
 def solve_batch(
@@ -102,7 +106,7 @@ def solve_batch(
     ValueError
         If a coefficient is not positive and finite, or another argument is out of range.
     NotConverged
-        If a sample meets neither `rtol` nor the floor of float64 arithmetic.
+        If a sample misses `rtol`, and the floor of float64 arithmetic, or where it lies too high.
     """
     solution = attempt(a, f, rtol=rtol, mean=mean, device=device)
     for i, accepted in enumerate(solution.accepted_by):
@@ -161,7 +165,7 @@ def attempt(
         iterations += cg.iterate(torch.where(improving, goal, torch.inf), scaled)
         cg.correct(u, size)
 
-    allowed = FLOOR * cg.magnitude(a, u) / norm
+    allowed = (FLOOR * cg.magnitude(a, u) / norm).clamp_max(FLOOR_RTOL)
     met = zip((relative <= rtol).tolist(), (relative <= allowed).tolist(), strict=True)
     accepted = ["rtol" if first else "floor" if second else "" for first, second in met]
     return BatchSolution(u, relative.cpu().numpy(), accepted, iterations)

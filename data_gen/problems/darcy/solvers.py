@@ -9,7 +9,12 @@
 
 A field is accepted if ‖f - Au‖ ≤ rtol ‖f‖, or if ‖f - Au‖ ≤ `FLOOR` ‖|A||u|‖, the floor of float64
 arithmetic: to round each entry of the exact solution to float64 may change the residual by
-ε/2 ‖|A||u|‖, ε = 2⁻⁵², and `FLOOR` = ε allows for as much again in evaluating it.
+ε/2 ‖|A||u|‖, ε = 2⁻⁵², and `FLOOR` = ε allows for as much again in evaluating it. At the floor, too,
+the residual must be `FLOOR_RTOL` ‖f‖ or less: where the contrast is 10¹² and more, the floor itself
+lies so high that a field may be there and solve nothing.
+
+Coefficient and source are divided by powers of two first, which changes no bit of the solution, and lets squares
+of values of any unit be summed in float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,6 +46,7 @@ Vertices = Float[np.ndarray, "n m"]
 Method = Literal["auto", "direct", "cg"]
 
 FLOOR = np.finfo(np.float64).eps
+FLOOR_RTOL = 1e-6
 CG_ITERATIONS = 1000
 CG_ESTIMATE = 150
 CG_STARTS = 4
@@ -99,7 +105,7 @@ def solve(
     ValueError
         If `a` is not positive and finite, or another argument is out of range.
     NotConverged
-        If neither `rtol` nor the floor of float64 arithmetic is met.
+        If `rtol` is missed, and the floor of float64 arithmetic, or where it lies too high.
 
     Examples
     --------
@@ -132,12 +138,19 @@ def solve_verified(
         raise ValueError(f"mean must be one of {', '.join(MEANS)}, got {mean!r}")
     if mean == "average":
         return average([solve_verified(a, f, method=method, rtol=rtol, mean=each) for each in AVERAGED])
+    interior_source(f, a.shape)
+    unit, unit_of_f = power_of_four(a), power_of_four(f)
+    a, f = a / unit, f / unit_of_f
     A, rhs = matrix(a, mean), interior_source(f, a.shape)
 
     def attempt(method: str) -> Solution:
         u = np.zeros(a.shape)
         u[1:-1, 1:-1], iterations = METHODS[method](a, A, rhs, rtol, mean)
-        return accept(a, u, f, rtol, mean, method, iterations)
+        found = accept(a, u, f, rtol, mean, method, iterations)
+        u = found.u * unit_of_f / unit
+        if not np.isfinite(u).all():
+            raise NotConverged(f"{method} found a solution beyond the range of float64")
+        return found._replace(u=u)
 
     if method != "auto":
         return attempt(method)
@@ -145,6 +158,12 @@ def solve_verified(
         with suppress(NotConverged):
             return attempt("cg")
     return attempt("direct")
+
+
+def power_of_four(values: Source) -> float:
+    """That below the largest |value|, of which the geometric mean of two takes the root; one where all are zero."""
+    exponent = int(np.frexp(np.abs(values).max())[1])
+    return 2.0 ** (exponent - 1 - (exponent - 1) % 2)
 
 
 def average(solutions: Sequence[Solution]) -> Solution:
@@ -168,10 +187,12 @@ def accept(a: Vertices, u: Vertices, f: Source, rtol: float, mean: Mean, method:
     if value <= rtol:
         return Solution(u, value, method, "rtol", iterations)
     norm = np.linalg.norm(interior_source(f, a.shape))
-    if value * norm <= FLOOR * np.linalg.norm(magnitude(a, u, mean)):
+    at_floor = value * norm <= FLOOR * np.linalg.norm(magnitude(a, u, mean))
+    if at_floor and value <= FLOOR_RTOL:
         return Solution(u, value, method, "floor", iterations)
+    high = f": the floor of float64 arithmetic, which lies above {FLOOR_RTOL:g}" if at_floor else ""
     raise NotConverged(
-        f"{method} reached a relative residual of {value:.1e} after {iterations} iterations, not {rtol:g}"
+        f"{method} reached a relative residual of {value:.1e} after {iterations} iterations, not {rtol:g}{high}"
     )
 
 
@@ -184,8 +205,16 @@ def direct(
     -------
     (n-2, m-2) array, int
         Solution at the interior vertices, and steps of refinement.
+
+    Raises
+    ------
+    NotConverged
+        If a pivot is zero, which only rounding can make it.
     """
-    lu = spla.splu(A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    try:
+        lu = spla.splu(A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    except RuntimeError as error:
+        raise NotConverged(f"direct: {error}") from error
     rhs = f.ravel()
     u = lu.solve(rhs)
     for step in range(3):

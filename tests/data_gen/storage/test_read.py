@@ -1,11 +1,14 @@
 """The file is PDEBench's, netCDF4's and self-describing at once; damage is named in one line."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
-from data_gen import Grid, generate, open_dataset, read_info, storage
+from data_gen import Grid, convert, generate, open_dataset, read_info, storage
+from data_gen.verification import verify
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +86,93 @@ def test_bad_files_are_named_in_one_line(dataset, tmp_path):
             read_info(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def rewritten(source, target, change):
+    """A copy of a dataset, changed through h5py."""
+    with h5py.File(damaged(source, target, bytes), "r+") as file:
+        change(file)
+    return target
+
+
+@pytest.mark.parametrize("digest", ["../../stolen", "0" * 63, "A" * 64, 7, ""])
+def test_a_digest_is_hexadecimal_digits_for_it_becomes_a_file_name(dataset, tmp_path, digest):
+    path = rewritten(dataset, tmp_path / "d.hdf5", lambda file: file.attrs.__setitem__("digest", digest))
+    with pytest.raises(ValueError, match="digest must be 64 hexadecimal digits, got"):
+        read_info(path)
+
+
+def elsewhere(how, secret):
+    """What makes `tensor` a view of another file."""
+
+    def change(file):
+        shape = file["tensor"].shape
+        del file["tensor"]
+        if how == "link":
+            file["tensor"] = h5py.ExternalLink(str(secret), "tensor")
+        elif how == "raw":
+            file.create_dataset("tensor", shape, "<f4", external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
+        else:
+            layout = h5py.VirtualLayout(shape, "<f4")
+            layout[:] = h5py.VirtualSource(str(secret), "tensor", shape=shape)
+            file.create_virtual_dataset("tensor", layout, fillvalue=1.0)
+        if how == "listed":
+            file["shards/path"] = np.array([str(secret).encode()])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("link", "tensor is a link into another file"),
+        ("raw", "the values of tensor lie in another file"),
+        ("virtual", "tensor is made of .*, which is none of its shards"),
+        ("listed", "lists a shard outside its own folder"),
+    ],
+)
+def test_nothing_is_read_from_files_that_are_no_shards(dataset, tmp_path, how, message):
+    secret = damaged(dataset, tmp_path / "secret.hdf5", bytes)
+    path = rewritten(dataset, tmp_path / "d.hdf5", elsewhere(how, secret))
+    with pytest.raises(ValueError, match=message):
+        read_info(path)
+
+
+def test_a_virtual_dataset_of_others_whose_source_is_gone_is_no_constant(dataset, tmp_path):
+    with h5py.File(tmp_path / "part.hdf5", "w") as part:
+        part["tensor"] = np.ones((3, 1, 9, 9), "f4")
+    layout = h5py.VirtualLayout((3, 1, 9, 9), "<f4")
+    layout[:] = h5py.VirtualSource("part.hdf5", "tensor", shape=layout.shape)
+    with h5py.File(tmp_path / "whole.hdf5", "w") as file:
+        file["nu"] = np.ones((3, 9, 9), "f4")
+        file.create_virtual_dataset("tensor", layout, fillvalue=2.0)
+    convert(tmp_path / "whole.hdf5", tmp_path / "ours.hdf5", grid="left")
+    (tmp_path / "part.hdf5").unlink()
+    with pytest.raises(ValueError, match=r"tensor is made of part\.hdf5, which is missing"):
+        convert(tmp_path / "whole.hdf5", tmp_path / "again.hdf5", grid="left")
+
+
+def test_a_symbolic_link_stands_for_a_file_and_its_shards(tmp_path):
+    (tmp_path / "store").mkdir()
+    generate(tmp_path / "store" / "d.hdf5", 4, 9, shard_size=2, merge=False)
+    (tmp_path / "d.hdf5").symlink_to("store/d.hdf5")
+    assert list(verify(tmp_path / "d.hdf5")) == []
+    assert read_info(tmp_path / "d.hdf5").digest == read_info(tmp_path / "store" / "d.hdf5").digest
+    (tmp_path / "store" / "d.hdf5.shards" / "000000002.hdf5").unlink()
+    with pytest.raises(FileNotFoundError, match=r"000000002\.hdf5 is missing"):
+        read_info(tmp_path / "d.hdf5")
+
+
+def test_a_file_runs_no_law_to_say_by_which_mean_it_was_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "law.py").write_text("open('sprung', 'w')\ndef ones(shape, rng):\n    pass\n")
+
+    def change(file):
+        recipe = json.loads(file.attrs["recipe"]) | {"law": "law.py:ones", "mean": "auto"}
+        file.attrs["recipe"] = json.dumps(recipe)
+
+    generate(tmp_path / "plain.hdf5", 2, 9)
+    path = rewritten(tmp_path / "plain.hdf5", tmp_path / "d.hdf5", change)
+    with pytest.raises(ValueError, match="does not say by which mean"):
+        list(verify(path))
+    assert not (tmp_path / "sprung").exists()

@@ -49,6 +49,26 @@ operator_args = {width = 4, depth = 1, modes = 4}
 """
 
 
+FAILS = """
+from torch import nn
+
+
+class Raises(nn.Conv2d):
+    def __init__(self, in_channels, out_channels):
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, a):
+        if a.shape[-1] != 9:
+            raise RuntimeError("only 9²")
+        return super().forward(a)
+
+
+class Overflows(Raises):
+    def forward(self, a):
+        return nn.Conv2d.forward(self, a) * (1 if a.shape[-1] == 9 else float("inf"))
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("suite")
@@ -106,7 +126,7 @@ def test_what_is_changed_is_run_and_the_rest_is_not(finished, folder, monkeypatc
     suite, out, _ = finished
     trained = []
     monkeypatch.setattr(cases, "train", lambda config, run, **_: trained.append(config.seed) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ValueError, match="1 of 3 cases failed: fno, seed 5: ZeroDivisionError"):
         run_suite(suite.model_copy(update={"seeds": [0, 5, 1]}), out, folder=folder)
     assert trained == [5]
 
@@ -130,7 +150,7 @@ def test_published_records_are_taken_over_without_data_or_training(folder, tmp_p
         assert run_suite(suite, tmp_path / "taken", published=tmp_path / "published") == records
     trained = []
     monkeypatch.setattr(cases, "train", lambda config, run, **_: trained.append(config.seed) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ValueError, match="1 of 2 cases failed: fno, seed 5: ZeroDivisionError"):
         run_suite(
             suite.model_copy(update={"seeds": [0, 5]}), tmp_path / "other", published=tmp_path / "published", say=print
         )
@@ -255,8 +275,23 @@ def test_a_training_that_diverges_is_reported_and_does_not_stop_the_others(folde
     assert sorted(read_record(path).model for path in find_records(tmp_path / "out")) == ["baselines", "fno"]
     tuned = wild.model_copy(update={"training": {}, "tune": {"lr": [1e30, 1e-3]}})
     _, record = run_suite(suite.model_copy(update={"models": [tuned]}), tmp_path / "out", folder=folder)
-    assert (record.training["trials"][0]["validation"], record.training["trials"][0]["seconds"]) == (math.inf, None)
+    assert (record.training["trials"][0]["validation"], record.training["trials"][0]["seconds"]) == (None, None)
     assert record.configuration["config"]["lr"] == 1e-3
+
+
+def test_a_model_that_fails_at_a_grid_does_not_stop_the_others(folder, tmp_path):
+    """It trains at 9², and cannot be evaluated at 17²: it raises there, or predicts what is no number."""
+    (tmp_path / "own.py").write_text(FAILS)
+    suite = write(folder, SUITE)
+    models = [Model(operator=f"{tmp_path / 'own.py'}:{name}", name=name) for name in ("Raises", "Overflows")]
+    suite = suite.model_copy(update={"models": [*models, *suite.models], "seeds": [0]})
+    with pytest.raises(ValueError, match="2 of 3 cases failed") as failed:
+        run_suite(suite, tmp_path / "out", folder=folder)
+    assert "Raises, seed 0: RuntimeError: only 9²" in str(failed.value)
+    assert "Overflows, seed 0: ValueError: Overflows at 17²: the prediction is not finite in sample 9 of" in str(
+        failed.value
+    )
+    assert sorted(read_record(path).model for path in find_records(tmp_path / "out")) == ["baselines", "fno"]
 
 
 def test_an_operator_of_one_grid_is_evaluated_there_and_upsampled(folder, tmp_path):
@@ -313,6 +348,7 @@ def test_records_survive_being_written_even_of_a_prediction_that_is_not_finite(f
     assert read_record(tmp_path / "record.jsonl") == record
     row = dataclasses.replace(record.evaluations[0], errors={"relative_l2": [math.nan, math.inf]})
     write_record(dataclasses.replace(record, evaluations=[row]), tmp_path / "record.jsonl")
+    json.loads((tmp_path / "record.jsonl").read_text(), parse_constant=pytest.fail)
     nan, inf = read_record(tmp_path / "record.jsonl").evaluations[0].errors["relative_l2"]
     assert math.isnan(nan)
     assert math.isinf(inf)

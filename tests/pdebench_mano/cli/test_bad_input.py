@@ -61,6 +61,7 @@ TABLE = [
     ("train --operator fno --out new --data text.hdf5", "not an HDF5 file"),
     ("train --operator fno --data darcy.hdf5 --out occupied", "something that is no run"),
     (f"{EVALUATE} 9,12", "possible are"),
+    (f"{EVALUATE} 2", "zero at all 2×2 points in sample"),
     (f"{EVALUATE} nine", "resolutions must be integers separated by commas"),
     (f"{EVALUATE} 9 --split dev", "split 'dev' is not in"),
     ("evaluate run --data none.hdf5 --resolutions 9", "no such file"),

@@ -15,7 +15,7 @@ from data_gen import GaussianRandomField, Grid, build_problem, solve
 from pdebench_mano.fields.normalized import NormalizedOperator, normalized
 from pdebench_mano.fields.symmetries import transform
 from pdebench_mano.orthogonal import GridMLP
-from pdebench_mano.training.fit import fit, validate
+from pdebench_mano.training.fit import Diverged, fit, validate
 from pdebench_mano.training.regimes import Backprop, Foton
 
 
@@ -130,6 +130,25 @@ def test_darcy_solutions_turn_with_their_coefficients():
 def test_a_loss_that_is_not_finite_names_the_learning_rate():
     with pytest.raises(ValueError, match=r"lr=1e\+30 .* epoch"):
         fit(network(), Backprop(), pairs(), epochs=3, batch_size=4, lr=1e30, seed=0)
+
+
+def test_weights_that_the_last_step_made_useless_are_not_kept():
+    """The loss of the only step is that before it."""
+
+    class Spoils(Backprop):
+        def retract(self, operator):
+            next(operator.parameters()).data.fill_(torch.nan)
+
+    for validation in (pairs(4, seed=1), None):
+        with pytest.raises(Diverged, match=r"lr=0\.001 made the weights useless in epoch 1"):
+            fit(network(), Spoils(), pairs(4), validation=validation, epochs=1, batch_size=4, seed=0)
+
+
+def test_a_loss_beyond_float32_before_the_first_step_is_not_the_learning_rates():
+    a, u = pairs().tensors
+    with pytest.raises(ValueError, match="loss=half_squared_error is inf before the first step") as refused:
+        fit(network(), Backprop(), TensorDataset(a, 1e20 * u), epochs=1, loss="half_squared_error")
+    assert not isinstance(refused.value, Diverged)
 
 
 @pytest.mark.parametrize(("option", "value"), [("epochs", 0), ("lr", -1.0), ("loss", "l3"), ("momentum", 0.9)])

@@ -1,11 +1,13 @@
 """Runs as a user meets them: through the command line, killed, resumed, refused."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from data_gen import generate
 from pdebench_mano import load
 from pdebench_mano.fields.data import DarcyDataset
 from pdebench_mano.fields.metrics import relative_l2
+from pdebench_mano.training import runs
 from pdebench_mano.training.runs import RunConfig, train, training_data
 
 OPERATOR = '''
@@ -40,6 +43,26 @@ class Mortal(nn.Module):
             os.kill(os.getpid(), signal.SIGKILL)
         return self.net(a)
 '''
+
+
+OWN = """
+from pathlib import Path
+
+from torch import nn
+
+from pdebench_mano import Backprop
+
+Path(__file__).with_name("sprung").touch()
+
+
+class Operator(nn.Conv2d):
+    def __init__(self, in_channels, out_channels):
+        super().__init__(in_channels, out_channels, 1)
+
+
+class Regime(Backprop):
+    pass
+"""
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +158,49 @@ def test_a_refused_training_leaves_its_folder_to_the_next(tmp_path, dataset):
         train(config, tmp_path / "run", device="cpu")
     right = config.model_copy(update={"operator_args": {"resolution": 9, "width": 8}})
     assert train(right, tmp_path / "run", device="cpu").best_epoch == 1
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_solution_that_is_zero_is_named_before_anything_is_trained(tmp_path, dataset, split):
+    """It made a complete run without weights, or the learning rate was blamed."""
+    shutil.copy(dataset, tmp_path / "zero.hdf5")
+    with h5py.File(tmp_path / "zero.hdf5", "r+") as file:
+        sample = int(file["splits"][split][0])
+        file["tensor"][sample] = 0
+    config = RunConfig(operator="fno", data=str(tmp_path / "zero.hdf5"), epochs=1)
+    with pytest.raises(ValueError, match=f"zero at all 17×17 points in sample {sample}: no error"):
+        train(config, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+    coarse = config.model_copy(update={"data": str(dataset), "resolution": 2})
+    with pytest.raises(ValueError, match="zero at all 2×2 points"):
+        train(coarse, tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize("what", ["operator", "regime"])
+def test_code_that_only_a_run_names_is_not_run_unless_trusted(tmp_path, dataset, monkeypatch, what):
+    (tmp_path / "own.py").write_text(OWN)
+    named = {"operator": "unet", "operator_args": {"width": 4}} | {what: f"{tmp_path / 'own.py'}:{what.title()}"}
+    named["operator_args"] = {} if what == "operator" else named["operator_args"]
+    train(RunConfig(data=str(dataset), epochs=1, **named), tmp_path / "run", device="cpu")
+    words = [tmp_path / "run", "--data", dataset, "--resolutions", 17]
+    assert load(tmp_path / "run", device="cpu"), "this process was told the name"
+    (tmp_path / "sprung").unlink()
+    for refused in (
+        command("evaluate", *words),
+        command("evaluate", *words, "--split", "val"),
+        command("report", tmp_path / "run", "--out", tmp_path / "report"),
+        command("time", *words, "--out", tmp_path / "times"),
+    ):
+        assert refused.returncode == 2
+        assert f"names code of its own, {what} " in refused.stderr
+        assert "--trust" in refused.stderr
+    assert not (tmp_path / "sprung").exists()
+    monkeypatch.setattr(runs, "TRUSTED", set())
+    with pytest.raises(ValueError, match="trust=True"):
+        load(tmp_path / "run", device="cpu")
+    assert load(tmp_path / "run", device="cpu", trust=True)
+    trusted = command("evaluate", *words, "--trust")
+    assert trusted.returncode == 0, trusted.stderr
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path, dataset):

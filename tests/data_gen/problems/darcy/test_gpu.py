@@ -38,6 +38,10 @@ block[:, 3:6, 4:7] = 1e6
 (way,) = gpu.attempt(block, 1.0, device=device).accepted_by
 assert way == "floor", "what float32 leaves of the residual after the first sweep is no reason to stop"
 
+block[:, 3:6, 4:7] = 1e15
+(way,) = gpu.attempt(block, 1.0, device=device).accepted_by
+assert way == "", "a floor as high as that proves nothing"
+
 there = f"{device}:0"  # the CPU by another name, where Triton interprets: as it is it means the solvers of NumPy
 problem = build_problem("darcy", mean=mean, source=f)
 inputs = torch.from_numpy(a)[:, None].float().to(there)

@@ -1,5 +1,7 @@
 """Solvers agree with each other, and return only what their residual proves."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,6 +90,32 @@ def test_an_average_is_that_of_two_solutions_with_the_worse_evidence():
     found = solve_verified(a, 2.0, mean="average")
     np.testing.assert_allclose(found.u, (one.u + two.u) / 2, rtol=1e-14, atol=0)
     assert found.residual == max(one.residual, two.residual)
+
+
+def checkerboard(contrast):
+    """Random vertices of 65² that conduct `contrast` times as well as the others."""
+    return two_phase(65, contrast, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("contrast", [1e12, 1e14, 1e16])
+@pytest.mark.parametrize("mean", FACE_MEANS)
+def test_the_floor_of_float64_is_no_excuse_for_a_field_that_solves_nothing(contrast, mean):
+    """Some residuals of these were accepted at the floor: .017, 1.3, 919."""
+    with suppress(NotConverged):
+        assert solve_verified(checkerboard(contrast), mean=mean).residual <= 1e-6
+    assert solve_verified(checkerboard(1e6), mean=mean).residual <= 1e-6
+
+
+@pytest.mark.parametrize("method", ["direct", "cg"])
+@pytest.mark.parametrize(("of_a", "of_f"), [(2.0**-700, 1.0), (1.0, 2.0**-700), (2.0**700, 2.0**700)])
+@pytest.mark.parametrize("mean", FACE_MEANS)
+def test_the_solution_scales_with_source_and_coefficient_to_the_last_bit(method, mean, of_a, of_f):
+    """u(ca, df) = (d/c) u(a, f): squares of either used to vanish, and u = 0 had a residual of 0."""
+    a = Piecewise()((17, 12), np.random.default_rng(0))
+    scaled = solve_verified(of_a * a, of_f, method=method, mean=mean)
+    unscaled = solve_verified(a, method=method, mean=mean)
+    np.testing.assert_array_equal(scaled.u, unscaled.u * (of_f / of_a))
+    assert scaled.residual == unscaled.residual
 
 
 def test_a_missed_tolerance_raises(monkeypatch):
