@@ -21,6 +21,7 @@ from pdebench_mano.training.fit import Diverged, History
 from pdebench_mano.training.options import RunConfig, parse_config
 from pdebench_mano.training.regimes import build_regime
 from pdebench_mano.training.runs import read_config, train, training_data
+from pdebench_mano.training.unrolling import unrolled
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,10 @@ def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]
 def check(case: Case, data: Dataset) -> None:
     """Raise ValueError or TypeError if the operator, the regime or the data of a case do not exist or fit."""
     for config in (case.config, *case.trials):
+        sets, _ = training_data(config, data)
         with torch.random.fork_rng():
-            channels = len(data.info.inputs), len(data.info.outputs)
-            operator = build_operator(config.operator, *channels, **config.operator_args)
-        build_regime(config.regime, **config.regime_args).check(operator)
-        training_data(config, data)
+            operator = build_operator(config.operator, *sets[0].channels, **config.operator_args)
+        build_regime(config.regime, **config.regime_args).check(unrolled(operator, config))
 
 
 def choose(

@@ -200,7 +200,8 @@ def assess_on_own_data(run: str | Path, progress: Progress = silent, trust: bool
 def flops_of(run: Path, info: DatasetInfo, resolution: int) -> int:
     """Floating-point operations of one prediction on the grid of a file at some resolution."""
     grid, _ = info.grid.coarsened(resolution)
-    return flops(load(run, device="cpu"), len(info.inputs), grid.shape)
+    operator = load(run, device="cpu")
+    return flops(operator, len(operator.encoder.mean), grid.shape)
 
 
 def weights_of(run: Path) -> str:
