@@ -107,6 +107,16 @@ class Steps(View):
             for each in super().symmetries
         ]
 
+    def given(self, a: Fields) -> Fields:
+        """The inputs of the problem, of a state that it begins with and the inputs that are no state."""
+        names = [field.name for field in self.inputs]
+        return a[:, [names.index(field.name) for field in self.info.inputs]]
+
+    @property
+    def restartable(self) -> bool:
+        """Whether the problem can be given any state to begin with: one that all its outputs are inputs of."""
+        return {field.name for field in self.info.outputs} <= {field.name for field in self.info.inputs}
+
     @property
     def _conditions(self) -> list[str]:
         """Names of the inputs that are no state."""
