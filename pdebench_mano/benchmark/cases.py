@@ -43,6 +43,8 @@ class Case:
         Where to evaluate its upsampled predictions.
     short_trials : bool
         Whether trials train for a length of their own, and what is chosen for that of `config`.
+    start : float, optional
+        Where the rollouts of a model that is trained on steps start.
     """
 
     model: str
@@ -52,12 +54,13 @@ class Case:
     resolutions: tuple[int, ...]
     finer: tuple[int, ...]
     short_trials: bool = False
+    start: float | None = None
 
     @property
     def key(self) -> str:
         """Digest of all that determines the outcome."""
         configs = [identity(config, self.data) for config in (self.config, *self.trials)]
-        return digest([configs, self.resolutions, self.finer])
+        return digest([configs, self.resolutions, self.finer, *([{"start": self.start}] if self.start else [])])
 
     @property
     def name(self) -> str:
@@ -96,7 +99,8 @@ def suite_cases(suite: Suite, train_file: str | os.PathLike[str], data: str) -> 
                 trials = [parse_config(merge(config, trial) | same) for trial in model.trials()]
                 own = parse_config(config | {"seed": seed})
                 places = model.resolutions or suite.resolutions
-                yield Case(model.label, own, tuple(trials), data, tuple(places), tuple(suite.resolutions), bool(short))
+                at, short_trials = (tuple(places), tuple(suite.resolutions)), bool(short)
+                yield Case(model.label, own, tuple(trials), data, *at, short_trials, suite.rolled_out_from)
 
 
 def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]) -> dict[str, Any]:
@@ -181,6 +185,7 @@ def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progres
         model=case.model,
         key=case.key,
         split=None if "test" in work.test.info.splits else "all",
+        start=case.start,
         commands=[work.command, train_command(read_config(run), run)],
         training={"trials": trials} if trials else {},
         progress=progress,

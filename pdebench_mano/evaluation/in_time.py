@@ -45,11 +45,14 @@ class TrainingMean:
         views, _ = training_data(config, data)
         self.data, self.samples = data, tuple(int(i) for i in views[0].samples)
 
-    def on(self, truths: Rollouts) -> Mean:
+    def on(self, truths: Rollouts) -> Mean | None:
         """The mean (1, times · outputs, height, width) at the times of `truths` and on its grid.
 
-        That of the training data's own grid is interpolated, where it is a coarser one.
+        That of the training data's own grid is interpolated, where it is a coarser one. None where they have other
+        times.
         """
+        if self.data.info.times != truths.info.times:
+            return None
         known = self.data.grid.coarsenings()
         resolution = max([n for n in known if n <= truths.resolution], default=min(known))
         about = self.data.path, self.data.trust, self.data.info.digest

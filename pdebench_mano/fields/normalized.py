@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from data_gen.grid import Kind
 from pdebench_mano.fields.data import Pairs, View, fetch
-from pdebench_mano.fields.operator import Fields, Operator
+from pdebench_mano.fields.operator import Fields, live_on
 from pdebench_mano.fields.steps import Steps, Trajectories, roll
 
 
@@ -96,9 +96,7 @@ class NormalizedOperator(nn.Module):
     ) -> None:
         super().__init__()
         self.operator, self.encoder, self.decoder, self.grid, self.pairs = operator, encoder, decoder, grid, pairs
-        for module in operator.modules():
-            if isinstance(module, Operator):
-                module.grid = grid
+        live_on(operator, grid)
 
     def forward(self, a: Fields) -> Fields:
         return self.decoder.decode(self.operator(self.encoder.encode(a)))

@@ -9,7 +9,7 @@ things are added there to A of `pdebench_mano.mano.multipole`, on every level al
 
 rotary positions R (Su et al. 2021, arXiv 2104.09864; a half of every head for each axis, in units of the level's
 spacing), so that a window knows where its points lie, and a 3×3 convolution K of the normalised field n_l, zero beyond
-the edges. All of this is our own addition.
+the edges, or going round a periodic grid. All of this is our own addition.
 """
 
 import math
@@ -21,9 +21,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from data_gen.grid import Kind
+from pdebench_mano.fields.convolution import Convolution
 from pdebench_mano.fields.lattice import check_spacing, lattice_points, remembered
 from pdebench_mano.mano.expansions import ORDERS, expand, gather
 from pdebench_mano.mano.kernels import window_attention
+from pdebench_mano.mano.kernels.wrapping import fold, wrap
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
 
 
@@ -73,27 +75,43 @@ class LocalAttention(MultipoleAttention):
         super().__init__(channels, heads, head_dim, *geometry)
         if head_dim % 4:
             raise ValueError(f"head_dim must be a multiple of 4, got {head_dim}")
-        self.local = nn.Conv2d(channels, channels, 3, padding=1)
+        self.local = Convolution(channels, channels, 3, padding=1)
 
     def attend_all(self, levels: Sequence[Float[Tensor, "batch _ _ channels"]]) -> list[Tensor]:
         shapes = tuple((x.shape[1], x.shape[2]) for x in levels)
         sizes = [h * w for h, w in shapes]
         n = self.norm(self.window_norm(torch.cat([x.flatten(1, 2) for x in levels], 1)))
-        qkv = self.qkv(n)
-        d = qkv.shape[-1] // (3 * self.heads)
-        q_and_k, v = qkv.split([2 * self.heads * d, self.heads * d], -1)
-        turned = rotate(q_and_k.unflatten(-1, (-1, d)), turns(shapes, d // 4, qkv.device, qkv.dtype)).flatten(2)
-        parts = torch.cat([turned, v], -1).split(sizes, 1)
-        attended = [
-            window_attention(part.unflatten(1, shape), self.heads, self.window, self.stride).flatten(1, 2)
-            for part, shape in zip(parts, shapes, strict=True)
-        ]
-        ys = self.out(torch.cat(attended, 1)).split(sizes, 1)
+        ys = self.out(self.attended(self.qkv(n), shapes)).split(sizes, 1)
         convolved = (
             self.local(part.unflatten(1, shape).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             for part, shape in zip(n.split(sizes, 1), shapes, strict=True)
         )
         return [y.unflatten(1, shape) + k for y, shape, k in zip(ys, shapes, convolved, strict=True)]
+
+    def attended(
+        self, qkv: Float[Tensor, "batch points qkv"], shapes: tuple[tuple[int, int], ...]
+    ) -> Float[Tensor, "batch points inner"]:
+        """Attention between turned queries and keys inside the windows of levels of these shapes, one after another.
+
+        The points that a periodic grid repeats are turned on, so that angles count from each to the next.
+        """
+        grids, windows = shapes, (self.window, self.stride)
+        if self.grid == "periodic":
+            levels = zip(qkv.split([h * w for h, w in shapes], 1), shapes, strict=True)
+            longer = [wrap(part.unflatten(1, shape), *windows) for part, shape in levels]
+            grids = tuple((each.shape[1], each.shape[2]) for each in longer)
+            qkv = torch.cat([each.flatten(1, 2) for each in longer], 1)
+        d = qkv.shape[-1] // (3 * self.heads)
+        q_and_k, v = qkv.split([2 * self.heads * d, self.heads * d], -1)
+        turned = rotate(q_and_k.unflatten(-1, (-1, d)), turns(grids, d // 4, qkv.device, qkv.dtype)).flatten(2)
+        parts = torch.cat([turned, v], -1).split([h * w for h, w in grids], 1)
+        attended = [
+            window_attention(part.unflatten(1, grid), self.heads, *windows)
+            for part, grid in zip(parts, grids, strict=True)
+        ]
+        if self.grid == "periodic":
+            attended = [fold(each, shape, *windows) for each, shape in zip(attended, shapes, strict=True)]
+        return torch.cat([each.flatten(1, 2) for each in attended], 1)
 
 
 class AnchoredAttention(nn.Module):
