@@ -90,12 +90,13 @@ class FourierConv(SpectralConv, Operator):
     ) -> Float[Tensor, "batch out_channels new_height new_width"]:
         points = (x.shape[-2], x.shape[-1])
         target = self.target(x, output_shape)
+        period = 1.0 if self.grid == "periodic" else self.period
         rows, columns = self.weight.shape[-2:]
         smallest = [min(pair) for pair in zip(points, target, strict=True)]
-        kx = resolved(smallest[0], rows, self.period, self.grid)
-        ky = range(resolved(smallest[1], 2 * columns, self.period, self.grid).stop)
+        kx = resolved(smallest[0], rows, period, self.grid)
+        ky = range(resolved(smallest[1], 2 * columns, period, self.grid).stop)
 
-        where = self.period, self.grid, x.device
+        where = period, self.grid, x.device
         to_x, to_y = integrals(points[0], kx, *where), integrals(points[1], ky, *where)
         at_x, at_y = series(target[0], kx, *where), half_series(target[1], ky, *where)
         weight = self.weight if self.factorization else self.weight.to_tensor()
@@ -121,7 +122,7 @@ class FNO(Operator):
     depth : int
         Number of Fourier layers.
     period : float
-        Side of the periodic square that the domain is extended to by zero; 1 is no padding.
+        Side of the periodic square that the domain is extended to by zero; 1 is no padding, as periodic grids have it.
     rank : float
         Fraction of the spectral weights that remains after a Tucker factorisation; 1 is dense.
 

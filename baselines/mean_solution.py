@@ -14,12 +14,12 @@ class MeanSolution:
     Parameters
     ----------
     data : View
-        Training samples, on the grid that predictions are made on.
+        Training samples, on the grid that predictions are made on; of rollouts, the mean is that of each time.
     """
 
     def __init__(self, data: View) -> None:
         self.grid = data.grid.kind
-        total = torch.zeros(len(data.info.outputs), *data.shape, dtype=torch.float64)
+        total = torch.zeros(data.channels[1], *data.shape, dtype=torch.float64)
         for index in range(len(data)):
             total += data[index][1]
         self.mean: Float[Tensor, "outputs height width"] = total / len(data)

@@ -6,13 +6,18 @@ grid by linear interpolation, adds them, and projects them together with each po
 
 Windows count tokens. Tokens stand on a lattice of fixed physical spacing, so that a window is the same part of the
 domain on every grid; `spacing=None` is the data's own grid, where windows shrink as it is refined.
+
+Shifted windows go round the grid; what lies beyond an edge is masked, unless the grid is periodic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import Swinv2Backbone, Swinv2Config
+from transformers.models.swinv2.modeling_swinv2 import Swinv2Layer
 
 from pdebench_mano.fields.lattice import check_spacing, lattice_shape, resample
 from pdebench_mano.fields.operator import Fields, Operator, at_least
@@ -75,8 +80,15 @@ class Swin(Operator):
             out_features=[f"stage{stage + 1}" for stage in range(len(depths))],
         )
         self.backbone = Swinv2Backbone(config)
+        for module in self.backbone.modules():
+            if isinstance(module, Swinv2Layer):
+                module.get_attn_mask = partial(self.mask, module.get_attn_mask)
         self.decode = nn.ModuleList(nn.Conv2d(width * 2**stage, width, 1) for stage in range(len(depths)))
         self.project = nn.Sequential(nn.Conv2d(2 * width, width, 1), nn.GELU(), nn.Conv2d(width, out_channels, 1))
+
+    def mask(self, plain: Callable[..., Tensor | None], *place: Any, **options: Any) -> Tensor | None:
+        """What parts the two sides of an edge in a shifted window: nothing on a periodic grid, else `plain`'s."""
+        return None if self.grid == "periodic" else plain(*place, **options)
 
     def forward(self, a: Fields) -> Fields:
         points = self.lift(self.with_coordinates(a))

@@ -15,6 +15,7 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
+from pdebench_mano.fields.convolution import Convolution, Refinement
 from pdebench_mano.fields.lattice import check_spacing, lattice_shape, resample
 from pdebench_mano.fields.operator import Fields, Operator, at_least
 
@@ -23,7 +24,7 @@ def double_conv(channels: int, width: int) -> nn.Sequential:
     """Twice: 3×3 convolution, group normalisation, GELU."""
     layers: list[nn.Module] = []
     for n in (channels, width):
-        layers += [nn.Conv2d(n, width, 3, padding=1), nn.GroupNorm(gcd(8, width), width), nn.GELU()]
+        layers += [Convolution(n, width, 3, padding=1), nn.GroupNorm(gcd(8, width), width), nn.GELU()]
     return nn.Sequential(*layers)
 
 
@@ -66,8 +67,8 @@ class UNet(Operator):
         pairs = list(pairwise(widths))
         self.lift = nn.Conv2d(in_channels + 2, width, 1)
         self.encoders = nn.ModuleList(double_conv(n, n) for n in widths)
-        self.down = nn.ModuleList(nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairs)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(m, n, 3, stride=2, padding=1) for n, m in pairs)
+        self.down = nn.ModuleList(Convolution(n, m, 3, stride=2, padding=1) for n, m in pairs)
+        self.up = nn.ModuleList(Refinement(m, n) for n, m in pairs)
         self.decoders = nn.ModuleList(double_conv(2 * n, n) for n, _ in pairs)
         self.project = nn.Sequential(nn.Conv2d(2 * width, width, 1), nn.GELU(), nn.Conv2d(width, out_channels, 1))
 
@@ -83,5 +84,5 @@ class UNet(Operator):
         if level == len(self.down):
             return x
         y = self.pyramid(self.down[level](x), level + 1)
-        y = self.up[level](y, output_size=x.shape[-2:])
+        y = self.up[level](y, output_size=list(x.shape[-2:]))
         return self.decoders[level](torch.cat([x, y], dim=1))

@@ -28,9 +28,14 @@ def centres(n: int, patch: int, grid: Kind, device: torch.device) -> Float[Tenso
 def rotations(
     rows: int, columns: int, patch: int, pairs: int, grid: Kind, device: torch.device
 ) -> Float[Tensor, "2 tokens {pairs}"]:
-    """Cosines and sines of the rotary angles: from half a turn to eight turns over the domain, along x and along y."""
+    """Cosines and sines of the rotary angles: from half a turn to eight turns over the domain, along x and along y.
+
+    On a periodic grid they are whole turns, of which there is one at least.
+    """
     positions = torch.cartesian_prod(centres(rows, patch, grid, device), centres(columns, patch, grid, device))
     frequencies = torch.pi * torch.logspace(0, 4, pairs // 2, base=2, device=device, dtype=torch.float64)
+    if grid == "periodic":
+        frequencies = 2 * torch.pi * (frequencies / (2 * torch.pi)).round().clamp(min=1)
     angles = (positions[:, :, None] * frequencies).flatten(1)
     return torch.stack([angles.cos(), angles.sin()]).float()
 
@@ -40,7 +45,7 @@ def from_patches(
     points: int, n: int, patch: int, grid: Kind, device: torch.device, dtype: torch.dtype
 ) -> Float[Tensor, "{points} patches"]:
     """Linear interpolation from the patch centres of `n` lattice points to the points of the data's grid."""
-    return interpolation(axis(points, grid, device), centres(n, patch, grid, device)).to(dtype)
+    return interpolation(axis(points, grid, device), centres(n, patch, grid, device), grid).to(dtype)
 
 
 class Block(nn.Module):
@@ -121,7 +126,8 @@ class ViT(Operator):
         lattice = resample(points, lattice_shape((a.shape[-2], a.shape[-1]), self.spacing, self.grid), self.grid)
         rows, columns = lattice.shape[-2:]
         padding = (0, -columns % self.patch, 0, -rows % self.patch)
-        tokens = self.embed(F.pad(lattice, padding, mode="replicate") if any(padding) else lattice)
+        beyond = "circular" if self.grid == "periodic" else "replicate"
+        tokens = self.embed(F.pad(lattice, padding, mode=beyond) if any(padding) else lattice)
         where = self.grid, a.device
         cos, sin = rotations(rows, columns, self.patch, points.shape[1] // self.heads // 2, *where)
         z = tokens.flatten(2).transpose(1, 2)

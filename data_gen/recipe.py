@@ -25,6 +25,10 @@ PUBLISHED_MEANING: dict[str, Any] = {
     "lengths": [],
     "label_refinement": 1,
     "norm": "points",
+    "pairs": "final",
+    "unroll": 1,
+    "detach": False,
+    "noise": 0.0,
 }
 """What a recipe or a configuration means that does not say it: those of earlier versions do not."""
 

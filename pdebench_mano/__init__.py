@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pdebench_mano.evaluation.evaluate import evaluate, evaluate_solver
+    from pdebench_mano.evaluation.rollout import rollout
     from pdebench_mano.fields.data import DarcyDataset, Dataset, View
     from pdebench_mano.fields.metrics import relative_l2
     from pdebench_mano.fields.normalized import NormalizedOperator, normalized
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "evaluation.evaluate": ("evaluate", "evaluate_solver"),
+    "evaluation.rollout": ("rollout",),
     "fields.data": ("DarcyDataset", "Dataset", "View"),
     "fields.metrics": ("relative_l2",),
     "fields.normalized": ("NormalizedOperator", "normalized"),
@@ -58,6 +60,7 @@ __all__ = [
     "normalized",
     "parse_config",
     "relative_l2",
+    "rollout",
     "train",
 ]
 

@@ -21,6 +21,7 @@ from pdebench_mano.training.fit import Diverged, History
 from pdebench_mano.training.options import RunConfig, parse_config
 from pdebench_mano.training.regimes import build_regime
 from pdebench_mano.training.runs import read_config, train, training_data
+from pdebench_mano.training.unrolling import unrolled
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Case:
         Where to evaluate its upsampled predictions.
     short_trials : bool
         Whether trials train for a length of their own, and what is chosen for that of `config`.
+    start : float, optional
+        Where the rollouts of a model that is trained on steps start.
     """
 
     model: str
@@ -51,12 +54,13 @@ class Case:
     resolutions: tuple[int, ...]
     finer: tuple[int, ...]
     short_trials: bool = False
+    start: float | None = None
 
     @property
     def key(self) -> str:
         """Digest of all that determines the outcome."""
         configs = [identity(config, self.data) for config in (self.config, *self.trials)]
-        return digest([configs, self.resolutions, self.finer])
+        return digest([configs, self.resolutions, self.finer, *([{"start": self.start}] if self.start else [])])
 
     @property
     def name(self) -> str:
@@ -95,7 +99,8 @@ def suite_cases(suite: Suite, train_file: str | os.PathLike[str], data: str) -> 
                 trials = [parse_config(merge(config, trial) | same) for trial in model.trials()]
                 own = parse_config(config | {"seed": seed})
                 places = model.resolutions or suite.resolutions
-                yield Case(model.label, own, tuple(trials), data, tuple(places), tuple(suite.resolutions), bool(short))
+                at, short_trials = (tuple(places), tuple(suite.resolutions)), bool(short)
+                yield Case(model.label, own, tuple(trials), data, *at, short_trials, suite.rolled_out_from)
 
 
 def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]) -> dict[str, Any]:
@@ -107,11 +112,10 @@ def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]
 def check(case: Case, data: Dataset) -> None:
     """Raise ValueError or TypeError if the operator, the regime or the data of a case do not exist or fit."""
     for config in (case.config, *case.trials):
+        sets, _ = training_data(config, data)
         with torch.random.fork_rng():
-            channels = len(data.info.inputs), len(data.info.outputs)
-            operator = build_operator(config.operator, *channels, **config.operator_args)
-        build_regime(config.regime, **config.regime_args).check(operator)
-        training_data(config, data)
+            operator = build_operator(config.operator, *sets[0].channels, **config.operator_args)
+        build_regime(config.regime, **config.regime_args).check(unrolled(operator, config))
 
 
 def choose(
@@ -185,6 +189,7 @@ def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progres
         model=case.model,
         key=case.key,
         split=None if "test" in work.test.info.splits else "all",
+        start=case.start,
         commands=[work.command, train_command(read_config(run), run)],
         training={"trials": trials} if trials else {},
         progress=progress,

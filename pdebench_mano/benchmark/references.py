@@ -9,11 +9,13 @@ from pdebench_mano.evaluation.assess import describe, samples
 from pdebench_mano.evaluation.evaluate import (
     Predictor,
     evaluate_labels,
+    evaluate_persistence,
     evaluate_rivals,
     evaluate_solver,
     evaluate_upsampled,
     validate_rivals,
 )
+from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import Record, digest, write_record
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.machine.progress import Progress, silent
@@ -22,7 +24,7 @@ from pdebench_mano.machine.provenance import commit, cpu, provenance
 
 @dataclass(frozen=True)
 class References:
-    """What stands beside the models of a suite: solvers, the mean solution, and the labels themselves.
+    """What stands beside the models of a suite: solvers, persistence, the mean solution, and the labels themselves.
 
     Attributes
     ----------
@@ -51,6 +53,7 @@ class References:
         content = ["baselines", self.data, suite.resolutions, self.grids, suite.mean_solution and self.trained_at]
         beyond: list[dict[str, Any]] = [{"norm": suite.norm}] if suite.norm != "points" else []
         beyond += [{"rivals": suite.rivals}] if suite.rivals else []
+        beyond += [] if suite.rolled_out_from is None else [{"start": suite.rolled_out_from}]
         return digest(content + ([suite.label_uncertainty] if suite.label_uncertainty else []) + beyond)
 
     @property
@@ -67,22 +70,26 @@ def record_references(
     target: Path,
     command: str,
     progress: Progress = silent,
+    fluctuating: TrainingMean | None = None,
 ) -> None:
     """Leave the record of the references at `target`, with the mean solution where there is one.
 
     The rivals' errors on validation samples, by which the one to quote is chosen, stand there as an operator's trials.
+    Of rollouts, errors are relative to the fluctuation about the mean of the training samples, too.
     """
     suite = references.suite
-    at, norm = suite.resolutions, suite.norm
-    rows = evaluate_solver(test, references.grids, at, progress, norm=norm)
-    rows += evaluate_rivals(test, suite.rivals, at, progress, norm=norm)
-    trials = validate_rivals(train, suite.rivals, progress, norm=norm) if suite.rivals else []
+    at, norm, start = suite.resolutions, suite.norm, suite.rolled_out_from
+    options: dict[str, Any] = {"norm": norm, "start": start, "mean": fluctuating}
+    rows = evaluate_solver(test, references.grids, at, progress, **options)
+    rows += evaluate_rivals(test, suite.rivals, at, progress, **options)
+    trials = validate_rivals(train, suite.rivals, progress, norm=norm, start=start) if suite.rivals else []
+    if start is not None:
+        rows += evaluate_persistence(test, at, progress, norm=norm, start=start, mean=fluctuating)
     if mean is not None:
-        rows += evaluate_upsampled(
-            mean, "mean solution", test, references.trained_at, at, progress, norm=norm, kind="mean"
-        )
+        place = references.trained_at
+        rows += evaluate_upsampled(mean, "mean solution", test, place, at, progress, kind="mean", **options)
     if suite.label_uncertainty:
-        rows += evaluate_labels(test, suite.label_uncertainty, at, progress, norm=norm)
+        rows += evaluate_labels(test, suite.label_uncertainty, at, progress, **options)
     record = Record(
         key=references.key,
         model="baselines",

@@ -22,13 +22,16 @@ from pdebench_mano.benchmark.references import References, record_references
 from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import budget, samples
 from pdebench_mano.evaluation.evaluate import held_out
+from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import Record, find_records, read_record, write_record
-from pdebench_mano.fields.data import Dataset, opened
+from pdebench_mano.fields.data import Dataset, View, opened
 from pdebench_mano.fields.samples import Samples, refuse_overlap
+from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.machine.progress import bar
 from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.machine.workers import Workers, processes
 from pdebench_mano.operators.registry import build_reference
+from pdebench_mano.training.options import RunConfig
 from pdebench_mano.training.runs import training_data
 
 
@@ -96,11 +99,11 @@ def run_suite(
             test = train if one_file else opened(test, trust=typed)
             if one_file and "test" not in test.info.splits:
                 raise ValueError(f"{test.path} has no test split: name other samples as data.test")
-            held_out(test, [*(suite.coarse_solver or []), *suite.rivals])
+            held_out(test, [*(suite.coarse_solver or []), *suite.rivals], suite.rolled_out_from)
             refuse_shared(train, test, cases)
             for case in todo.values():
                 check(case, train)
-                held_out(test, [*case.resolutions, *case.finer])
+                held_out(test, [*case.resolutions, *case.finer], case.start)
             work = [Work(case, out / "runs", train, test, files[name], command) for name, case in todo.items()]
             if staff is not None:
                 with bar("cases", shown) as progress:
@@ -108,16 +111,25 @@ def run_suite(
             else:
                 failures += run_one_by_one(work, say, shown)
         if not files[references.name].exists():
-            views, _ = training_data(cases[0].config, train)
-            mean = build_reference("mean", views[0]) if suite.mean_solution else None
+            config, target = cases[0].config, files[references.name]
+            mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
+            fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
             with bar("references", shown) as progress:
-                record_references(references, mean, train, test, files[references.name], command, progress)
+                record_references(references, mean, train, test, target, command, progress, fluctuating)
     if failures:
         raise ValueError(f"{len(failures)} of {len(cases)} cases failed: {'; '.join(failures)}")
     records = [read_record(path) for path in files.values()]
     if older := sum(record.environment["source"] != provenance()["source"] for record in records):
         say(f"{older} of {len(records)} records were made by another version of the code")
     return records
+
+
+def averaged(suite: Suite, config: RunConfig, train: Dataset) -> View:
+    """The training samples, as what the mean solution is the mean of."""
+    views, _ = training_data(config, train)
+    if suite.rolled_out_from is None:
+        return views[0]
+    return Rollouts(train, None, views[0].resolution, start=suite.start, indices=views[0].samples)
 
 
 def run_one_by_one(work: Sequence[Work], say: Callable[[str], None], shown: bool) -> list[str]:

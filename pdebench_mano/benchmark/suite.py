@@ -194,6 +194,8 @@ class Suite(_Table):
         Of errors and losses: mean over grid points, or over the unit square.
     resolutions : list of int
         Where models are evaluated.
+    start : float
+        Where rollouts start, of models that are trained on steps: 0, or a time of the data but the last.
     training : dict
         Options of `RunConfig` shared by all models.
     budgets : list of Budget
@@ -208,7 +210,7 @@ class Suite(_Table):
     rivals : list of int
         Grids of the rows of each of the problem's discretisations, see `data_gen.problem.Problem.rivals`.
     mean_solution : bool
-        Whether to add the row of a model that has learned nothing.
+        Whether to add the row of a model that has learned nothing; in time, persistence is always there.
     label_uncertainty : int
         Number of test samples to estimate the error of the labels themselves on; 0 for none. Of data only that are
         generated with labels of their own grid: a file of refined labels says itself how uncertain they are.
@@ -218,6 +220,7 @@ class Suite(_Table):
     data: Data
     norm: Norm = "points"
     resolutions: list[int] = Field(min_length=1)
+    start: float = Field(0.0, ge=0)
     training: dict[str, Any] = {}
     budgets: list[Budget] = Field([Budget()], min_length=1)
     seeds: list[int] = Field([0], min_length=1)
@@ -227,6 +230,11 @@ class Suite(_Table):
     rivals: list[int] = []
     mean_solution: bool = False
     label_uncertainty: int = Field(0, ge=0)
+
+    @property
+    def rolled_out_from(self) -> float | None:
+        """Where rollouts start; None where nothing is rolled out."""
+        return self.start if self.training.get("pairs") == "step" else None
 
     def refuse_others(self, models: Collection[str]) -> None:
         """Refuse names of models that the suite does not have.
@@ -247,6 +255,14 @@ class Suite(_Table):
             raise ValueError(f"models need names that no reference has, got {', '.join(taken)}")
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"models need names of their own; there are several of {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_kind_of_pairs(self) -> "Suite":
+        if any("pairs" in options for model in self.models for options in (model.training, model.tune)):
+            raise ValueError("pairs are those of the whole suite: give them in training")
+        if self.start and self.rolled_out_from is None:
+            raise ValueError('start is of rollouts: it needs pairs = "step" in training')
         return self
 
     @model_validator(mode="after")

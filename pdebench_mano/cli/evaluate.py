@@ -20,6 +20,9 @@ def evaluate(
             help="Other samples than those to test on, for choosing settings: val; or all, of a file without."
         ),
     ] = None,
+    start: Annotated[
+        float | None, typer.Option(help="Of an operator of steps: roll out from the stored state at this time.")
+    ] = None,
     trust: Annotated[
         bool,
         typer.Option("--trust", help="Run code of your own: an operator that RUN names, a problem that DATA names."),
@@ -28,9 +31,9 @@ def evaluate(
 ) -> None:
     """Evaluate a trained operator at any resolutions, beside upsampling and a coarse solver.
 
-    Upsampled rows predict at the training resolution and interpolate by splines; the coarse solver solves the equation
-    there, where it is known. The record is kept in the run folder, for the report. Of another split than the test
-    samples, the operator's errors are shown and nothing is kept.
+    Upsampled rows predict at the training resolution and interpolate; the coarse solver solves the equation there,
+    where it is known. What was trained on steps is rolled out, from t = 0 or --start. The record is kept in the run
+    folder, for the report. Of another split than the test samples, the operator's errors are shown and nothing is kept.
     """
     from pdebench_mano.evaluation.assess import assess, other_data
     from pdebench_mano.evaluation.evaluate import evaluate as evaluate_operator
@@ -43,12 +46,13 @@ def evaluate(
     sizes = integers(resolutions, "resolutions")
     if split not in (None, "all"):
         name = read_config(run).operator
-        for row in evaluate_operator(load(run, trust=trust), name, Dataset(data, trust), sizes, split=split):
+        operator = load(run, trust=trust)
+        for row in evaluate_operator(operator, name, Dataset(data, trust), sizes, split=split, start=start):
             error = f"{row.mean('relative_l2'):.3g} on {len(row.errors['relative_l2'])} samples of {split}"
             print(json.dumps(row.summary()) if as_json else f"{name} at {row.resolution}²: relative L2 error {error}")
         return
     with bar("evaluate", shown=not as_json) as progress:
-        record = read_record(assess(run, Dataset(data, trust), sizes, progress, split))
+        record = read_record(assess(run, Dataset(data, trust), sizes, progress, split, start))
     if different := other_data(record):
         say(f"note: {data} is not what {run} was trained on: {different}")
     if split == "all":

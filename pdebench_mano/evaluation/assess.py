@@ -13,14 +13,17 @@ from data_gen.recipe import drawn
 from data_gen.storage import DatasetInfo, problem_of
 from pdebench_mano.evaluation.evaluate import (
     evaluate,
+    evaluate_persistence,
     evaluate_rivals,
     evaluate_solver,
     evaluate_upsampled,
     examples,
     held_out,
     rivals,
+    start_of,
 )
 from pdebench_mano.evaluation.flops import flops
+from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import (
     Evaluation,
     Record,
@@ -50,6 +53,7 @@ def record_run(
     key: str | None = None,
     solver: bool = False,
     split: str | None = None,
+    start: float | None = None,
     commands: Sequence[str] = (),
     training: dict[str, Any] | None = None,
     progress: Progress = silent,
@@ -75,6 +79,8 @@ def record_run(
         Whether to add the rows of the problem's own solvers at the training resolution.
     split : {"all"}, optional
         Test on all samples of a file that has no test split; refused without.
+    start : float, optional
+        When the rollout of an operator of steps starts; 0 by default.
     commands : sequence of str
         What to type to get the record.
     training : dict, optional
@@ -95,17 +101,20 @@ def record_run(
     operator, config, trained_at = load(run, trust=data.trust), read_config(run), training_resolution(run)
     name = model or config.operator
     norm, cost = config.norm, {}
-    rows = evaluate(operator, name, data, resolutions, progress, norm=norm)
+    mean = training_mean(config, run, data)
+    options: dict[str, Any] = {"norm": norm, "start": start_of(operator, start), "mean": mean}
+    rows = evaluate(operator, name, data, resolutions, progress, **options)
     if has_resolution(data.info, trained_at):
         above = [n for n in finer or resolutions if n > trained_at]
-        rows += evaluate_upsampled(operator, f"upsampled {name}", data, trained_at, above, progress, norm=norm)
+        rows += evaluate_upsampled(operator, f"upsampled {name}", data, trained_at, above, progress, **options)
         if solver:
-            rows += solver_rows(data, trained_at, resolutions, progress, norm=norm)
+            rows += solver_rows(data, trained_at, resolutions, progress, **options)
         cost = {"flops": {"prediction": flops_of(run, data.info, trained_at), "resolution": trained_at}}
     description = json.loads((run / "config.json").read_text())
+    asked = [list(resolutions), *([{"start": start}] if start else [])]
     summary = run / "summary.json"
     record = Record(
-        key=key or digest([description["config"], description["data"]["digest"], data.info.digest, list(resolutions)]),
+        key=key or digest([description["config"], description["data"]["digest"], data.info.digest, *asked]),
         model=name,
         seed=config.seed,
         budget=budget(config),
@@ -125,24 +134,41 @@ def record_run(
         split=split or "test",
     )
     finest = max((row for row in rows if row.kind == "operator"), key=lambda row: row.resolution)
-    write_examples(examples(operator, data, finest), target)
+    write_examples(examples(operator, data, finest, options["start"]), target)
     write_record(record, target)
     return record
 
 
+def training_mean(config: RunConfig, run: Path, data: Dataset) -> TrainingMean | None:
+    """The mean that the fluctuations of a rollout are counted from; None where its training data are not there."""
+    if config.pairs != "step" or not Path(config.data).exists():
+        return None
+    trained = Dataset(config.data, data.trust)
+    return TrainingMean(config, trained) if trained.info.digest == trained_on(run) else None
+
+
 def solver_rows(
-    data: Dataset, grid: int, resolutions: Sequence[int], progress: Progress = silent, *, norm: Norm = "points"
+    data: Dataset,
+    grid: int,
+    resolutions: Sequence[int],
+    progress: Progress = silent,
+    *,
+    norm: Norm = "points",
+    start: float | None = None,
+    mean: TrainingMean | None = None,
 ) -> list[Evaluation]:
-    """Rows of all the problem's rivals on one grid.
+    """Rows of all the problem's rivals on one grid, in time of persistence too.
 
     That which made the labels, on the grid that they are stored on, is the ``coarse solver`` of published tables.
     """
+    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean}
+    rows = [] if start is None else evaluate_persistence(data, resolutions, progress, norm=norm, start=start, mean=mean)
     others = [rival.scheme for rival in rivals(data)]
     if "label_refinement" in json.loads(data.info.attributes.get("recipe", "{}")) or data.problem is None:
-        return evaluate_rivals(data, [grid], resolutions, progress, norm=norm)
-    rows = evaluate_solver(data, [grid], resolutions, progress, norm=norm)
+        return rows + evaluate_rivals(data, [grid], resolutions, progress, **options)
+    rows += evaluate_solver(data, [grid], resolutions, progress, **options)
     others = [scheme for scheme in others if scheme != data.problem.scheme]
-    return rows + evaluate_rivals(data, [grid], resolutions, progress, norm=norm, schemes=others)
+    return rows + evaluate_rivals(data, [grid], resolutions, progress, schemes=others, **options)
 
 
 def refuse_trained(run: Path, tested: Samples) -> None:
@@ -164,8 +190,9 @@ def assess(
     resolutions: Sequence[int],
     progress: Progress = silent,
     split: str | None = None,
+    start: float | None = None,
 ) -> Path:
-    """Evaluate a run beside the coarse solver, and keep the record in its folder; one for each dataset.
+    """Evaluate a run beside the coarse solver, and keep the record in its folder; one for each dataset and start.
 
     Parameters and errors are those of `record_run`.
 
@@ -178,9 +205,11 @@ def assess(
     sizes = ",".join(map(str, resolutions))
     typed = ["pdebench-mano", "evaluate", str(run), "--data", str(data.path), "--resolutions", sizes]
     typed += [] if split is None else ["--split", split]
-    target = run / "records" / f"{data.info.digest[:8]}.jsonl"
+    typed += [] if start is None else ["--start", f"{start:g}"]
+    target = run / "records" / (data.info.digest[:8] + (f"-from-{start:g}" if start else "") + ".jsonl")
     commands = [train_command(read_config(run), run), shlex.join(typed)]
-    record_run(run, data, resolutions, target, solver=True, split=split, commands=commands, progress=progress)
+    options: dict[str, Any] = {"split": split, "start": start, "commands": commands, "progress": progress}
+    record_run(run, data, resolutions, target, solver=True, **options)
     return target
 
 
@@ -201,7 +230,8 @@ def assess_on_own_data(run: str | Path, progress: Progress = silent, trust: bool
 def flops_of(run: Path, info: DatasetInfo, resolution: int) -> int:
     """Floating-point operations of one prediction on the grid of a file at some resolution."""
     grid, _ = info.grid.coarsened(resolution)
-    return flops(load(run, device="cpu"), len(info.inputs), grid.shape)
+    operator = load(run, device="cpu")
+    return flops(operator, len(operator.encoder.mean), grid.shape)
 
 
 def weights_of(run: Path) -> str:

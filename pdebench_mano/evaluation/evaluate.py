@@ -1,8 +1,8 @@
 """Evaluation across resolutions, beside the baselines that zero-shot super-resolution has to beat.
 
-Every model is asked for the same samples at every resolution, each an exact stride of the stored fields. An *upsampled*
-row reads the coefficient at the training resolution and interpolates the prediction; a *coarse solver* row solves the
-equation there instead.
+Every model is asked for the same samples at every resolution that the stored grid can be brought to. An *upsampled*
+row reads the inputs at the training resolution and interpolates the prediction; a *coarse solver* row solves the
+equation there instead. In time, all begin with the same state and predict all that are stored after it.
 """
 
 import math
@@ -21,25 +21,32 @@ from data_gen.convergence import extrapolate
 from data_gen.grid import Kind, Norm
 from data_gen.problem import Problem, samples_at_once
 from data_gen.recipe import recipe_of
+from pdebench_mano.evaluation.in_time import FLUCTUATION, UNTIL, TrainingMean, errors_in_time, time_until
 from pdebench_mano.evaluation.records import Evaluation, Spectra, solver_name
+from pdebench_mano.evaluation.rollout import Rolled
 from pdebench_mano.fields.data import Dataset, View, opened
 from pdebench_mano.fields.metrics import (
     BANDS,
     band_errors,
-    cosine_spectrum,
     energy,
     max_error,
+    mode_energies,
     order_one,
     relative_h1,
     relative_l2,
+    shells,
 )
 from pdebench_mano.fields.operator import Fields
+from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.operators.registry import build_reference
 
 POINTS = 1 << 18
 """Grid points in one batch: what bounds the memory of an evaluation."""
+
+SHOWN = 4
+"""Times at which fields of a rollout are shown, at most."""
 
 JUMP = 1.5
 """Ratio between coefficients of one neighbourhood from which on they make a jump."""
@@ -66,6 +73,8 @@ def evaluate(
     split: str | None = None,
     *,
     norm: Norm = "points",
+    start: float | None = None,
+    mean: TrainingMean | None = None,
 ) -> list[Evaluation]:
     """Errors of an operator on the samples of a file, one row a resolution.
 
@@ -83,15 +92,41 @@ def evaluate(
         By default the test split if the file has one, else all its samples.
     norm : {"points", "integral"}
         See `pdebench_mano.fields.metrics`.
+    start : float, optional
+        Roll an operator of one step out from the state at that time, 0 where it was trained on steps.
+    mean : TrainingMean, optional
+        What errors relative to the fluctuation of a rollout are counted from.
 
     Raises
     ------
     ValueError
-        If a resolution is no exact stride, the file has no such split, or another kind of grid than the operator.
+        If a resolution is no exact stride, the file has no such split, no such time to start at, or another kind of
+        grid than the operator; for a start of an operator that was not trained on steps.
     """
-    truths = held_out(data, resolutions) if split is None else views(data, split, resolutions)
+    start = start_of(operator, start)
+    truths = held_out(data, resolutions, start) if split is None else views(data, split, resolutions, start)
     check_grid(operator, name, truths[0])
-    return [replace(measure(operator, name, truth, truth, progress, norm=norm), kind="operator") for truth in truths]
+    rows = (measure(rolled(operator, truth), name, truth, truth, progress, norm=norm, mean=mean) for truth in truths)
+    return [replace(row, kind="operator") for row in rows]
+
+
+def start_of(operator: Predictor, start: float | None) -> float | None:
+    """Where the rollout of an operator starts: at 0 if nothing is said of one of steps; None if it is not rolled out.
+
+    Raises
+    ------
+    ValueError
+        For a start of an operator that was not trained on steps.
+    """
+    pairs = getattr(operator, "pairs", None)
+    if start is not None and pairs == "final":
+        raise ValueError(f"start={start:g} needs an operator trained with pairs='step', not 'final'")
+    return 0.0 if start is None and pairs == "step" else start
+
+
+def rolled(operator: Predictor, data: View) -> Predictor:
+    """An operator as what predicts the outputs of a view."""
+    return Rolled(operator, data) if isinstance(data, Rollouts) else operator
 
 
 def evaluate_upsampled(
@@ -104,17 +139,24 @@ def evaluate_upsampled(
     *,
     norm: Norm = "points",
     kind: str = "upsampled",
+    start: float | None = None,
+    mean: TrainingMean | None = None,
 ) -> list[Evaluation]:
-    """Errors of predictions made on the grid `computed_at` and splined to those of `resolutions` that are no coarser.
+    """Errors of predictions made on the grid `computed_at`, interpolated to those of `resolutions` that are no coarser.
 
-    `kind` is what makes them. The other parameters, and the errors raised, are those of `evaluate`.
+    `kind` is what makes them: an operator where they are upsampled, which is rolled out where it is one of steps; else
+    what predicts all outputs of a view. The other parameters, and the errors raised, are those of `evaluate`.
     """
     data = opened(data)
-    (inputs,) = held_out(data, [computed_at])
+    start = start_of(predictor, start)
+    (inputs,) = held_out(data, [computed_at], start)
     check_grid(predictor, name, inputs)
+    predictor = rolled(predictor, inputs) if kind == "upsampled" else predictor
     rows = (
-        measure(build_reference("upsampled", predictor, truth.shape), name, inputs, truth, progress, norm=norm)
-        for truth in held_out(data, [n for n in resolutions if n >= computed_at])
+        measure(
+            build_reference("upsampled", predictor, truth.shape), name, inputs, truth, progress, norm=norm, mean=mean
+        )
+        for truth in held_out(data, [n for n in resolutions if n >= computed_at], start)
     )
     return [replace(row, kind=kind) for row in rows]
 
@@ -126,12 +168,18 @@ def evaluate_solver(
     progress: Progress = silent,
     *,
     norm: Norm = "points",
+    start: float | None = None,
+    mean: TrainingMean | None = None,
 ) -> list[Evaluation]:
-    """Errors of the problem's own solver on each of `grids`, splined; none where the problem is not known."""
+    """Errors of the problem's own solver on each of `grids`, interpolated; none where the problem is not known.
+
+    With a `start`, it solves from the state at that time to all that are stored after it.
+    """
     data = opened(data)
     if not solvable(data):
         return []
-    return _solver_rows(data.problem, "coarse solver", data, grids, resolutions, progress, norm=norm)
+    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean}
+    return _solver_rows(data.problem, "coarse solver", data, grids, resolutions, progress, **options)
 
 
 def evaluate_rivals(
@@ -142,8 +190,12 @@ def evaluate_rivals(
     *,
     norm: Norm = "points",
     schemes: Collection[str] | None = None,
+    start: float | None = None,
+    mean: TrainingMean | None = None,
 ) -> list[Evaluation]:
-    """Errors of each of the problem's `rivals` on each of `grids`, splined; only of `schemes`, where they are given.
+    """Errors of each of the problem's `rivals` on each of `grids`, interpolated; only of `schemes`, if they are given.
+
+    With a `start`, they solve from the state at that time to all that are stored after it.
 
     Raises
     ------
@@ -151,16 +203,39 @@ def evaluate_rivals(
         If a resolution is no exact stride.
     """
     data = opened(data)
+    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean}
     return [
         row
         for rival in rivals(data)
         if schemes is None or rival.scheme in schemes
-        for row in _solver_rows(rival, solver_name(rival.scheme), data, grids, resolutions, progress, norm=norm)
+        for row in _solver_rows(rival, solver_name(rival.scheme), data, grids, resolutions, progress, **options)
     ]
 
 
+def evaluate_persistence(
+    data: Dataset | str | Path,
+    resolutions: Sequence[int],
+    progress: Progress = silent,
+    *,
+    norm: Norm = "points",
+    start: float = 0.0,
+    mean: TrainingMean | None = None,
+) -> list[Evaluation]:
+    """Errors of the state at `start`, taken for all that are stored after it. Parameters are those of `evaluate`."""
+    rows = (
+        measure(build_reference("persistence", truth), "persistence", truth, truth, progress, norm=norm, mean=mean)
+        for truth in held_out(data, resolutions, start)
+    )
+    return [replace(row, kind="persistence") for row in rows]
+
+
 def validate_rivals(
-    data: Dataset | str | Path, grids: Sequence[int], progress: Progress = silent, *, norm: Norm = "points"
+    data: Dataset | str | Path,
+    grids: Sequence[int],
+    progress: Progress = silent,
+    *,
+    norm: Norm = "points",
+    start: float | None = None,
 ) -> list[dict[str, Any]]:
     """Errors of each of the problem's `rivals` on the validation samples, as the trials of an operator are kept.
 
@@ -172,8 +247,10 @@ def validate_rivals(
         return []
     trials = []
     for rival in rivals(data):
-        solver = build_reference("solver", rival, data.grid)
-        for view in views(data, "val", grids):
+        for view in views(data, "val", grids, start):
+            solver = _solver(rival, view)
+            if solver is None:
+                continue
             row = measure(solver, solver_name(rival.scheme), view, view, progress, norm=norm)
             place = {"solver": rival.scheme, "resolution": view.resolution}
             trials.append({"configuration": place, "validation": float(f"{row.mean():.6g}")})
@@ -189,18 +266,32 @@ def _solver_rows(
     progress: Progress,
     *,
     norm: Norm,
+    start: float | None,
+    mean: TrainingMean | None,
 ) -> list[Evaluation]:
     """Rows of a solver on some grids; a GPU solves for all the samples of a grid before they are asked for in turn."""
     device, rows = chosen(), []
     for grid in grids:
-        solver = build_reference("solver", problem, data.grid)
-        (inputs,) = held_out(data, [grid])
+        (inputs,) = held_out(data, [grid], start)
+        solver = _solver(problem, inputs)
+        if solver is None:
+            continue
         if device.type == "cuda":
             size = samples_at_once(inputs.grid)
-            for start in range(0, len(inputs), size):
-                solver.predict(inputs.batch(range(start, min(start + size, len(inputs))))[0].to(device))
-        rows += evaluate_upsampled(solver, name, data, grid, resolutions, progress, norm=norm, kind="solver")
+            for first in range(0, len(inputs), size):
+                solver.predict(inputs.batch(range(first, min(first + size, len(inputs))))[0].to(device))
+        options: dict[str, Any] = {"norm": norm, "kind": "solver", "start": start, "mean": mean}
+        rows += evaluate_upsampled(solver, name, data, grid, resolutions, progress, **options)
     return rows
+
+
+def _solver(problem: Problem | None, view: View) -> Any:
+    """A solver as what predicts the outputs of a view; None where it cannot begin with the states that are there."""
+    if not isinstance(view, Rollouts):
+        return build_reference("solver", problem, view.grid)
+    if view.first and not view.restartable:
+        return None
+    return build_reference("solver", problem, view.grid, steps=len(view.times))
 
 
 def rivals(data: Dataset) -> tuple[Problem, ...]:
@@ -215,6 +306,8 @@ def evaluate_labels(
     progress: Progress = silent,
     *,
     norm: Norm = "points",
+    start: float | None = None,
+    mean: TrainingMean | None = None,
 ) -> list[Evaluation]:
     """How far the labels of the first `count` test samples are from the solution of the differential equation.
 
@@ -229,21 +322,33 @@ def evaluate_labels(
     """
     data = opened(data)
     recipe = recipe_of(data.info, data.arrays, data.trust)
-    truths = held_out(data, resolutions)
+    truths = held_out(data, resolutions, start)
     samples = truths[0].samples[:count]
-    limits = torch.empty(len(samples), len(data.info.outputs), *data.info.shape)
+    limits = []
     for k, i in enumerate(samples):
-        limits[k] = torch.from_numpy(extrapolate(recipe, int(i)).limit[-1])
+        limits.append(extrapolate(recipe, int(i)).limit)
         progress(k + 1, len(samples), "label uncertainty")
+    finest = recipe.grid.refined().shape[0]
     rows = []
     for truth in truths:
-        a, u = truth.batch(range(len(limits)))
-        prediction = limits[..., :: truth.stride, :: truth.stride]
-        kind, values = truth.grid.kind, errors(prediction, u, a, truth, norm=norm)
-        spectra = torch.stack([spectrum(field, u, kind, norm) for field in (u, prediction, prediction - u)])
-        finest = 2 * truth.info.shape[0] - 1
-        rows.append(replace(_row("label uncertainty", truth, finest, values, spectra), kind="labels"))
+        later = np.stack(limits)[:, -(truth.channels[1] // len(data.info.outputs)) :]
+        there = recipe.problem.restrict(later, recipe.grid, truth.grid, "output")
+        row = measure(_Known(there, truth), "label uncertainty", truth, truth, norm=norm, mean=mean, count=len(limits))
+        rows.append(replace(row, kind="labels", computed_at=finest))
     return rows
+
+
+class _Known:
+    """Predicts what is known of the samples of a view, (samples, times, outputs, *shape), in their order."""
+
+    def __init__(self, u: np.ndarray, data: View) -> None:
+        self.grid: Kind = data.grid.kind
+        self.u = torch.from_numpy(u).float().flatten(1, 2)
+        self.asked = 0
+
+    def predict(self, a: Fields) -> Fields:
+        self.asked += len(a)
+        return self.u[self.asked - len(a) : self.asked].to(a)
 
 
 def check_grid(predictor: Predictor, name: str, data: View) -> None:
@@ -252,16 +357,23 @@ def check_grid(predictor: Predictor, name: str, data: View) -> None:
         raise ValueError(f"{name} works on a grid of kind {predictor.grid!r}; {data.path} has {data.grid.kind!r}")
 
 
-def held_out(data: Dataset | str | Path, resolutions: Sequence[int]) -> list[View]:
+def held_out(data: Dataset | str | Path, resolutions: Sequence[int], start: float | None = None) -> list[View]:
     """The samples to evaluate on, at each resolution: the test split of a file that has one, else all of them."""
     data = opened(data)
-    return views(data, "test" if "test" in data.info.splits else None, resolutions)
+    return views(data, "test" if "test" in data.info.splits else None, resolutions, start)
 
 
-def views(data: Dataset | str | Path, split: str | None, resolutions: Sequence[int]) -> list[View]:
-    """The samples of a split, or all of them, at each resolution; nothing of them is kept in memory."""
+def views(
+    data: Dataset | str | Path, split: str | None, resolutions: Sequence[int], start: float | None = None
+) -> list[View]:
+    """The samples of a split, or all of them, at each resolution; nothing of them is kept in memory.
+
+    With a `start`, the states after that time, from the one there.
+    """
     data = opened(data)
-    return [data.view(split, resolution, cache_bytes=0) for resolution in resolutions]
+    if start is None:
+        return [data.view(split, resolution, cache_bytes=0) for resolution in resolutions]
+    return [Rollouts(data, split, resolution, start=start, cache_bytes=0) for resolution in resolutions]
 
 
 def solvable(data: Dataset) -> bool:
@@ -278,26 +390,52 @@ def measure(
     progress: Progress = silent,
     *,
     norm: Norm = "points",
+    mean: TrainingMean | None = None,
+    count: int | None = None,
 ) -> Evaluation:
-    """Errors of one predictor, given coefficients of `inputs`, against the solutions of `truths`, batch by batch."""
-    device = chosen()
-    size = max(1, POINTS // math.prod(truths.shape))
+    """Errors of one predictor, given inputs of `inputs`, against the solutions of `truths`, batch by batch.
+
+    `count` is the number of samples, the first ones, where it is not all of them.
+    """
+    device, count = chosen(), len(truths) if count is None else count
+    size = max(1, POINTS // (math.prod(truths.shape) * truths.channels[1] // len(truths.info.outputs)))
     values: dict[str, list[Tensor]] = {}
     spectra = torch.zeros(3, truths.resolution // 2, dtype=torch.float64)
-    for start in range(0, len(truths), size):
-        indices = range(start, min(start + size, len(truths)))
+    at_each: dict[str, list[Tensor]] = {}
+    middle = mean.on(truths) if mean is not None and isinstance(truths, Rollouts) else None
+    for start in range(0, count, size):
+        indices = range(start, min(start + size, count))
         a, truth = (each.to(device) for each in truths.batch(indices))
         given = a if inputs is truths else inputs.batch(indices)[0].to(device)
         prediction = predictor.predict(given)
-        _refuse_infinite("prediction", prediction.flatten(1), name, truths, indices)
+        if not isinstance(truths, Rollouts):  # which may blow up: that is an outcome
+            _refuse_infinite("prediction", prediction.flatten(1), name, truths, indices)
         for metric, batch in errors(prediction, truth, a, truths, norm=norm).items():
-            _refuse_infinite(metric, batch[:, None], name, truths, indices)
+            if not isinstance(truths, Rollouts):
+                _refuse_infinite(metric, batch[:, None], name, truths, indices)
             values.setdefault(metric, []).append(batch.cpu())
+        if isinstance(truths, Rollouts):
+            for metric, batch in errors_in_time(prediction, truth, truths, middle, norm).items():
+                at_each.setdefault(metric, []).append(batch.cpu())
+            if middle is not None:
+                shift = middle.to(truth)
+                stacked = relative_l2(prediction - shift, truth - shift, truths.grid.kind, norm)
+                values.setdefault(FLUCTUATION, []).append(stacked.cpu())
         parts = (truth, prediction, prediction - truth)
         spectra += torch.stack([spectrum(field, truth, truths.grid.kind, norm) for field in parts])
-        progress(indices.stop, len(truths), f"{name} at {truths.resolution}²")
-    joined = {metric: torch.cat(batches) for metric, batches in values.items()}
-    return _row(name, truths, inputs.resolution, joined, spectra)
+        progress(indices.stop, count, f"{name} at {truths.resolution}²")
+    joined, in_time = ({metric: torch.cat(each) for metric, each in found.items()} for found in (values, at_each))
+    if isinstance(truths, Rollouts):
+        joined[UNTIL] = time_until(in_time["relative_l2"], truths.start, truths.times)
+    return Evaluation(
+        model=name,
+        resolution=truths.resolution,
+        computed_at=inputs.resolution,
+        errors={metric: _digits(each) for metric, each in joined.items()},
+        spectra=Spectra(*(_digits(row) for row in spectra / count)),
+        times=list(truths.times) if isinstance(truths, Rollouts) else [],
+        per_time={metric: [_digits(sample) for sample in each] for metric, each in in_time.items()},
+    )
 
 
 def _refuse_infinite(
@@ -310,24 +448,6 @@ def _refuse_infinite(
         raise ValueError(
             f"{name} at {truths.resolution}²: the {what} is not finite in sample {sample} of {truths.path}"
         )
-
-
-def _row(
-    name: str,
-    truths: View,
-    computed_at: int,
-    values: dict[str, Float[Tensor, " samples"]],
-    spectra: Float[Tensor, "3 frequencies"],
-) -> Evaluation:
-    """A row of errors, from spectra that are sums over its samples."""
-    count = len(values["relative_l2"])
-    return Evaluation(
-        model=name,
-        resolution=truths.resolution,
-        computed_at=computed_at,
-        errors={metric: _digits(each) for metric, each in values.items()},
-        spectra=Spectra(*(_digits(row) for row in spectra / count)),
-    )
 
 
 def errors(
@@ -348,7 +468,7 @@ def errors(
         "max_error": max_error(prediction, truth),
         **{f"band_{low}_{high}": band for low, high, band in zip(edges, edges[1:], bands, strict=False)},
     }
-    positive = [channel for channel, field in enumerate(data.info.inputs) if field.positive]
+    positive = [channel for channel, field in enumerate(data.inputs) if field.positive]
     if positive:
         near = near_jumps(a[:, positive])
         metrics["near_jumps"] = relative_l2(torch.where(near, prediction, truth), truth, grid, norm)
@@ -360,10 +480,13 @@ def errors(
 def residuals_of(a: Fields, prediction: Fields, data: View) -> Float[Tensor, " batch"] | None:
     """How far predictions are from the discrete equation of the problem; None where it has none, or is not known."""
     problem = data.dataset.problem
-    if problem is None:
+    if problem is None or (isinstance(data, Rollouts) and data.first):
         return None
-    pairs = zip(a.double().cpu().numpy(), prediction.double().cpu().numpy(), strict=True)
-    values = [problem.residual(a_i, u_i[None], data.grid) for a_i, u_i in pairs]
+    if isinstance(data, Rollouts):
+        a = data.given(a)
+    u = prediction.unflatten(1, (-1, len(data.info.outputs)))
+    pairs = zip(a.double().cpu().numpy(), u.double().cpu().numpy(), strict=True)
+    values = [problem.residual(a_i, u_i, data.grid) for a_i, u_i in pairs]
     known = [value for value in values if value is not None]
     return torch.tensor(known) if len(known) == len(values) else None
 
@@ -382,12 +505,9 @@ def near_jumps(a: Fields) -> Bool[Tensor, "batch 1 height width"]:
 def spectrum(field: Fields, truth: Fields, grid: Kind = "vertices", norm: Norm = "points") -> Float[Tensor, " half"]:
     """Energy of `field` at frequencies [k, k+1) cycles per unit length over that of `truth`, summed over a batch."""
     unit = order_one(truth)
-    modes, frequency = cosine_spectrum(field * unit, grid, norm)
-    relative = (modes.sum(1) / energy(truth * unit, grid, norm)[:, None, None]).sum(0).double()
-    bins = frequency.long()
-    return torch.bincount(bins.flatten(), relative.flatten(), minlength=int(bins.max()) + 1)[
-        : field.shape[-2] // 2
-    ].cpu()
+    modes, frequency = mode_energies(field * unit, grid, norm)
+    relative = modes.double() / energy(truth * unit, grid, norm)[:, None, None, None]
+    return shells(relative, frequency, field.shape[-2] // 2).sum(0).cpu()
 
 
 def ranked(errors: Sequence[float]) -> dict[str, int]:
@@ -397,13 +517,25 @@ def ranked(errors: Sequence[float]) -> dict[str, int]:
 
 
 def examples(
-    operator: Predictor, data: Dataset | str | Path, evaluation: Evaluation
+    operator: Predictor, data: Dataset | str | Path, evaluation: Evaluation, start: float | None = None
 ) -> dict[str, Float[np.ndarray, "..."]]:
-    """The best, the median and the worst sample of an evaluation: ``a``, ``truth``, ``prediction``, (3, h, w) each."""
-    (view,) = held_out(data, [evaluation.resolution])
+    """The best, the median and the worst sample of an evaluation: ``a``, ``truth``, ``prediction``, (3, h, w) each.
+
+    Of a rollout these are the last states, and ``truths``, ``predictions``, (3, some, h, w), those at some ``times``.
+    """
+    (view,) = held_out(data, [evaluation.resolution], start)
     a, truth = view.batch(list(ranked(evaluation.errors["relative_l2"]).values()))
-    prediction = torch.cat([operator.predict(sample[None]) for sample in a])
-    return {"a": a[:, 0].numpy(), "truth": truth[:, 0].numpy(), "prediction": prediction[:, 0].numpy()}
+    predictor = rolled(operator, view)
+    prediction = torch.cat([predictor.predict(sample[None]) for sample in a])
+    channel = -len(view.info.outputs)  # the first output, at the last time
+    fields = {"a": a[:, 0], "truth": truth[:, channel], "prediction": prediction[:, channel]}
+    shown = {name: each.numpy() for name, each in fields.items()}
+    if isinstance(view, Rollouts):
+        some = np.unique(np.linspace(0, len(view.times) - 1, SHOWN).round().astype(int))
+        channels = some * len(view.info.outputs)
+        shown |= {"truths": truth[:, channels].numpy(), "predictions": prediction[:, channels].numpy()}
+        shown["times"] = np.array(view.times)[some]
+    return shown
 
 
 def _digits(values: Tensor) -> list[float]:

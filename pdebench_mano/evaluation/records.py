@@ -6,7 +6,7 @@ prediction. Means, medians and spreads are the report's business, so nothing is 
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +39,25 @@ class Evaluation:
     Attributes
     ----------
     model : str
-        Name of an operator, ``upsampled NAME``, ``solver, LABEL`` (published: ``coarse solver``), ``mean solution`` or
-        ``label uncertainty``. It tells nothing: `kind_of` says what made a row.
+        Name of an operator, ``upsampled NAME``, ``solver, LABEL`` (published: ``coarse solver``), ``mean solution``,
+        ``persistence`` or ``label uncertainty``. It tells nothing: `kind_of` says what made a row.
     resolution : int
         Points along the first axis of the grid the errors are taken on.
     computed_at : int
-        The same of the grid the prediction was computed on; a coarser one is splined to `resolution`.
+        The same of the grid the prediction was computed on; a coarser one is interpolated to `resolution`.
     errors : dict
         Metric → one value per sample, in the order of `Record.samples`; a row on fewer samples has the first of them.
+        Of a rollout, fields are stacked over times and outputs.
     spectra : Spectra
     seconds : float or None
         Time of one prediction, in records of earlier versions; since then times are measurements of their own, see
         `pdebench_mano.evaluation.timing`.
-    kind : {"operator", "upsampled", "solver", "mean", "labels", ""}
+    kind : {"operator", "upsampled", "solver", "mean", "persistence", "labels", ""}
         What made the predictions; "" in records of earlier versions, where the name tells.
+    times : list of float
+        When the states of a rollout are; none where what is predicted is no rollout.
+    per_time : dict
+        Metric → sample → one value per time.
     """
 
     model: str
@@ -62,6 +67,8 @@ class Evaluation:
     spectra: Spectra
     seconds: float | None = None
     kind: str = ""
+    times: list[float] = field(default_factory=list)
+    per_time: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def mean(self, metric: str = "relative_l2") -> float:
         """Mean over samples."""
@@ -71,7 +78,15 @@ class Evaluation:
         """The row as a plain object: means over samples."""
         place = {"model": self.model, "resolution": self.resolution, "computed_at": self.computed_at}
         means = {metric: float(f"{self.mean(metric):.6g}") for metric in self.errors}
-        return place | means | {"samples": len(self.errors["relative_l2"]), "seconds": self.seconds}
+        row = place | means | {"samples": len(self.errors["relative_l2"]), "seconds": self.seconds}
+        return row | ({"times": self.times, "per_time": self.means_in_time()} if self.times else {})
+
+    def means_in_time(self) -> dict[str, list[float]]:
+        """Mean over samples of each metric at each time."""
+        return {
+            metric: [float(f"{sum(values) / len(values):.6g}") for values in zip(*samples, strict=True)]
+            for metric, samples in self.per_time.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -145,9 +160,10 @@ def evaluated_on(record: Record) -> dict[str, Any]:
 
     Files of one recipe differ in digest where other devices solved them, and where they hold more samples or split
     them otherwise; a sample does not. Without a recipe, or where it names a law or a problem of one's own without the
-    digest of its file, the digest of the dataset stands in its place.
+    digest of its file, the digest of the dataset stands in its place. Of rollouts, it is also when the states are.
     """
-    return told_apart(record.dataset, record.samples)
+    times = next((row.times for row in record.evaluations if row.times), [])
+    return told_apart(record.dataset, record.samples) | ({"times": times} if times else {})
 
 
 def told_apart(dataset: dict[str, Any], positions: list[int]) -> dict[str, Any]:
@@ -160,7 +176,12 @@ def told_apart(dataset: dict[str, Any], positions: list[int]) -> dict[str, Any]:
     return same_everywhere | {"positions": positions}
 
 
-NAMED = {"coarse solver": "solver", "mean solution": "mean", "label uncertainty": "labels"}
+NAMED = {
+    "coarse solver": "solver",
+    "mean solution": "mean",
+    "persistence": "persistence",
+    "label uncertainty": "labels",
+}
 """What rows are called that no operator made, and their kind."""
 
 
@@ -209,7 +230,11 @@ def write_record(record: Record, path: Path) -> None:
     Errors that are not finite, for which JSON has no word, are strings in it, which `read_record` takes for numbers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, to_json(asdict(record), str) + "\n")
+    content = asdict(record)
+    for row in content["evaluations"]:
+        if not row["times"]:
+            del row["times"], row["per_time"]
+    write_text(path, to_json(content, str) + "\n")
 
 
 def write_examples(fields: dict[str, np.ndarray], record: Path) -> None:

@@ -1,11 +1,12 @@
-"""A dataset file as PyTorch sees it: opened and checked once, viewed at one split and resolution, by exact stride."""
+"""A dataset file as PyTorch sees it: opened and checked once, viewed at one split and resolution."""
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import h5py
 import numpy as np
@@ -17,11 +18,15 @@ from torch.utils.data import default_collate
 
 from data_gen import storage
 from data_gen.grid import Grid
-from data_gen.problem import Problem, Symmetry
+from data_gen.problem import Field, Problem, Symmetry
 from data_gen.recipe import problem_of
 from pdebench_mano.fields.operator import Fields
 
+Stored = Float[np.ndarray, "_ stored_height stored_width"]
 Sample = tuple[Float[Tensor, "inputs height width"], Float[Tensor, "outputs height width"]]
+
+Pairs = Literal["final", "step"]
+PAIRS: tuple[Pairs, ...] = get_args(Pairs)
 
 CACHE_BYTES = 1 << 30
 """Largest view that is kept in memory."""
@@ -96,16 +101,25 @@ class Dataset:
         indices: Any = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> "View":
-        """The samples of a split, or all of them, at one resolution; see `View`.
+        """The samples of a split, or all of them, at one resolution.
+
+        Parameters
+        ----------
+        pairs : {"final", "step"}
+            final: the inputs and the solution, in time the last one, see `View`; step: a state, with the inputs that
+            are no state, and the next one, see `pdebench_mano.fields.steps.Steps`.
 
         Raises
         ------
         ValueError
-            If `pairs` is anything but "final", the inputs and the solution at the last time.
+            For other pairs, steps of a file whose times are not evenly spaced from 0, and as `View`.
         """
-        if pairs != "final":
-            raise ValueError(f"pairs must be final, got {pairs!r}")
-        return View(self, split, resolution, indices=indices, cache_bytes=cache_bytes)
+        from pdebench_mano.fields.steps import Steps  # which is a view
+
+        if pairs not in PAIRS:
+            raise ValueError(f"pairs must be {' or '.join(PAIRS)}, got {pairs!r}")
+        kind = View if pairs == "final" else Steps
+        return kind(self, split, resolution, indices=indices, cache_bytes=cache_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name != "problem"}
@@ -142,6 +156,8 @@ class View(TorchDataset[Sample]):
     grid : Grid
     resolution, stride : int
     shape : (int, int)
+    inputs, outputs : tuple of Field
+        What the channels of a pair are.
     source : float or None
         Constant source f of Darcy flow, None where it is unknown or varies.
     samples : (len,) int array
@@ -171,11 +187,21 @@ class View(TorchDataset[Sample]):
         self.samples = samples if indices is None else samples[np.asarray(indices, dtype=int)]
         self.grid, self.stride = (self.info.grid, 1) if resolution is None else self.info.grid.coarsened(resolution)
         self.resolution, self.shape = self.grid.shape[0], self.grid.shape
-        self._channels = (len(self.info.inputs), len(self.info.outputs))
-        size = len(self.samples) * self.grid.points * sum(self._channels) * 4
-        whole = (len(self.samples), sum(self._channels), *self.shape)
-        self._cache = torch.empty(whole) if size <= cache_bytes else None
+        self.inputs: tuple[Field, ...] = self.info.inputs
+        self.outputs: tuple[Field, ...] = self.info.outputs
+        whole = (len(self.samples), self._kept, *self.shape)
+        self._cache = torch.empty(whole) if 4 * math.prod(whole) <= cache_bytes else None
         self._held = np.zeros(len(self.samples), dtype=bool)
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """How many a pair has, of inputs and of outputs."""
+        return len(self.inputs), len(self.outputs)
+
+    @property
+    def _kept(self) -> int:
+        """How many fields are kept of a sample."""
+        return len(self.info.inputs) + len(self.info.outputs)
 
     @property
     def symmetries(self) -> Sequence[Symmetry]:
@@ -197,17 +223,19 @@ class View(TorchDataset[Sample]):
         self, indices: Any
     ) -> tuple[Float[Tensor, "batch inputs height width"], Float[Tensor, "batch outputs height width"]]:
         """The samples at `indices`, stacked; on the device that `hold` moved them to, else the CPU."""
-        indices = np.asarray(indices, dtype=int)
+        a, u = self._fields(np.asarray(indices, dtype=int)).split(self.channels, 1)
+        return a, u
+
+    def _fields(self, samples: np.ndarray, fields: np.ndarray | None = None) -> Float[Tensor, "batch _ height width"]:
+        """All that is kept of samples, or those of their `fields` whose numbers are given, (batch, _)."""
         if self._cache is None:
-            fields = self._read(indices)
+            kept, rows = self._read(samples), np.arange(len(samples))
         else:
-            missing = indices[~self._held[indices]]
-            if len(missing):
+            if len(missing := np.unique(samples[~self._held[samples]])):
                 self._cache[missing] = self._read(missing).to(self._cache.device)
                 self._held[missing] = True
-            fields = self._cache[indices]
-        a, u = fields.split(self._channels, 1)
-        return a, u
+            kept, rows = self._cache, samples
+        return kept[rows] if fields is None else kept[rows[:, None], fields]
 
     def read_all(self) -> None:
         """Read what memory holds whole, so that a sample that is no good is named before anything begins."""
@@ -219,13 +247,13 @@ class View(TorchDataset[Sample]):
         if self._cache is not None:
             self._cache = self._cache.to(device)
 
-    def _read(self, indices: np.ndarray) -> Float[Tensor, "batch channels height width"]:
-        file, inputs = self.dataset.file, self._channels[0]
-        fields = np.empty((len(indices), sum(self._channels), *self.shape), np.float32)
+    def _read(self, indices: np.ndarray) -> Float[Tensor, "batch _ height width"]:
+        file, inputs = self.dataset.file, len(self.info.inputs)
+        fields = np.empty((len(indices), self._kept, *self.shape), np.float32)
         for row, sample in enumerate(self.samples[indices]):
-            fields[row, :inputs] = self._restricted(file["nu"][sample], inputs, "input")
-            last = file["tensor"][(sample, -1) if self.info.times else sample]
-            fields[row, inputs:] = self._restricted(last, self._channels[1], "output")
+            a = file["nu"][sample].reshape(inputs, *self.info.shape)
+            fields[row, :inputs] = self._restricted(a, "input")
+            fields[row, inputs:] = self._restricted(self._solution(sample, a), "output")
         if not np.isfinite(fields).all():
             bad = self.samples[indices][~np.isfinite(fields).all((1, 2, 3))]
             raise ValueError(f"{self.path} holds values that are not finite in sample {bad[0]}")
@@ -242,13 +270,16 @@ class View(TorchDataset[Sample]):
                     raise ValueError(f"{self.path} holds a {field.name} that is not positive in sample {bad[0]}")
         return torch.from_numpy(fields)
 
-    def _restricted(self, field: np.ndarray, channels: int, what: str) -> Float[np.ndarray, "channels height width"]:
+    def _solution(self, sample: int | np.integer, a: Stored) -> Stored:
+        """What is kept of the solution for the inputs `a`, as it is stored."""
+        return self.dataset.file["tensor"][(sample, -1) if self.info.times else sample]
+
+    def _restricted(self, fields: Stored, what: str) -> Float[np.ndarray, "_ height width"]:
         """Stored fields on the grid of the view."""
-        field = field.reshape(channels, *self.info.shape)
         if self.stride == 1 or self.info.attributes.get("restriction", "stride") == "stride":
-            return field[:, :: self.stride, :: self.stride]
+            return fields[:, :: self.stride, :: self.stride]
         assert self.dataset.problem is not None
-        return self.dataset.problem.restrict(field, self.info.grid, self.grid, what)
+        return self.dataset.problem.restrict(fields, self.info.grid, self.grid, what)
 
 
 def DarcyDataset(

@@ -6,7 +6,8 @@ those of a lattice with a spacing given as a length: features come down by full 
     P_ij = max(0, 1 - |x_i - y_j|/h),    R = PᵀW with rows normalised,
 
 for grid points x with quadrature weights W, lattice points y and lattice spacing h along each axis (Trottenberg,
-Oosterlee & Schüller 2001, §2.3): a lattice value is the mean of the field under a hat function, on every grid.
+Oosterlee & Schüller 2001, §2.3): a lattice value is the mean of the field under a hat function, on every grid. On a
+periodic grid |x - y| is the distance on the circle.
 """
 
 from collections.abc import Callable
@@ -79,12 +80,20 @@ def lattice_shape(shape: tuple[int, int], spacing: float | None, grid: Kind) -> 
     return min(shape[0], points), min(shape[1], points)
 
 
-def interpolation(x: Float[Tensor, " fine"], y: Float[Tensor, " coarse"]) -> Float[Tensor, "fine coarse"]:
-    """Linear interpolation from the equidistant points `y` to `x`, constant beyond the ends."""
+def interpolation(x: Float[Tensor, " fine"], y: Float[Tensor, " coarse"], grid: Kind) -> Float[Tensor, "fine coarse"]:
+    """Linear interpolation from the equidistant points `y` to `x`, constant beyond the ends, or round them."""
     if len(y) == 1:
         return torch.ones_like(x)[:, None]
+    if grid == "periodic":
+        hats = (1 - around(x, y).abs() / (y[1] - y[0])).clamp(min=0)
+        return hats / hats.sum(1, keepdim=True)
     x = x.clamp(y[0], y[-1])
     return (1 - (x[:, None] - y).abs() / (y[1] - y[0])).clamp(min=0)
+
+
+def around(x: Float[Tensor, " fine"], y: Float[Tensor, " coarse"]) -> Float[Tensor, "fine coarse"]:
+    """The shorter way from each point y to each x on a circle of length 1, in [-1/2, 1/2)."""
+    return (x[:, None] - y + 0.5).remainder(1.0) - 0.5
 
 
 @remembered
@@ -94,8 +103,8 @@ def resampling(
     """Matrix from `old` points of an axis to `new` ones: full weighting where they are fewer, else linear."""
     x, y = axis(old, grid, device), axis(new, grid, device)
     if new > old:
-        return interpolation(y, x).to(dtype)
-    matrix = interpolation(x, y).T * quadrature(old, grid, device)
+        return interpolation(y, x, grid).to(dtype)
+    matrix = interpolation(x, y, grid).T * quadrature(old, grid, device)
     return (matrix / matrix.sum(1, keepdim=True)).to(dtype)
 
 

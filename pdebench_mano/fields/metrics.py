@@ -80,14 +80,16 @@ def relative_h1(prediction: Fields, truth: Fields, grid: Kind = "vertices", norm
     """‖u - t‖ / ‖t‖ in H¹, ‖v‖² = ‖v‖₂² + ‖∂v/∂x‖₂² + ‖∂v/∂y‖₂² on the unit square.
 
     Derivatives are differences of neighbouring points over their distance, 1/(n-1) on
-    vertices and 1/n on a left grid.
+    vertices and 1/n on left and periodic grids; on a periodic one the last point is next to the first.
     """
     counted, (along_x, along_y) = weights(truth, grid, norm), slope_weights(truth, grid, norm)
 
+    def slope(field: Fields, dim: int) -> Tensor:
+        around = field.narrow(dim, 0, 1) if grid == "periodic" else None
+        return field.diff(dim=dim, append=around) * (field.shape[dim] - (grid == "vertices"))
+
     def square(field: Fields) -> PerSample:
-        ends = 1 if grid == "vertices" else 0
-        dx = field.diff(dim=-2) * (field.shape[-2] - ends)
-        dy = field.diff(dim=-1) * (field.shape[-1] - ends)
+        dx, dy = slope(field, -2), slope(field, -1)
         return _mean_square(field, counted) + _mean_square(dx, along_x) + _mean_square(dy, along_y)
 
     unit = order_one(truth)
@@ -130,8 +132,42 @@ def cosine_spectrum(
     return modes * multiplicity / 4, 0.5 * torch.hypot(i[:, None].to(field.dtype), j.to(field.dtype))
 
 
+def fourier_spectrum(field: Fields) -> tuple[Fields, Float[Tensor, "height width"]]:
+    """Energy of every Fourier mode of `field` on a periodic grid, and its wave number |k| in cycles per unit length.
+
+    Energies, (batch, channels, height, width), sum to the sum of squares of the field (Parseval).
+    """
+    height, width = field.shape[-2:]
+    k, l = (torch.fft.fftfreq(n, 1 / n, device=field.device, dtype=field.dtype) for n in (height, width))  # noqa: E741
+    return torch.fft.fft2(field, norm="ortho").abs().square(), torch.hypot(k[:, None], l)
+
+
+def mode_energies(
+    field: Fields, grid: Kind = "vertices", norm: Norm = "points"
+) -> tuple[Fields, Float[Tensor, "height width"]]:
+    """Energies (batch, channels, height, width) and frequencies of the modes that suit a grid: waves, or cosines."""
+    return fourier_spectrum(field) if grid == "periodic" else cosine_spectrum(field, grid, norm)
+
+
+def shells(modes: Fields, frequency: Float[Tensor, "height width"], count: int) -> Float[Tensor, "batch {count}"]:
+    """Energy at frequencies [k, k+1), k = 0, …, count - 1, over all channels."""
+    bins = frequency.long().flatten()
+    sums = modes.new_zeros(len(modes), int(bins.max()) + 1).index_add_(1, bins, modes.sum(1).flatten(1))
+    return torch.nn.functional.pad(sums, (0, max(0, count - sums.shape[1])))[:, :count]
+
+
+def spectrum_error(prediction: Fields, truth: Fields, grid: Kind = "vertices", norm: Norm = "points") -> PerSample:
+    """Relative L2 difference of the amplitudes √E(k), E(k) the energy at frequencies [k, k+1), k below half the points.
+
+    It does not see where anything is, but what is blurred.
+    """
+    unit, count = order_one(truth), truth.shape[-2] // 2
+    amplitudes = [shells(*mode_energies(field * unit, grid, norm), count).sqrt() for field in (prediction, truth)]
+    return (amplitudes[0] - amplitudes[1]).norm(dim=1) / amplitudes[1].norm(dim=1)
+
+
 def energy(field: Fields, grid: Kind = "vertices", norm: Norm = "points") -> PerSample:
-    """What the energies of `cosine_spectrum` sum to, over channels and modes."""
+    """What the energies of `mode_energies` sum to, over channels and modes."""
     square, counted = field.square(), weights(field, grid, norm)
     if counted is not None:
         square = square * (counted * ((field.shape[-2] - 1) * (field.shape[-1] - 1)))
@@ -157,7 +193,7 @@ def band_errors(
     (batch, n + 1) tensor, from the lowest band to the highest
     """
     unit = order_one(truth)
-    modes, frequency = cosine_spectrum((prediction - truth) * unit, grid, norm)
+    modes, frequency = mode_energies((prediction - truth) * unit, grid, norm)
     band = torch.bucketize(frequency, torch.tensor(bands, device=frequency.device, dtype=frequency.dtype), right=True)
     total = energy(truth * unit, grid, norm)
     parts = [(modes * (band == index)).flatten(1).sum(1) for index in range(len(bands) + 1)]

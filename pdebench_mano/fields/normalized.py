@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from data_gen.grid import Kind
-from pdebench_mano.fields.data import View, fetch
-from pdebench_mano.fields.operator import Fields, Operator
+from pdebench_mano.fields.data import Pairs, View, fetch
+from pdebench_mano.fields.operator import Fields, live_on
+from pdebench_mano.fields.steps import Steps, Trajectories, roll
 
 
 class Normalizer(nn.Module):
@@ -81,29 +82,55 @@ class NormalizedOperator(nn.Module):
         Statistics of the coefficient and of the solution, from the training split.
     grid : {"vertices", "left", "periodic"}
         The kind of grid the fields live on; told to every part of the operator that uses coordinates.
+    pairs : {"final", "step"}
+        What it is trained on, see `pdebench_mano.fields.data.Dataset.view`.
     """
 
-    def __init__(self, operator: nn.Module, encoder: Normalizer, decoder: Normalizer, grid: Kind = "vertices") -> None:
+    def __init__(
+        self,
+        operator: nn.Module,
+        encoder: Normalizer,
+        decoder: Normalizer,
+        grid: Kind = "vertices",
+        pairs: Pairs = "final",
+    ) -> None:
         super().__init__()
-        self.operator, self.encoder, self.decoder, self.grid = operator, encoder, decoder, grid
-        for module in operator.modules():
-            if isinstance(module, Operator):
-                module.grid = grid
+        self.operator, self.encoder, self.decoder, self.grid, self.pairs = operator, encoder, decoder, grid, pairs
+        live_on(operator, grid)
 
     def forward(self, a: Fields) -> Fields:
         return self.decoder.decode(self.operator(self.encoder.encode(a)))
 
     @torch.no_grad()
-    def predict(self, a: Fields) -> Fields:
-        """Solutions for coefficients `a` (batch, channels, height, width), in physical units.
+    def predict(self, a: Fields, steps: int | None = None) -> Fields | Trajectories:
+        """Solutions for inputs `a` (batch, channels, height, width), in physical units.
 
         Runs in evaluation mode on the operator's device; the result is on the device of `a`.
+
+        Parameters
+        ----------
+        a : (batch, channels, height, width) tensor
+            The inputs that it was trained on; of an operator of steps a state, then the inputs that are no state.
+        steps : int, optional
+            How many steps to take, each from the state that was predicted.
+
+        Returns
+        -------
+        (batch, outputs, height, width) tensor, or (batch, steps, outputs, height, width) where steps are asked for
+
+        Raises
+        ------
+        ValueError
+            For steps of an operator that was not trained on them, or fewer than one.
         """
+        if steps is not None and self.pairs != "step":
+            raise ValueError(f"steps={steps} needs an operator trained with pairs='step', not {self.pairs!r}")
         device = next(self.parameters()).device
         mode = self.training
         self.eval()
         try:
-            return self(a.to(device)).to(a.device)
+            given = a.to(device)
+            return (self(given) if steps is None else roll(self, given, steps)).to(a.device)
         finally:
             self.train(mode)
 
@@ -113,9 +140,10 @@ def normalized(operator: nn.Module, data: Dataset[Any], grid: Kind | None = None
 
     `grid` is the kind of grid; that of the data where they are a view of a file, else vertices.
     """
+    pairs: Pairs = "step" if isinstance(data, Steps) else "final"
     if grid is None:
         grid = data.grid.kind if isinstance(data, View) else "vertices"
     parts = [range(start, min(start + 64, len(data))) for start in range(0, len(data), 64)]  # type: ignore[arg-type]
     encoder = Normalizer.fit(fetch(data, part)[0] for part in parts)
     decoder = Normalizer.fit(fetch(data, part)[1] for part in parts)
-    return NormalizedOperator(operator, encoder, decoder, grid)
+    return NormalizedOperator(operator, encoder, decoder, grid, pairs)

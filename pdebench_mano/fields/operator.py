@@ -73,7 +73,7 @@ class Operator(nn.Module):
     Attributes
     ----------
     grid : {"vertices", "left", "periodic"}
-        The kind of grid that fields live on; set when the operator is wrapped for a dataset.
+        The kind of grid that fields live on; set when the operator is wrapped for a dataset, see `live_on`.
     paper : str
         Where the operator was published.
     receptive_field : str
@@ -85,6 +85,17 @@ class Operator(nn.Module):
     receptive_field: ClassVar[str] = ""
 
     def with_coordinates(self, a: Fields) -> Fields:
-        """Append the two coordinate channels of the operator's grid to `a`."""
+        """Append the two coordinate channels of the operator's grid to `a`.
+
+        They are x and y; on a periodic grid, where these jump, sin 2πx and sin 2πy.
+        """
         x = coordinates(a.shape[-2], a.shape[-1], self.grid, device=a.device, dtype=a.dtype)
+        x = (2 * torch.pi * x).sin() if self.grid == "periodic" else x
         return torch.cat([a, x.expand(a.shape[0], -1, -1, -1)], dim=1)
+
+
+def live_on(operator: nn.Module, grid: Kind) -> None:
+    """Tell every part of an operator that asks for it the kind of grid that fields live on."""
+    for module in operator.modules():
+        if isinstance(module, Operator):
+            module.grid = grid

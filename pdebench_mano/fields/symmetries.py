@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from data_gen.problem import Symmetry
-from pdebench_mano.fields.operator import Fields
+
+Turned = Float[Tensor, "batch *times channels height width"]
 
 SQUARE = [
     Symmetry((1, 0) if turn else (0, 1), (first, second))
@@ -18,12 +19,12 @@ SQUARE = [
 """The eight symmetries of the square, for data that say nothing of themselves."""
 
 
-def transform(fields: Fields, drawn: Int[Tensor, " batch"], maps: Sequence[Symmetry], what: str) -> Fields:
+def transform(fields: Turned, drawn: Int[Tensor, " batch"], maps: Sequence[Symmetry], what: str) -> Turned:
     """Apply to each sample the symmetry that was drawn for it.
 
     Parameters
     ----------
-    fields : (batch, channels, height, width) tensor
+    fields : (batch, channels, height, width) or (batch, times, channels, height, width) tensor
     drawn : (batch,) tensor of int
         Positions in `maps`, on the CPU.
     maps : sequence of Symmetry
@@ -37,11 +38,12 @@ def transform(fields: Fields, drawn: Int[Tensor, " batch"], maps: Sequence[Symme
     return result
 
 
-def applied(fields: Fields, symmetry: Symmetry, what: str) -> Fields:
+def applied(fields: Turned, symmetry: Symmetry, what: str) -> Float[Tensor, "batch *times channels _ _"]:
     """One symmetry of all samples."""
-    fields = fields.permute(0, 1, *(2 + axis for axis in symmetry.axes))
-    fields = fields.flip([2 + axis for axis, flip in enumerate(symmetry.flips) if flip])
+    first = fields.ndim - 2
+    fields = fields.permute(*range(first), *(first + axis for axis in symmetry.axes))
+    fields = fields.flip([first + axis for axis, flip in enumerate(symmetry.flips) if flip])
     for axis, shift in enumerate(symmetry.shifts):
-        fields = fields.roll(round(shift * fields.shape[2 + axis]), 2 + axis)
+        fields = fields.roll(round(shift * fields.shape[first + axis]), first + axis)
     signs = symmetry.inputs if what == "inputs" else symmetry.outputs
     return fields * torch.tensor(signs, device=fields.device)[:, None, None] if signs else fields

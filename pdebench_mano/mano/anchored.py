@@ -9,7 +9,8 @@ things are added there to A of `pdebench_mano.mano.multipole`, on every level al
 
 rotary positions R (Su et al. 2021, arXiv 2104.09864; a half of every head for each axis, in units of the level's
 spacing), so that a window knows where its points lie, and a 3×3 convolution K of the normalised field n_l, zero beyond
-the edges. All of this is our own addition; `PARTS` of it can be left out, to see what each is good for.
+the edges, or going round a periodic grid. All of this is our own addition; `PARTS` of it can be left out, to see what
+each is good for.
 """
 
 import math
@@ -22,9 +23,11 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from data_gen.grid import Kind
+from pdebench_mano.fields.convolution import Convolution
 from pdebench_mano.fields.lattice import check_spacing, lattice_points, remembered
 from pdebench_mano.mano.expansions import ORDERS, expand, gather
 from pdebench_mano.mano.kernels import window_attention
+from pdebench_mano.mano.kernels.wrapping import fold, wrap
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
 
 PARTS = ("lattice", "moments", "rotary", "convolution")
@@ -79,27 +82,14 @@ class LocalAttention(MultipoleAttention):
         if head_dim % 4:
             raise ValueError(f"head_dim must be a multiple of 4, got {head_dim}")
         self.rotary = "rotary" not in without
-        self.local = None if "convolution" in without else nn.Conv2d(channels, channels, 3, padding=1)
+        self.local = None if "convolution" in without else Convolution(channels, channels, 3, padding=1)
 
     def attend_all(self, levels: Sequence[Float[Tensor, "batch _ _ channels"]]) -> list[Tensor]:
         shapes = tuple((x.shape[1], x.shape[2]) for x in levels)
         sizes = [h * w for h, w in shapes]
         n = self.norm(self.window_norm(torch.cat([x.flatten(1, 2) for x in levels], 1)))
-        qkv = self.qkv(n)
-        d = qkv.shape[-1] // (3 * self.heads)
-        if self.rotary:
-            q_and_k, v = qkv.split([2 * self.heads * d, self.heads * d], -1)
-            turned = rotate(q_and_k.unflatten(-1, (-1, d)), turns(shapes, d // 4, qkv.device, qkv.dtype)).flatten(2)
-            qkv = torch.cat([turned, v], -1)
-        parts = qkv.split(sizes, 1)
-        attended = [
-            window_attention(part.unflatten(1, shape), self.heads, self.window, self.stride).flatten(1, 2)
-            for part, shape in zip(parts, shapes, strict=True)
-        ]
-        ys = [
-            y.unflatten(1, shape)
-            for y, shape in zip(self.out(torch.cat(attended, 1)).split(sizes, 1), shapes, strict=True)
-        ]
+        together = self.out(self.attended(self.qkv(n), shapes)).split(sizes, 1)
+        ys = [y.unflatten(1, shape) for y, shape in zip(together, shapes, strict=True)]
         if self.local is None:
             return ys
         convolved = (
@@ -107,6 +97,33 @@ class LocalAttention(MultipoleAttention):
             for part, shape in zip(n.split(sizes, 1), shapes, strict=True)
         )
         return [y + k for y, k in zip(ys, convolved, strict=True)]
+
+    def attended(
+        self, qkv: Float[Tensor, "batch points qkv"], shapes: tuple[tuple[int, int], ...]
+    ) -> Float[Tensor, "batch points inner"]:
+        """Attention between turned queries and keys inside the windows of levels of these shapes, one after another.
+
+        The points that a periodic grid repeats are turned on, so that angles count from each to the next.
+        """
+        grids, windows = shapes, (self.window, self.stride)
+        if self.grid == "periodic":
+            levels = zip(qkv.split([h * w for h, w in shapes], 1), shapes, strict=True)
+            longer = [wrap(part.unflatten(1, shape), *windows) for part, shape in levels]
+            grids = tuple((each.shape[1], each.shape[2]) for each in longer)
+            qkv = torch.cat([each.flatten(1, 2) for each in longer], 1)
+        if self.rotary:
+            d = qkv.shape[-1] // (3 * self.heads)
+            q_and_k, v = qkv.split([2 * self.heads * d, self.heads * d], -1)
+            turned = rotate(q_and_k.unflatten(-1, (-1, d)), turns(grids, d // 4, qkv.device, qkv.dtype)).flatten(2)
+            qkv = torch.cat([turned, v], -1)
+        parts = qkv.split([h * w for h, w in grids], 1)
+        attended = [
+            window_attention(part.unflatten(1, grid), self.heads, *windows)
+            for part, grid in zip(parts, grids, strict=True)
+        ]
+        if self.grid == "periodic":
+            attended = [fold(each, shape, *windows) for each, shape in zip(attended, shapes, strict=True)]
+        return torch.cat([each.flatten(1, 2) for each in attended], 1)
 
 
 class AnchoredAttention(nn.Module):

@@ -9,7 +9,8 @@ expansions at targets. Likewise, with lattice points y_j of spacing h along each
 
 tensor products in two dimensions: mean, two slopes and twist. f is the piecewise linear interpolant of the grid's
 values and its integrals are exact, so one rule serves every grid, finer or coarser than the lattice, and results
-converge at second order as a grid is refined. Linear fields are gathered and expanded exactly on vertices.
+converge at second order as a grid is refined. Linear fields are gathered and expanded exactly on vertices. On a
+periodic grid, x - y_j is the shorter way round.
 """
 
 import numpy as np
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from data_gen.grid import Kind
-from pdebench_mano.fields.lattice import axis, interpolation, remembered
+from pdebench_mano.fields.lattice import around, axis, interpolation, remembered
 
 Field = Float[Tensor, "batch height width channels"]
 
@@ -26,9 +27,10 @@ ORDERS = 4
 """Moments of a lattice point: mean, slope along the second axis, along the first, twist."""
 
 
-def _hats(x: Float[Tensor, " points"], y: Float[Tensor, " lattice"]) -> tuple[Tensor, Tensor]:
+def _hats(x: Float[Tensor, " points"], y: Float[Tensor, " lattice"], grid: Kind) -> tuple[Tensor, Tensor]:
     """φ_j(x_i) and t_j(x_i)."""
-    return interpolation(x, y), (x[:, None] - y) / (y[1] - y[0])
+    way = around(x, y) if grid == "periodic" else x[:, None] - y
+    return interpolation(x, y, grid), way / (y[1] - y[0])
 
 
 @remembered
@@ -43,11 +45,11 @@ def gathering(
     nodes, weights = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(3))
     half = breaks.diff()[:, None] / 2
     s = (breaks[:-1, None] + half * (1 + nodes)).flatten()
-    phi, t = _hats(s, y)
+    phi, t = _hats(s, y, grid)
     w = phi.T * (half * weights).flatten()
     q = t.T - ((w * t.T).sum(1) / w.sum(1))[:, None]
     mean, slope = w / w.sum(1, keepdim=True), w * q / (w * q**2).sum(1, keepdim=True)
-    return (torch.cat([mean, slope]) @ interpolation(s, x)).to(device, dtype)
+    return (torch.cat([mean, slope]) @ interpolation(s, x, grid)).to(device, dtype)
 
 
 @remembered
@@ -56,7 +58,7 @@ def expanding(
 ) -> Float[Tensor, "{points} {2*lattice}"]:
     """Matrix from c_j0, all j, then c_j1, to the values on one axis."""
     cpu = torch.device("cpu")
-    phi, t = _hats(axis(points, grid, cpu), axis(lattice, grid, cpu))
+    phi, t = _hats(axis(points, grid, cpu), axis(lattice, grid, cpu), grid)
     return torch.cat([phi, phi * t], 1).to(device, dtype)
 
 

@@ -47,6 +47,8 @@ def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str
     """Why a `MultipoleAttention` is not fused on a grid, or None."""
     if layer.unfused:
         return layer.unfused
+    if layer.grid == "periodic":
+        return "its windows go round a periodic grid"
     if min(height, width) < layer.window or layer.window > 16:
         return f"the grid is smaller than the window, {layer.window}, or that is larger than 16"
     for name, module in (("down", layer.down), ("up", layer.up)):

@@ -11,7 +11,8 @@ and z₀ is the result. LayerNorms, qkv and the output projection act point by p
 commute with windowing: they are applied once per grid point, not once per window as in the
 published code. Where that code is undefined, here windows also stand flush with the far edge
 (`kernels.windows`), and grids are padded by their edge values to a multiple of r before D, and
-cropped after U.
+cropped after U. On a periodic grid, windows go round (`kernels.wrapping`), and it is padded by
+the values of its other side.
 """
 
 from collections.abc import Sequence
@@ -21,9 +22,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pdebench_mano.fields.operator import at_least
+from pdebench_mano.fields.operator import Operator, at_least
 from pdebench_mano.mano.fusion import fused_attention
 from pdebench_mano.mano.kernels import window_attention
+from pdebench_mano.mano.kernels.wrapping import fold, wrap
 
 Field = Float[Tensor, "batch height width channels"]
 
@@ -56,7 +58,7 @@ class Prolongation(nn.ConvTranspose2d):
         return x.permute(0, 3, 1, 2)
 
 
-class MultipoleAttention(nn.Module):
+class MultipoleAttention(Operator):
     """x ↦ z₀ on (batch, height, width, channels), for any grid.
 
     Parameters
@@ -129,7 +131,8 @@ class MultipoleAttention(nn.Module):
         for axis in (1, 2):
             if missing := -x.shape[axis] % self.rate:
                 edge = x.narrow(axis, x.shape[axis] - 1, 1)
-                x = torch.cat([x, *missing * [edge]], axis)
+                beyond = [x.narrow(axis, 0, missing)] if self.grid == "periodic" else missing * [edge]
+                x = torch.cat([x, *beyond], axis)
         return self.down(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
     def prolong(self, z: Field, shape: tuple[int, int]) -> Float[Tensor, "batch {shape[0]} {shape[1]} channels"]:
@@ -138,8 +141,11 @@ class MultipoleAttention(nn.Module):
 
     def attend(self, x: Field) -> Field:
         """A: attention inside every window of one level."""
-        qkv = self.qkv(self.norm(self.window_norm(x)))
-        return self.out(window_attention(qkv, self.heads, self.window, self.stride))
+        qkv, windows = self.qkv(self.norm(self.window_norm(x))), (self.window, self.stride)
+        if self.grid == "periodic":
+            longer = window_attention(wrap(qkv, *windows), self.heads, *windows)
+            return self.out(fold(longer, (x.shape[1], x.shape[2]), *windows))
+        return self.out(window_attention(qkv, self.heads, *windows))
 
     def attend_all(self, levels: Sequence[Float[Tensor, "batch _ _ channels"]]) -> list[Tensor]:
         """A of every level."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from data_gen.grid import Kind
 from pdebench_mano.fields.normalized import NormalizedOperator
-from pdebench_mano.fields.operator import Fields, coordinates
+from pdebench_mano.fields.operator import Fields, coordinates, live_on
 
 GRIDS = {"odd": (17, 17), "even": (20, 20), "non-square": (17, 24)}
 RESOLUTIONS = (17, 33, 65)
@@ -42,7 +42,11 @@ class Check:
 
 
 def contract(
-    operator: nn.Module, in_channels: int = 1, out_channels: int = 1, trained: NormalizedOperator | None = None
+    operator: nn.Module,
+    in_channels: int = 1,
+    out_channels: int = 1,
+    trained: NormalizedOperator | None = None,
+    grid: Kind | None = None,
 ) -> Iterator[Check]:
     """Check an operator, clause by clause.
 
@@ -53,12 +57,16 @@ def contract(
     in_channels, out_channels : int
     trained : NormalizedOperator, optional
         A trained one, for a refinement study of what training made of it.
+    grid : {"vertices", "left", "periodic"}, optional
+        Kind of grid that the checks are made on; its own by default.
 
     Yields
     ------
     Check
     """
     operator = copy.deepcopy(operator).cpu().eval()
+    if grid is not None:
+        live_on(operator, grid)
     clauses: list[tuple[str, Callable[[], str]]] = [
         *(
             (f"{name} grids", partial(same_grid, operator, in_channels, out_channels, shape))
@@ -194,8 +202,11 @@ def refinement(operator: nn.Module, channels: int) -> str:
 
 
 def smooth_coefficient(points: int, grid: Kind) -> Fields:
-    """Two waves and a slope, of about unit variance, on a square grid."""
+    """Two waves and a slope, of about unit variance, on a square grid; on a periodic one the waves go round."""
     x, y = coordinates(points, points, grid)
+    if grid == "periodic":
+        x, y = 2 * math.pi * x, 2 * math.pi * y
+        return (torch.sin(x + 1) * torch.cos(y) + torch.sin(2 * y - x))[None, None]
     return (torch.sin(3 * x + 1) * torch.cos(4 * y) + torch.sin(5 * y - 2 * x) + x - 0.5)[None, None]
 
 

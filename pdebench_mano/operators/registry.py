@@ -28,6 +28,7 @@ REFERENCES = {
     "upsampled": "baselines.upsampling:Upsampled",
     "solver": "baselines.coarse_solver:CoarseSolver",
     "mean": "baselines.mean_solution:MeanSolution",
+    "persistence": "baselines.persistence:Persistence",
 }
 """Predictors that stand beside operators without being trained."""
 

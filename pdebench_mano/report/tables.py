@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from data_gen.recipe import said
 from pdebench_mano.evaluation.records import Evaluation, Record, digest, evaluated_on, kind_of
 from pdebench_mano.report.bootstrap import Interval, difference, interval
 from pdebench_mano.report.tuning import validation
@@ -132,8 +133,11 @@ def apart(records: Sequence[Record]) -> list[Record]:
 
 
 def settings(record: Record) -> dict[str, Any]:
-    """What a training was told, but for its seed and where its data lie; arguments one by one."""
-    config = {**record.configuration["config"], "sources": record.configuration.get("sources", {})}
+    """What a training was told, but for its seed and where its data lie; arguments one by one.
+
+    What an earlier version did not know is not said where it is as it was then.
+    """
+    config = said({**record.configuration["config"], "sources": record.configuration.get("sources", {})})
     flat = {
         f"{name.removesuffix('_args')} {key}" if isinstance(value, dict) else name: each
         for name, value in config.items()

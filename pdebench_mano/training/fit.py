@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,19 @@ from pdebench_mano.fields import symmetries
 from pdebench_mano.fields.data import View, fetch
 from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.fields.operator import Fields
+from pdebench_mano.fields.steps import Steps, roll
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.graphs import recorded_gradients
 from pdebench_mano.machine.parallel import add, agree, average_gradients, rank, world
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.orthogonal import OrthogonalLayer
 from pdebench_mano.training import checkpoint
-from pdebench_mano.training.losses import LOSSES, by_norm
+from pdebench_mano.training.losses import LOSSES, Targets, by_norm
 from pdebench_mano.training.optimizers import optimizers
 from pdebench_mano.training.options import Training
 from pdebench_mano.training.regimes import TrainingRegime, alignment
 from pdebench_mano.training.sobolev import with_h1_term
+from pdebench_mano.training.unrolling import disturbed, over_steps, unrolled
 
 Data = Dataset[Any] | Sequence[Dataset[Any]]
 
@@ -56,7 +59,7 @@ class History:
     Attributes
     ----------
     epochs : list of dict
-        ``epoch``, ``loss`` (training mean), ``validation`` (mean relative L2, where there is a
+        ``epoch``, ``loss`` (training mean), ``validation`` (see `validate`, where there is a
         validation set), ``lr``, ``seconds`` of training so far; with `Training.alignment` also
         ``cosine LAYER`` and ``ratio LAYER``, see `pdebench_mano.training.regimes.alignment`.
     best_epoch : int
@@ -97,7 +100,7 @@ def fit(
     data : dataset of pairs (a, u), or several
         Several datasets hold the same samples at different resolutions; each step takes one of them.
     validation : dataset, optional
-        The epoch with the lowest mean relative L2 on it is kept; without one, the last epoch is.
+        The epoch with the lowest mean relative L2 on it is kept, see `validate`; without one, the last epoch is.
     out : path, optional
         Folder for ``checkpoint.pt``, from which the same call goes on, and ``best.pt``.
     device : optional
@@ -118,12 +121,13 @@ def fit(
         For a bad option or device; `Diverged` if the loss stops being finite.
     """
     settings = Training(**options)
-    regime.check(operator)
+    regime.check(unrolled(operator, settings))
     if settings.optimizer == "muon" and any(isinstance(module, OrthogonalLayer) for module in operator.modules()):
         raise ValueError("optimizer='muon' does not know the matrices of orthogonal layers; 'adamw' is allowed here")
     datasets = [data] if isinstance(data, Dataset) else list(data)
     if len({len(each) for each in datasets}) != 1 or len(datasets[0]) == 0:  # type: ignore[arg-type]
         raise ValueError(f"data must hold the same samples, at least one: {[len(each) for each in datasets]}")  # type: ignore[arg-type]
+    check_steps(settings, datasets)
     device = chosen(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
@@ -140,17 +144,45 @@ def fit(
     return loop.history
 
 
+def check_steps(settings: Training, datasets: Sequence[Dataset[Any]]) -> None:
+    """Refuse options of steps for other pairs, and to unroll more steps than there are.
+
+    Raises
+    ------
+    ValueError
+        Names the option.
+    """
+    asked = {"unroll": settings.unroll != 1, "detach": settings.detach, "noise": settings.noise != 0}
+    for data in datasets:
+        if not isinstance(data, Steps):
+            if given := [name for name, value in asked.items() if value]:
+                raise ValueError(f"{given[0]}={getattr(settings, given[0])} is of steps in time: it needs pairs='step'")
+        elif data.windows(settings.unroll) == 0:
+            steps = f"the {len(data.times)} steps of {data.path}"
+            raise ValueError(f"unroll must be at most {steps}, got {settings.unroll}")
+
+
 @torch.no_grad()
 def validate(
     operator: nn.Module, data: Dataset[Any], device: torch.device, batch_size: int = 32, norm: Norm = "points"
 ) -> float:
-    """Mean over samples of the relative L2 error, computed in evaluation mode by all processes together."""
+    """Mean over samples of the relative L2 error, computed in evaluation mode by all processes together.
+
+    Of steps, a sample is a trajectory, and its error that of the rollout from its first state, over all times.
+    """
+    samples = len(data.samples) if isinstance(data, Steps) else len(data)  # type: ignore[arg-type]
     total = torch.zeros(2, dtype=torch.float64, device=device)
     mode = operator.training
     operator.eval()
-    for start in range(rank() * batch_size, len(data), world() * batch_size):  # type: ignore[arg-type]
-        a, u = fetch(data, range(start, min(start + batch_size, len(data))))  # type: ignore[arg-type]
-        errors = relative_l2(operator(a.to(device)), u.to(device), kind_of(data), norm)
+    for start in range(rank() * batch_size, samples, world() * batch_size):
+        indices = range(start, min(start + batch_size, samples))
+        if isinstance(data, Steps):
+            a, states = data.window(indices, len(data.times))
+            u, prediction = states.flatten(1, 2), roll(operator, a.to(device), len(data.times)).flatten(1, 2)
+        else:
+            a, u = fetch(data, indices)
+            prediction = operator(a.to(device))
+        errors = relative_l2(prediction, u.to(device), kind_of(data), norm)
         total += torch.stack([errors.double().sum(), torch.tensor(len(errors), device=device)])
     operator.train(mode)
     add(total)
@@ -184,7 +216,9 @@ class _Loop:
         self.settings, self.device, self.out = settings, device, out
         norm, grid = settings.norm, kind_of(datasets[0])
         loss = by_norm(LOSSES[settings.loss], grid, norm)
-        self.loss = with_h1_term(loss, settings.h1, grid, norm) if settings.h1 else loss
+        loss = with_h1_term(loss, settings.h1, grid, norm) if settings.h1 else loss
+        self.loss = over_steps(loss, settings.unroll) if settings.unroll > 1 else loss
+        self.trained = unrolled(operator, settings)
         self.parameters = [p for p in operator.parameters() if p.requires_grad]
         recording = settings.cuda_graphs and device.type == "cuda"
         self.gradients = recorded_gradients(self._gradients, self.parameters) if recording else self._gradients
@@ -200,7 +234,8 @@ class _Loop:
         self.symmetries = [known_symmetries(each) for each in datasets] if settings.symmetries else []
         if settings.symmetries and min(map(len, self.symmetries)) < 2:
             raise ValueError("symmetries=True: this problem is known to have none but the identity on this grid")
-        self.samples = len(datasets[0])  # type: ignore[arg-type]
+        first = datasets[0]
+        self.samples = first.windows(settings.unroll) if isinstance(first, Steps) else len(first)  # type: ignore[arg-type]
         self.steps = math.ceil(self.samples / settings.batch_size)
 
     def run(self, progress: Progress) -> None:
@@ -257,14 +292,17 @@ class _Loop:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         if share:
-            a, u = (each.to(self.device, non_blocking=True) for each in fetch(data, indices[mine].tolist()))
+            a, u = (each.to(self.device, non_blocking=True) for each in self._fetch(data, indices[mine].tolist()))
             if settings.symmetries:
                 maps = self.symmetries[number]
                 symmetry = torch.randint(len(maps), indices.shape, generator=draw)
                 a = symmetries.transform(a, symmetry[mine], maps, "inputs")
                 u = symmetries.transform(u, symmetry[mine], maps, "outputs")
+            if settings.noise:
+                assert isinstance(data, Steps)
+                a = disturbed(a, data.channels[1], settings.noise, partial(_normal, len(indices), mine, draw))
             if settings.alignment and self.step == 0:
-                layers = alignment(self.operator, self.regime, a, u, self.loss)
+                layers = alignment(self.trained, self.regime, a, u, self.loss)
                 self.aligned = {f"cosine {name}": cosine for name, (cosine, _) in layers.items()}
                 self.aligned |= {f"ratio {name}": ratio for name, (_, ratio) in layers.items()}
             value = self.gradients(a, u)
@@ -287,9 +325,15 @@ class _Loop:
             decay = min(settings.ema, (1 + count) / (10 + count))
             get_ema_multi_avg_fn(decay)(self.average, [p.detach() for p in self.parameters], count)
 
-    def _gradients(self, a: Fields, u: Fields) -> Tensor:
+    def _fetch(self, data: Dataset[Any], indices: list[int]) -> tuple[Fields, Targets]:
+        """Pairs, or as many steps in a row as are trained over."""
+        if isinstance(data, Steps) and self.settings.unroll > 1:
+            return data.window(indices, self.settings.unroll)
+        return fetch(data, indices)
+
+    def _gradients(self, a: Fields, u: Targets) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            return self.regime.gradients(self.operator, a, u, self.loss)
+            return self.regime.gradients(self.trained, a, u, self.loss)
 
     def _finish_epoch(self) -> None:
         start = time.perf_counter()
@@ -312,14 +356,17 @@ class _Loop:
         }
         with self._averaged():
             if self.validation is not None:
-                row["validation"] = validate(self.operator, self.validation, self.device, norm=self.settings.norm)
+                error = validate(self.operator, self.validation, self.device, norm=self.settings.norm)
+                row["validation"] = error if math.isfinite(error) else math.inf
             finite = all(bool(p.isfinite().all()) for p in self.parameters)
-            if not (finite and math.isfinite(row.get("validation", 0.0))):
+            rolled = isinstance(self.validation, Steps)  # which may blow up while the weights are sound
+            if not finite or not (rolled or math.isfinite(row.get("validation", 0.0))):
                 raise Diverged(
                     f"lr={self.settings.lr} made the weights useless in epoch {self.epoch}: the validation error is "
                     f"{row.get('validation', 'not known')}; a smaller one may not"
                 )
-            if self.validation is None or row["validation"] < self.history.best_validation:
+            best = self.history.best_validation if self.history.best_epoch else math.nan
+            if self.validation is None or not row["validation"] >= best:
                 self.history.best_epoch = self.epoch
                 self.history.best_validation = row.get("validation", math.inf)
                 self.best = {name: value.clone() for name, value in checkpoint.tensors(self.operator).items()}
@@ -402,6 +449,11 @@ def _schedule(name: str, fraction: float) -> float:
     if fraction < rise:
         return 0.04 + 0.96 * fraction / rise
     return 0.5 * (1 + math.cos(math.pi * (fraction - rise) / (1 - rise)))
+
+
+def _normal(samples: int, mine: slice, draw: torch.Generator, shape: torch.Size) -> Tensor:
+    """Standard normal numbers for all samples of a batch, of which this process takes its own."""
+    return torch.randn(samples, *shape[1:], generator=draw)[mine]
 
 
 def _generator(*key: int) -> torch.Generator:

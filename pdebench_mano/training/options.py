@@ -43,6 +43,13 @@ class Training(BaseModel):
     symmetries: bool = False
     """Augment by the symmetries of the problem on its grid: of Darcy flow all eight of the square on vertices; on a
     left grid, which reflections shift by a cell, the transposition."""
+    unroll: int = Field(1, ge=1)
+    """Steps in a row that an operator of steps is trained over, each from the state it has predicted; the loss is their
+    mean."""
+    detach: bool = False
+    """Let no gradient flow from a step of these into those before it."""
+    noise: float = Field(0.0, ge=0)
+    """Standard deviation of normal noise on the state that a step begins with, relative to its own over the grid."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """float32; or bfloat16, by autocast."""
     compile: bool = False
@@ -68,6 +75,9 @@ class RunConfig(Training):
     """key=value …, given to the regime."""
     data: str
     """Dataset file."""
+    pairs: Literal["final", "step"] = "final"
+    """final, the inputs and the solution, in time the last one; or step, a state and the next one, from that at t = 0
+    on, with the inputs that are no state beside it."""
     resolution: int | list[int] | None = None
     """Training resolution, an exact stride of the stored one, which is the default. Several, as 33,65: every step draws
     one of them, and the first is the one validated at."""

@@ -31,10 +31,11 @@ from pdebench_mano.machine.progress import Progress, console, silent
 from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
-from pdebench_mano.training.fit import History, fit
+from pdebench_mano.training.fit import History, check_steps, fit
 from pdebench_mano.training.options import RunConfig, parse_config
 from pdebench_mano.training.regimes import REGIMES, build_regime
 from pdebench_mano.training.tracking import tracker
+from pdebench_mano.training.unrolling import unrolled
 
 VALIDATION_SEED = 0
 TRUSTED: set[str] = set()
@@ -81,7 +82,7 @@ def train(
     chosen(device)
     datasets, validation = training_data(config, data or Dataset(config.data, trust))
     info = datasets[0].info
-    channels = len(info.inputs), len(info.outputs)
+    channels = datasets[0].channels
     description = {
         "config": config.model_dump(),
         "data": {
@@ -108,7 +109,7 @@ def train(
         torch.manual_seed(config.seed)
         inner = build_operator(config.operator, *channels, **config.operator_args)
         regime = build_regime(config.regime, **config.regime_args)
-        regime.check(inner)
+        regime.check(unrolled(inner, config))
         operator = normalized(inner, datasets[0])
         if rank == 0:
             out.mkdir(parents=True, exist_ok=True)
@@ -171,7 +172,7 @@ def load(run: str | Path, *, device: str | None = None, trust: bool = False) -> 
     with torch.random.fork_rng():
         inner = build_operator(config.operator, *channels, **config.operator_args)
     operator = NormalizedOperator(
-        inner, Normalizer.identity(channels[0]), Normalizer.identity(channels[1]), data["grid"]
+        inner, Normalizer.identity(channels[0]), Normalizer.identity(channels[1]), data["grid"], config.pairs
     )
     operator.load_state_dict(checkpoint.read(run / checkpoint.BEST, "cpu")["operator"])
     return operator.to(chosen(device)).eval()
@@ -238,7 +239,7 @@ def samples_of(run: str | Path) -> Samples | None:
 
 
 def training_data(config: RunConfig, data: Dataset | None = None) -> tuple[list[View], View]:
-    """Training sets, one per resolution, and the validation set.
+    """Training sets, one per resolution, and the validation set, of the pairs that are asked for.
 
     Parameters
     ----------
@@ -249,7 +250,7 @@ def training_data(config: RunConfig, data: Dataset | None = None) -> tuple[list[
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such dataset, or it leaves no sample to train on.
+        If there is no such dataset, it leaves no sample to train on, or it has not the steps that are asked for.
     """
     data = data or Dataset(config.data)
     splits = data.info.splits
@@ -258,14 +259,17 @@ def training_data(config: RunConfig, data: Dataset | None = None) -> tuple[list[
         raise ValueError(f"data={config.data} has no split 'train'; its splits are: {', '.join(splits)}")
     split = "train" if splits else None
     if "val" in splits:
-        return [data.view(split, each) for each in resolutions], data.view("val", resolutions[0])
+        sets = [data.view(split, each, pairs=config.pairs) for each in resolutions]
+        check_steps(config, sets)
+        return sets, data.view("val", resolutions[0], pairs=config.pairs)
     count = len(splits["train"]) if splits else data.info.samples
     held = max(1, round(config.validation * count))
     if held >= count:
         raise ValueError(f"data={config.data}: {count} samples leave none to train on beside the validation samples")
     order = np.random.default_rng(VALIDATION_SEED).permutation(count)
-    sets = [data.view(split, each, indices=np.sort(order[held:])) for each in resolutions]
-    return sets, data.view(split, resolutions[0], indices=np.sort(order[:held]))
+    sets = [data.view(split, each, pairs=config.pairs, indices=np.sort(order[held:])) for each in resolutions]
+    check_steps(config, sets)
+    return sets, data.view(split, resolutions[0], pairs=config.pairs, indices=np.sort(order[:held]))
 
 
 def _read_description(run: Path) -> dict[str, Any]:

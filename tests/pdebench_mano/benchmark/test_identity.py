@@ -22,6 +22,7 @@ CHOICES = {
     "precision": "bfloat16",
     "seconds": 3.0,
     "clip_norm": 1.0,
+    "pairs": "step",
     "resolution": 9,
     "regime": "foton",
     "operator_args": {"width": 5},

@@ -64,7 +64,7 @@ def test_what_is_not_there_is_named_with_what_is(path, arguments, words):
 
 def test_a_view_pairs_inputs_with_the_last_state(path):
     assert torch.equal(Dataset(path).view(pairs="final")[3][1], DarcyDataset(path)[3][1])
-    with pytest.raises(ValueError, match="pairs must be final, got 'every'"):
+    with pytest.raises(ValueError, match="pairs must be final or step, got 'every'"):
         Dataset(path).view(pairs="every")
 
 

@@ -13,9 +13,12 @@ from pdebench_mano.fields.metrics import (
     cosine_spectrum,
     energy,
     max_error,
+    mode_energies,
     order_one,
     relative_h1,
     relative_l2,
+    shells,
+    spectrum_error,
     weights,
 )
 from pdebench_mano.fields.operator import coordinates
@@ -215,3 +218,28 @@ def test_an_evaluation_has_the_norm_that_was_asked_for(view):
     assert integral.errors["max_error"] == points.errors["max_error"]
     whole = sum(integral.spectra.error)
     assert whole < sum(e**2 for e in integral.errors["relative_l2"]) / 3 < 1.2 * whole, "but for the last half bin"
+
+
+def test_waves_of_a_periodic_grid_have_their_own_frequency_and_all_of_the_energy():
+    """Also where it is no whole number of half waves, as a cosine transform takes it for: a sine between edges."""
+    x = torch.arange(32, dtype=torch.float64) / 32
+    wave = torch.sin(2 * math.pi * (3 * x[:, None] + 4 * x))[None, None]
+    modes, frequency = mode_energies(wave, "periodic")
+    by_shell = shells(modes, frequency, 16)
+    assert by_shell[0, 5].item() == pytest.approx(energy(wave).item())
+    assert (by_shell.sum() - by_shell[0, 5]).item() < 1e-20
+    assert modes.sum().item() == pytest.approx(energy(wave).item())
+
+
+def test_slopes_of_a_periodic_grid_are_taken_across_its_edge_too():
+    u = torch.rand(2, 1, 12, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    t = torch.rand(2, 1, 12, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    error = relative_h1(u, t, "periodic")
+    torch.testing.assert_close(error, relative_h1(u.roll((5, 3), (2, 3)), t.roll((5, 3), (2, 3)), "periodic"))
+    assert (error - relative_h1(u, t, "left")).abs().min() > 1e-4
+
+
+def test_the_error_of_a_spectrum_is_blind_to_places_and_sees_what_is_lost():
+    t = torch.rand(2, 1, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.5
+    assert spectrum_error(t.roll(5, 2), t, "periodic").max() < 1e-12
+    assert spectrum_error(0.75 * t, t, "periodic").tolist() == pytest.approx([0.25] * 2)
