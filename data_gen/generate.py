@@ -309,7 +309,11 @@ def _claimed(folder: Path, recipe: Recipe, size: int) -> Iterator[int]:
     with storage.locked(folder / LOCK):
         manifest = folder / MANIFEST
         if manifest.exists() and (complete_shards(folder) or measurements(folder)):
-            there = json.loads(manifest.read_text())
+            there = storage.read_json(manifest, "recipe", "shard_size")
+            if not (
+                isinstance(there["recipe"], dict) and isinstance(there["shard_size"], int) and there["shard_size"] > 0
+            ):
+                raise ValueError(f"{manifest} is damaged: it holds no recipe and number of samples")
             _check_same(there["recipe"], recipe.to_json(), folder)
             size = there["shard_size"]
         elif {*folder.iterdir()} - {folder / LOCK, manifest, *storage.leftovers(folder)}:
@@ -384,10 +388,18 @@ def _in_order(paths: Sequence[Path], made: Iterator[None]) -> Iterator[storage.B
 
 def measured_labels(recipe: Recipe, folder: Path) -> dict[str, Any]:
     """What the file says of its labels' uncertainty: mean over the samples that were measured, and their number."""
-    values = [json.loads(measured_path(folder, i).read_text()) for i in measured(recipe)]
+    values = [_measurement(measured_path(folder, i)) for i in measured(recipe)]
     if not values:
         return {}
     return {"label_uncertainty": float(f"{np.mean(values):.3g}"), "label_uncertainty_samples": len(values)}
+
+
+def _measurement(path: Path) -> float:
+    text = path.read_text()
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{path} is damaged: it holds no number; remove it and generate again") from None
 
 
 def _remove(folder: Path) -> None:

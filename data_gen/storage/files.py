@@ -68,7 +68,25 @@ def flush_early(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, in one piece."""
     with atomic(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """A JSON object that `write_text` wrote, and that has these keys.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file; if it is empty, cut off, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: it is no JSON ({error})") from None
+    missing = [key for key in keys if key not in content] if isinstance(content, dict) else ["an object"]
+    if missing:
+        raise ValueError(f"{path} is damaged, or another program's: it lacks {', '.join(missing)}")
+    return content
 
 
 def to_json(content: Any, otherwise: Callable[[float], Any] = lambda _: None, **options: Any) -> str:

@@ -126,6 +126,13 @@ def describe(path: Path, file: h5py.File) -> DatasetInfo:
     ValueError
         If the file is of another schema or version, or its datasets do not fit one another.
     """
+    try:
+        return _described(path, file)
+    except (TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged, or not a complete dataset: {error}") from error
+
+
+def _described(path: Path, file: h5py.File) -> DatasetInfo:
     if not is_dataset(file):
         known = " or ".join(map(repr, SCHEMAS.values()))
         raise ValueError(f"{path} is an HDF5 file of another kind (no attribute schema = {known}); see convert")

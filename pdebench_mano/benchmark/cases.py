@@ -163,7 +163,7 @@ def train_once(config: RunConfig, run: Path, data: Dataset, progress: Progress =
     """
     outcome = run.with_name(f"{run.name}.diverged")
     if outcome.exists():
-        raise Diverged(outcome.read_text())
+        raise Diverged(outcome.read_text(encoding="utf-8"))
     try:
         return train(config, run, progress=progress, data=data)
     except Diverged as error:

@@ -18,7 +18,9 @@ from pdebench_mano.training.options import RunConfig
 from pdebench_mano.training.regimes import REGIMES
 from pdebench_mano.training.runs import sources
 
-PUBLISHED_DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parent / "published" / "defaults.json").read_text())
+PUBLISHED_DEFAULTS: dict[str, Any] = json.loads(
+    (Path(__file__).parent / "published" / "defaults.json").read_text(encoding="utf-8")
+)
 
 
 def identity(config: RunConfig, data: str) -> dict[str, Any]:

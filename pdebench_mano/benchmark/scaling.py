@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from data_gen.storage import atomic, to_json, write_text
+from data_gen.storage import atomic, read_json, to_json, write_text
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.graphs import recorded_gradients
 from pdebench_mano.machine.provenance import environment
@@ -214,7 +214,7 @@ def scaling(names: Sequence[str], resolutions: Sequence[int], settings: Settings
     description = {"settings": asdict(settings), "environment": environment()}
     table, about = out / "scaling.csv", out / "scaling.json"
     if about.exists():
-        known = json.loads(about.read_text())
+        known = read_json(about)
         if {key: known.get(key) for key in description} != description:
             raise ValueError(f"{out} holds measurements under other settings or versions: choose another folder")
     elif out.exists() and any(out.iterdir()):
@@ -237,7 +237,12 @@ def scaling(names: Sequence[str], resolutions: Sequence[int], settings: Settings
 
 def read_table(path: Path) -> pd.DataFrame:
     """The measurements of ``scaling.csv``."""
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if missing := {each.name for each in fields(Measurement)} - set(table.columns):
+        raise ValueError(f"{path} is damaged, or another program's: it lacks {', '.join(sorted(missing))}")
     return table.assign(note=table.note.astype("object").where(table.note.notna(), ""))
 
 

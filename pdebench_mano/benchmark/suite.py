@@ -296,8 +296,8 @@ def read_suite(path: str | Path) -> Suite:
     """
     path = Path(path)
     try:
-        return Suite(**tomllib.loads(path.read_text()))
-    except tomllib.TOMLDecodeError as error:
+        return Suite(**tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from pathlib import Path
 
+from data_gen.storage import read_json
 from pdebench_mano.benchmark.cases import suite_cases
 from pdebench_mano.benchmark.data import first_resolution, locate, make
 from pdebench_mano.benchmark.references import References
@@ -65,7 +66,7 @@ def time_suite(
     train, test, _ = locate(suite.data, out / "data", Path(folder))
     make(suite.data, Path(train), Path(test), progress)
     data = opened(test, trust=suite.data.generate is not None)
-    runs = {json.dumps(json.loads(path.read_text())): path.parent for path in (out / "runs").glob("*/config.json")}
+    runs = {json.dumps(read_json(path)): path.parent for path in (out / "runs").glob("*/config.json")}
     entrants: dict[tuple[str, str], Entrant] = {}
     solved = set(suite.resolutions)
     for record in map(read_record, records_of_suite(suite, out, folder)):

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -104,6 +105,9 @@ def main() -> None:
     """Entry point of ``pdebench-mano``."""
     # threads that wait without spinning: on a machine with other work, spinning ones are slower tenfold
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where a locale has no ² or ×
     for name in COMMANDS:
         importlib.import_module(f"pdebench_mano.cli.{name}")
     try:
@@ -112,7 +116,9 @@ def main() -> None:
         _fail(error.format_message())
     except (ValueError, TypeError, OSError) as error:
         _fail(str(error))
-    except (typer.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt) as stopped:
+        if isinstance(stopped.__cause__, EOFError):  # of which Typer makes the same as of Ctrl-C
+            _fail(f"a file ended too early: {stopped.__cause__}")
         status = INTERRUPTED
     if status == INTERRUPTED:  # which Typer, too, makes of Ctrl-C
         command = shlex.join(["pdebench-mano", *sys.argv[1:]])

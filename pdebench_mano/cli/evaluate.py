@@ -41,10 +41,11 @@ def evaluate(
     from pdebench_mano.fields.data import Dataset
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.report.terminal import print_comparison
-    from pdebench_mano.training.runs import load, read_config
+    from pdebench_mano.training.runs import load, read_config, read_summary
 
     sizes = integers(resolutions, "resolutions")
     if split not in (None, "all"):
+        read_summary(run)
         name = read_config(run).operator
         operator = load(run, trust=trust)
         for row in evaluate_operator(operator, name, Dataset(data, trust), sizes, split=split, start=start):

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from data_gen.grid import Norm
 from data_gen.recipe import drawn
-from data_gen.storage import DatasetInfo, problem_of
+from data_gen.storage import DatasetInfo, problem_of, read_json
 from pdebench_mano.evaluation.evaluate import (
     evaluate,
     evaluate_persistence,
@@ -39,7 +37,15 @@ from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.provenance import commit, cpu, provenance
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.options import RunConfig
-from pdebench_mano.training.runs import load, read_config, samples_of, trained_on, training_resolution
+from pdebench_mano.training.runs import (
+    load,
+    read_config,
+    read_history,
+    read_summary,
+    samples_of,
+    trained_on,
+    training_resolution,
+)
 
 
 def record_run(
@@ -95,6 +101,7 @@ def record_run(
         test split, or a sample to test on was trained on.
     """
     run, data = Path(run), opened(data)
+    summary, past = read_summary(run), read_history(run).epochs if (run / "history.csv").exists() else []
     if split is None and "test" not in data.info.splits:
         raise ValueError(f"{data.path} has no test split: --split all tests on all of its samples, and says so")
     refuse_trained(run, Samples.of(data, samples(data)))
@@ -110,17 +117,16 @@ def record_run(
         if solver:
             rows += solver_rows(data, trained_at, resolutions, progress, **options)
         cost = {"flops": {"prediction": flops_of(run, data.info, trained_at), "resolution": trained_at}}
-    description = json.loads((run / "config.json").read_text())
+    description = read_json(run / "config.json")
     asked = [list(resolutions), *([{"start": start}] if start else [])]
-    summary = run / "summary.json"
     record = Record(
         key=key or digest([description["config"], description["data"]["digest"], data.info.digest, *asked]),
         model=name,
         seed=config.seed,
         budget=budget(config),
         configuration=description,
-        training=(json.loads(summary.read_text()) if summary.exists() else {}) | cost | (training or {}),
-        history=history(run),
+        training=summary | cost | (training or {}),
+        history=[{name: float(value) for name, value in row.items()} for row in past],
         dataset=describe(data.info),
         samples=samples(data),
         evaluations=rows,
@@ -236,7 +242,7 @@ def flops_of(run: Path, info: DatasetInfo, resolution: int) -> int:
 
 def weights_of(run: Path) -> str:
     """SHA-256 of the weights that a run is evaluated with."""
-    return checkpoint.digest(checkpoint.read(run / checkpoint.BEST, "cpu")["operator"])
+    return checkpoint.digest(checkpoint.weights(run))
 
 
 def records_of(folder: str | Path) -> list[Path]:
@@ -245,11 +251,13 @@ def records_of(folder: str | Path) -> list[Path]:
     Raises
     ------
     ValueError
-        If a record is of other weights than the run has now, or of samples that it was trained on.
+        If the run is not finished; if a record is of other weights than it has now, or of samples that it was trained
+        on.
     """
     folder = Path(folder)
     paths = find_records(folder)
-    if (folder / checkpoint.BEST).exists():
+    if (folder / "config.json").exists():
+        read_config(folder), read_summary(folder)
         now = weights_of(folder)
         for path in paths:
             if read_record(path).weights not in ("", now):
@@ -304,13 +312,6 @@ def samples(data: Dataset) -> list[int]:
     """Positions of the test samples in a file."""
     (view,) = held_out(data, [data.info.shape[0]])
     return [int(i) for i in view.samples]
-
-
-def history(run: Path) -> list[dict[str, float]]:
-    """The epochs of a run; none where it is not finished."""
-    path = run / "history.csv"
-    rows = pd.read_csv(path).astype(float).to_dict("records") if path.exists() else []
-    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def budget(config: RunConfig) -> str:

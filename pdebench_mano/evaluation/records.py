@@ -6,6 +6,8 @@ prediction. Means, medians and spreads are the report's business, so nothing is 
 
 import hashlib
 import json
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -245,12 +247,24 @@ def write_examples(fields: dict[str, np.ndarray], record: Path) -> None:
 
 
 def read_examples(record: Path) -> dict[str, np.ndarray]:
-    """Fields kept beside a record; empty if there are none."""
+    """Fields kept beside a record; empty if there are none.
+
+    Raises
+    ------
+    ValueError
+        If the archive is damaged, or another program's.
+    """
     path = record.with_suffix(".npz")
     if not path.exists():
         return {}
-    with np.load(path) as archive:
-        return dict(archive)
+    try:
+        with path.open("rb") as stream, np.load(stream) as archive:
+            fields = dict(archive)
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error or type(error).__name__}") from error
+    if missing := {"a", "truth", "prediction"} - fields.keys():
+        raise ValueError(f"{path} is damaged, or another program's: it lacks {', '.join(sorted(missing))}")
+    return fields
 
 
 def read_record(path: Path) -> Record:

@@ -15,7 +15,7 @@ import numpy as np
 
 from data_gen.grid import Grid
 from data_gen.recipe import drawn
-from data_gen.storage import write_text
+from data_gen.storage import read_json, write_text
 from pdebench_mano.fields.data import Dataset
 
 FEWEST, MOST = 9, 65
@@ -65,8 +65,15 @@ class Samples:
 
     @classmethod
     def read(cls, path: Path) -> "Samples":
-        """Read back what `write` wrote."""
-        return cls(**json.loads(path.read_text()))
+        """Read back what `write` wrote.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or it holds something else.
+        """
+        content = read_json(path, "draw", "positions", "inputs")
+        return cls(content["draw"], content["positions"], content["inputs"])
 
     def write(self, path: Path) -> None:
         """Keep them in a file."""

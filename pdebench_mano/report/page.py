@@ -93,7 +93,7 @@ def write_report(
         value.write_worth(value.worth(records, times, suite), out / value.WORTH)
     trained = [record for record in records if record.configuration]
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
-        (files("pdebench_mano.report") / "page.html").read_text()
+        (files("pdebench_mano.report") / "page.html").read_text(encoding="utf-8")
     )
     page = template.render(
         title=title,

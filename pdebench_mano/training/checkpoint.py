@@ -32,5 +32,30 @@ def digest(state: dict[str, Tensor]) -> str:
 
 
 def read(path: Path, device: torch.device | str) -> dict[str, Any]:
-    """Read back what `write` wrote, with its tensors on `device`."""
-    return torch.load(path, weights_only=True, map_location=device)
+    """Read back what `write` wrote, with its tensors on `device`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file; if it is empty, cut off, or holds something else.
+    """
+    try:
+        state = torch.load(path, weights_only=True, map_location=device)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # of a zip, a pickle or a tensor, whichever is cut off first
+        raise ValueError(f"{path} is damaged: {type(error).__name__} while it was read") from error
+    if not (isinstance(state, dict) and isinstance(state.get("operator"), dict)):
+        raise ValueError(f"{path} is damaged, or another program's: it holds no operator")
+    return state
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    """The best weights of a run, on the CPU.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read`.
+    """
+    return read(run / BEST, "cpu")["operator"]

@@ -413,7 +413,13 @@ class _Loop:
     def _resume(self) -> None:
         if self.out is None or not (self.out / checkpoint.STANDING).exists():
             return
-        state = checkpoint.read(self.out / checkpoint.STANDING, self.device)
+        try:
+            self._take_up(checkpoint.read(self.out / checkpoint.STANDING, self.device))
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{self.out / checkpoint.STANDING} does not fit this training: {error}") from error
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        assert self.out is not None
         if said(state["settings"]) != said(self.settings.model_dump()):
             raise ValueError(
                 f"{self.out} was trained with other options: {_difference(state['settings'], self.settings)}"

@@ -9,6 +9,7 @@ summary.json     written last: a run that has it is complete
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,7 +22,7 @@ import torch
 
 from data_gen.lookup import source_sha256
 from data_gen.recipe import PUBLISHED_MEANING
-from data_gen.storage import to_json, write_text
+from data_gen.storage import read_json, to_json, write_text
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer, normalized
 from pdebench_mano.fields.samples import Samples
@@ -101,7 +102,7 @@ def train(
     tracked = tracker(track, out, description)
     _claim(out, description)
     if (out / "summary.json").exists():
-        return _read_history(out)
+        return read_history(out)
     if (out / checkpoint.STANDING).exists() and not of_this_version(out):
         console.print(f"{out} was begun by another version of the code: it goes on", highlight=False)
     points = config.batch_size * max(each.grid.points for each in datasets)
@@ -174,7 +175,10 @@ def load(run: str | Path, *, device: str | None = None, trust: bool = False) -> 
     operator = NormalizedOperator(
         inner, Normalizer.identity(channels[0]), Normalizer.identity(channels[1]), data["grid"], config.pairs
     )
-    operator.load_state_dict(checkpoint.read(run / checkpoint.BEST, "cpu")["operator"])
+    try:
+        operator.load_state_dict(checkpoint.weights(run))
+    except RuntimeError as error:
+        raise ValueError(f"{run / checkpoint.BEST} does not fit the operator of {run}: {error}") from error
     return operator.to(chosen(device)).eval()
 
 
@@ -204,7 +208,11 @@ def sources(config: RunConfig) -> dict[str, str]:
 
 def read_config(run: str | Path) -> RunConfig:
     """The configuration a run folder was made with."""
-    return parse_config(_read_description(Path(run))["config"])
+    described = _read_description(Path(run))["config"]
+    try:
+        return parse_config(described)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{Path(run) / 'config.json'} holds no configuration of a run: {error}") from error
 
 
 def training_resolution(run: str | Path) -> int:
@@ -273,18 +281,56 @@ def training_data(config: RunConfig, data: Dataset | None = None) -> tuple[list[
 
 
 def _read_description(run: Path) -> dict[str, Any]:
+    path = run / "config.json"
     try:
-        return json.loads((run / "config.json").read_text())
+        description = read_json(path, "config", "data", "environment")
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{run} is not a run folder: it has no config.json") from None
+    if missing := {"digest", "grid", "resolution", "channels"} - set(description["data"]):
+        raise ValueError(f"{path} is damaged, or another program's: its data lack {', '.join(sorted(missing))}")
+    return description
 
 
-def _read_history(out: Path) -> History:
-    summary = json.loads((out / "summary.json").read_text())
-    rows = pd.read_csv(out / "history.csv").to_dict("records")
-    return History(
-        [{str(k): v for k, v in row.items()} for row in rows], summary["best_epoch"], summary["best_validation"]
-    )
+def read_summary(run: str | Path) -> dict[str, Any]:
+    """What a finished run took and reached.
+
+    Raises
+    ------
+    ValueError
+        If the run is not finished, or its ``summary.json`` or ``best.pt`` is damaged or gone.
+    """
+    run = Path(run)
+    try:
+        summary = read_json(run / "summary.json", "best_epoch", "best_validation", "seconds")
+    except FileNotFoundError:
+        _read_description(run)
+        raise ValueError(f"{run} is not finished: the same train command again goes on with it") from None
+    if not (run / checkpoint.BEST).exists():
+        raise ValueError(f"{run} has lost its {checkpoint.BEST}: remove the folder, and train again")
+    return summary
+
+
+def read_history(run: str | Path) -> History:
+    """The epochs of a finished run.
+
+    Raises
+    ------
+    ValueError
+        If the run is not finished, or its ``history.csv`` does not hold the epochs that its summary is of.
+    """
+    path, summary = Path(run) / "history.csv", read_summary(run)
+    try:
+        rows = [{str(k): v for k, v in row.items()} for row in pd.read_csv(path).to_dict("records")]
+        whole = [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
+        whole = whole and all(math.isfinite(row[name]) for row in rows for name in ("loss", "lr", "validation"))
+        whole = whole and math.isclose(rows[-1]["seconds"], summary["seconds"], rel_tol=1e-6)
+        best = rows[summary["best_epoch"] - 1]["validation"]
+        whole = whole and math.isclose(best, summary["best_validation"], rel_tol=1e-6)
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{path} is damaged or gone: it does not hold the epochs of summary.json")
+    return History(rows, summary["best_epoch"], summary["best_validation"])
 
 
 def _summary(operator: torch.nn.Module, history: History, fresh: bool) -> dict[str, Any]:

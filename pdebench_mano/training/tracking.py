@@ -46,7 +46,7 @@ def wandb(out: Path, description: dict[str, Any]) -> Iterator[Watch]:
     run = library.init(
         project="pdebench-mano",
         name=out.name,
-        id=identifier.read_text(),
+        id=identifier.read_text(encoding="utf-8"),
         resume="allow",
         config=description["config"],
         dir=out,

@@ -1,0 +1,138 @@
+"""Our own files, cut off, empty or another program's: one line that names the file, and exit status 2."""
+
+import json
+import shlex
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from data_gen import generate
+from pdebench_mano import RunConfig, train
+from pdebench_mano.cli import main
+
+TRAIN = "train --operator fno --operator-args width=4 depth=1 modes=4 --data darcy.hdf5 --resolution 9 --epochs 4"
+EVALUATE = "evaluate run --data darcy.hdf5 --resolutions 9"
+REPORT = "report run --out report"
+
+
+def run(words):
+    """Run the command line in this process; returns the exit status."""
+    sys.argv = ["pdebench-mano", *shlex.split(words)]
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with a dataset and an evaluated run."""
+    whole = tmp_path_factory.mktemp("whole")
+    generate(whole / "darcy.hdf5", 12, 17, split=(0.5, 0.25, 0.25))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(whole)
+        arguments = {"width": 4, "depth": 1, "modes": 4}
+        train(RunConfig(operator="fno", operator_args=arguments, data="darcy.hdf5", resolution=9, epochs=4), "run")
+        assert run(EVALUATE) == 0
+        (whole / "run" / "records").rename(whole / "records")
+        shutil.copytree("records", "run/records")
+        for path in (whole / "run" / "records").iterdir():
+            path.rename(path.with_stem("record"))
+    return whole
+
+
+@pytest.fixture
+def place(whole, tmp_path, monkeypatch):
+    """A copy of it to do damage in."""
+    shutil.copytree(whole, tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+    return tmp_path / "place"
+
+
+def refused(capsys, words):
+    """The one line by which a command is refused."""
+    capsys.readouterr()
+    assert run(words) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    return line
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "foreign"])
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("config.json", [TRAIN + " --out run", EVALUATE, REPORT, "leaderboard --add run"]),
+        ("summary.json", [TRAIN + " --out run", EVALUATE, REPORT, "leaderboard --add run"]),
+        ("history.csv", [TRAIN + " --out run", EVALUATE]),
+        ("best.pt", [EVALUATE, EVALUATE + " --split val", REPORT, "check fno --run run"]),
+        ("samples.json", [EVALUATE, REPORT]),
+        ("records/record.jsonl", [REPORT, "leaderboard --add run"]),
+        ("records/record.npz", [REPORT]),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(place, capsys, name, commands, damage):
+    path = place / "run" / name
+    if damage == "half":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif path.suffix == ".pt":
+        torch.save([1, 2], path)
+    elif path.suffix == ".npz":
+        np.savez(path, other=np.ones(3))
+    else:
+        path.write_text("epoch\n1\n" if path.suffix == ".csv" else json.dumps({"mine": 1}))
+    for words in commands:
+        line = refused(capsys, words)
+        assert f"run/{name}" in line, line
+        assert "Traceback" not in line
+
+
+def test_what_only_looks_like_the_history_of_a_run_is_refused(place, capsys):
+    """Whole rows, and not all of them: that gave a wrong record, and status 0."""
+    path = place / "run" / "history.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    assert "history.csv is damaged or gone" in refused(capsys, EVALUATE)
+    path.unlink()
+    assert "history.csv is damaged or gone" in refused(capsys, TRAIN + " --out run")
+
+
+def test_an_interrupted_run_is_not_finished(place, capsys):
+    (place / "run" / "summary.json").unlink()
+    for words in (EVALUATE, EVALUATE + " --split val", REPORT, "leaderboard --add run"):
+        assert "run is not finished: the same train command again goes on with it" in refused(capsys, words)
+    assert run(TRAIN + " --out run") == 0
+    (place / "run" / "best.pt").unlink()
+    for words in (EVALUATE, REPORT, TRAIN + " --out run"):
+        assert "run has lost its best.pt: remove the folder, and train again" in refused(capsys, words)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", None])
+def test_a_damaged_checkpoint_is_named(place, capsys, content):
+    (place / "run" / "summary.json").unlink()
+    path = place / "run" / "checkpoint.pt"
+    if content is None:
+        torch.save({"operator": {}, "settings": torch.load(path, weights_only=True)["settings"]}, path)
+    else:
+        path.write_bytes(content)
+    line = refused(capsys, TRAIN + " --out run")
+    assert "run/checkpoint.pt" in line
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"recipe": 1, "shard_size": 2}', '{"recipe": {}}'])
+def test_a_damaged_manifest_of_shards_is_named(place, capsys, content):
+    words = "generate --samples 4 --resolution 9 --shard-size 2 --out d.hdf5"
+    generate("d.hdf5", 4, 9, shard_size=2, merge=False)
+    (place / "d.hdf5").unlink()
+    (place / "d.hdf5.shards" / "recipe.json").write_text(content)
+    assert "d.hdf5.shards/recipe.json is damaged" in refused(capsys, words)
+
+
+def test_a_file_that_ends_too_early_is_no_interruption(place, capsys, monkeypatch):
+    def ends(*_, **__):
+        raise EOFError("ran out of input")
+
+    monkeypatch.setattr("data_gen.storage.open_hdf5", ends)
+    assert "a file ended too early: ran out of input" in refused(capsys, "inspect darcy.hdf5")
