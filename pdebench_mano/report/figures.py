@@ -18,7 +18,7 @@ from data_gen.problem import Field
 from data_gen.storage import COEFFICIENT, SOLUTION
 from pdebench_mano.evaluation.evaluate import ranked
 from pdebench_mano.evaluation.records import Evaluation, Record
-from pdebench_mano.report.tables import metric_name, order, timed
+from pdebench_mano.report.tables import metric_name, order, over_time, timed
 from pdebench_mano.report.worth import Point, front
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -210,6 +210,41 @@ def alignment(record: Record) -> Figure:
     plain_numbers(lower.yaxis)
     gridded(upper, lower)
     legend(figure, upper, fontsize=7)
+    return figure
+
+
+def error_over_time(table: pd.DataFrame, styles: Styles, resolution: int) -> Figure:
+    """Mean relative L2 error of every rollout at one resolution against time."""
+    figure, ((axis,),) = canvas(3.8)
+    for model, (times, means) in over_time(table, resolution).items():
+        axis.plot(times, means, label=model, markersize=4, linewidth=1.3, **styles(model))
+    axis.set(yscale="log", xlabel="time", ylabel=f"relative L2 error at {resolution}²")
+    plain_numbers(axis.yaxis)
+    gridded(axis)
+    legend(figure, axis)
+    return figure
+
+
+def states(fields: dict[str, np.ndarray], row: Evaluation, shown: Field = SOLUTION[0]) -> Figure:
+    """Truth, prediction and error of the median sample of a row at some times, one colour scale for each of them.
+
+    `shown` is what the states are of.
+    """
+    truth, prediction = fields["truths"][1], fields["predictions"][1]
+    figure, axes = canvas(3.9, rows=3, columns=len(truth), sharex=True, sharey=True)
+    error = prediction - truth
+    largest, size = (np.nanmax(np.abs(each)) or 1.0 for each in (error, truth))
+    parts = [(f"truth {symbol(shown)}", truth, "RdBu_r", size), ("prediction", prediction, "RdBu_r", size)]
+    for line, (name, values, colours, reach) in zip(axes, [*parts, ("error", error, "PuOr", largest)], strict=True):
+        for axis, field in zip(line, values, strict=True):
+            options = {"cmap": colours, "vmin": -reach, "vmax": reach, "interpolation": "nearest"}
+            image = axis.imshow(field.T, origin="lower", extent=(0, 1, 0, 1), **options)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        line[0].set_ylabel(name, fontsize=8)
+        figure.colorbar(image, ax=line, aspect=12, pad=0.02).ax.tick_params(labelsize=6)
+    for axis, time in zip(axes[0], fields["times"], strict=True):
+        axis.set_title(f"t = {time:g}", fontsize=8)
     return figure
 
 

@@ -17,6 +17,7 @@ from data_gen.problem import Field
 from data_gen.recipe import installed
 from data_gen.storage import COEFFICIENT, SOLUTION, fields_of, write_text
 from pdebench_mano.evaluation.assess import slug
+from pdebench_mano.evaluation.in_time import THRESHOLD
 from pdebench_mano.evaluation.records import (
     Evaluation,
     Record,
@@ -74,7 +75,7 @@ def write_report(
     times = value.beside(paths, out)
     records = [value.with_times(each, times) for each in tables.apart([read_record(path) for path in paths])]
     table = tables.rows(records)
-    _Keeper(out).csv("rows", table.drop(columns="errors"))
+    _Keeper(out).csv("rows", table.drop(columns=["errors", "times", "per_time"]))
     styles = figures.Styles(table)
     grounds = tables.grounds(table)
     groups = [(ground, budget) for ground, part in grounds.items() for budget in tables.budgets(part)]
@@ -246,6 +247,7 @@ def _comparison(
         + (f", errors by {records[0].norm}" if records[0].norm != "points" else ""),
         "headline": headline,
         "overview": overview,
+        "in_time": _in_time(part, [coarsest, finest], kinds, styles, keep),
         "worth": worth,
         "resources": keep.table("resources", tables.resources(part), RESOURCES, kinds),
         "tuning": list(tuning.told([record for _, record in trained])),
@@ -271,6 +273,29 @@ def _comparison(
         "galleries": _galleries(trained, keep),
         "curves": _curves([record for _, record in trained if record.history], styles, keep),
     }
+
+
+def _in_time(
+    part: pd.DataFrame, resolutions: Sequence[int], kinds: dict[str, str], styles: figures.Styles, keep: _Keeper
+) -> list[dict[str, Any]]:
+    """A figure and a table of errors over time for each resolution; none where nothing is rolled out."""
+    shown = []
+    for n in dict.fromkeys(resolutions):
+        if not len(cells := tables.at_times(part, n)):
+            continue
+        caption = (
+            f"Relative L2 error of the states at {n}², mean over seeds and test samples, relative to what the training "
+            f"mean leaves of the last of them, and for how long an error is below {THRESHOLD:g}. All begin with the "
+            "same state; solvers, on the grid that they name."
+        )
+        figure = figures.error_over_time(part, styles, n)
+        shown.append(
+            {
+                "figure": keep.figure(f"error-over-time-{n}", figure, f"Error over time at {n}². Dotted: no learning."),
+                "table": keep.table(f"over-time-{n}", cells, caption, kinds),
+            }
+        )
+    return shown
 
 
 def _worth(records: Sequence[Record], times: Sequence[Timing], styles: figures.Styles, keep: _Keeper) -> dict[str, Any]:
@@ -326,6 +351,13 @@ def _galleries(trained: list[tuple[Path, Record]], keep: _Keeper) -> list[dict[s
                 "the same.",
                 embed="png",
             )
+            if "times" in fields:
+                shown[f"{record.model} in time"] = keep.figure(
+                    f"states-{slug(record.model)}",
+                    figures.states(fields, row, first_fields(record)[1]),
+                    f"{record.model} at {row.resolution}²: the sample with the median error, over time.",
+                    embed="png",
+                )
     return list(shown.values())
 
 

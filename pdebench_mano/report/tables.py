@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from data_gen.recipe import said
+from pdebench_mano.evaluation.in_time import FLUCTUATION, THRESHOLD, UNTIL
 from pdebench_mano.evaluation.records import Evaluation, Record, digest, evaluated_on, kind_of
 from pdebench_mano.report.bootstrap import Interval, difference, interval
 from pdebench_mano.report.tuning import validation
@@ -69,6 +70,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
                     "training_seconds": cost.get("seconds", math.nan),
                     "seconds": math.nan if row.seconds is None else row.seconds,
                     "errors": {metric: np.asarray(values, float) for metric, values in row.errors.items()},
+                    "times": tuple(row.times),
+                    "per_time": {metric: np.asarray(values, float) for metric, values in row.per_time.items()},
                 }
                 | {metric: row.mean(metric) for metric in row.errors}
             )
@@ -328,6 +331,36 @@ def details(table: pd.DataFrame, resolution: int) -> pd.DataFrame:
     }
     present = [name for name in order(table) if name in set(here.model)]
     return pd.DataFrame(cells, dtype=object).reindex(present).fillna("")
+
+
+def over_time(
+    table: pd.DataFrame, resolution: int, metric: str = "relative_l2"
+) -> dict[str, tuple[tuple[float, ...], Float[np.ndarray, " times"]]]:
+    """The times of every rollout at a resolution that has the metric, and its means over seeds and samples there."""
+    here = table[(table.resolution == resolution) & (table.times.map(len) > 0)]
+    parts = {str(model): part for model, part in here.groupby("model")}
+    return {
+        model: (parts[model].times.iloc[0], np.mean([each[metric].mean(0) for each in parts[model].per_time], 0))
+        for model in order(table)
+        if model in parts and all(metric in each for each in parts[model].per_time)
+    }
+
+
+def at_times(table: pd.DataFrame, resolution: int, most: int = 6) -> pd.DataFrame:
+    """Relative L2 error of every rollout at some times, and how long it is good; see `over_time`.
+
+    Where a mean over the training samples is known, the error at the last time relative to what it leaves, too.
+    """
+    cells: dict[str, dict[str, str]] = {}
+    shares = over_time(table, resolution, FLUCTUATION)
+    until = at(table, resolution, UNTIL)
+    for model, (times, means) in over_time(table, resolution).items():
+        some = np.unique(np.linspace(0, len(times) - 1, most).round().astype(int))
+        cells[model] = {f"t = {times[k]:g}": bare(f"{means[k]:.{digits(means[k])}f}") for k in some}
+        if model in shares:
+            cells[model][f"of fluctuation at {times[-1]:g}"] = bare(f"{shares[model][1][-1]:.3g}")
+        cells[model][f"error below {THRESHOLD:g} for"] = f"{until[model].mean():.3g}"
+    return pd.DataFrame.from_dict(cells, "index").fillna("")
 
 
 def metric_name(metric: str) -> str:
