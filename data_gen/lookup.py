@@ -76,8 +76,11 @@ def construct(factory: Any, what: str, arguments: Mapping[str, Any]) -> Any:
         raise ValueError(f"{what}: {error}; its arguments are {allowed or 'none'}") from None
     try:
         return factory(**arguments)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{what}: {error}") from error
+    except TypeError as error:  # whose words name no argument
+        given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        raise ValueError(f"{what}: {error}, with {given or 'no arguments'}") from error
     except Exception as error:  # of the user's own class, or of a library with arguments it does not expect
         raise ValueError(f"{what}: {type(error).__name__}: {error}") from error
 

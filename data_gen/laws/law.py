@@ -1,6 +1,7 @@
 """What the laws of random coefficients have in common: their type, and the check of their parameters."""
 
 from collections.abc import Callable
+from numbers import Real
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +12,7 @@ Law = Callable[[tuple[int, int], np.random.Generator], np.ndarray]
 
 
 def positive(**values: float | int) -> None:
-    """Raise ValueError unless each parameter, given by its name, is positive and finite."""
+    """Raise ValueError unless each parameter, given by its name, is a positive and finite number."""
     for name, value in values.items():
-        if not 0 < value < np.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value}")
+        if not (isinstance(value, Real) and 0 < value < np.inf):
+            raise ValueError(f"{name} must be positive and finite, got {value!r}")

@@ -52,7 +52,7 @@ def train(out: Path, device: str | None, track: str | None, trust: bool, **field
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.training import runs
 
-    sizes = integers(fields["resolution"], "--resolution") if fields["resolution"] else None
+    sizes = None if fields["resolution"] is None else integers(fields["resolution"], "--resolution")
     read = {
         "data": str(fields["data"]),
         "operator_args": key_values(fields["operator_args"], "--operator-args"),

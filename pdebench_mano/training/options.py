@@ -10,7 +10,7 @@ from data_gen.grid import Norm
 class Training(BaseModel):
     """Options of `fit`; an unknown name or a value out of range is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     epochs: int = Field(24, ge=1)
     """Passes over the training samples."""

@@ -160,7 +160,7 @@ def option_rows() -> Iterator[Row]:
         for option, values in bad.items():
             for value in dict.fromkeys(values):
                 named = option.lstrip("-")
-                said = (named, named.replace("-", "_"), *([value] if value else []))
+                said = (named, named.replace("-", "_"), *([value, value.split("=")[0] or value] if value else []))
                 words = [base[0], value] if option.isupper() else with_option(base, option, value)
                 yield Row(words, 2, said)
         yield Row([*base, "--no-such-option"], 2, ("no-such-option", "no such option"))
