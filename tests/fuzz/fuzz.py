@@ -40,7 +40,7 @@ from pdebench_mano.evaluation.assess import assess
 SECONDS = 60
 
 WHOLE = ["-1", "0", "1.5", "x", "", "nan", "inf", "1e3", "99999999999999999999", "½", "2,3", "0x10", "--", "None"]
-REAL = ["-1", "x", "", "nan", "inf", "-inf", "1e999", "½", "2,3", "None", "1e-400"]
+REAL = ["-1", "x", "", "nan", "inf", "-inf", "1e999", "½", "2,3", "None"]
 WORD = ["x", "", "None", "[red]", "$HOME", "a b", "ä", "../x"]
 GRIDS = ["x", "", "-9", "9,x", "9,,17", "8", "1000000", "9;17", "1e1", "nan", "9.0", "0", "1", "½", ",", "None"]
 PAIRS = ["x", "=1", "a b=1", "1=2", "nosuch=1", "é=1", "--", "[red]=1"]
@@ -98,7 +98,7 @@ def options(out: str) -> dict[str, tuple[list[str], dict[str, list[str]]]]:
         "inspect": (["inspect", "darcy.hdf5"], {"--device": [*WORD, "cuda"]}),
         "convert": (
             ["convert", "pairs.pt", out],
-            {"--to": WORD, "--grid": WORD, "--source": [*REAL, "0"], "--split": WORD, "--resolution": WHOLE},
+            {"--to": WORD, "--grid": WORD, "--source": REAL, "--split": WORD, "--resolution": WHOLE},
         ),
         "train": (
             ["train", *training],
