@@ -8,7 +8,7 @@ from typing import Any
 
 from data_gen.grid import Norm
 from data_gen.recipe import drawn
-from data_gen.storage import DatasetInfo, problem_of, read_json
+from data_gen.storage import DatasetInfo, alone, problem_of, read_json
 from pdebench_mano.evaluation.evaluate import (
     evaluate,
     evaluate_rivals,
@@ -186,7 +186,8 @@ def assess(
     typed += [] if split is None else ["--split", split]
     target = run / "records" / f"{data.info.digest[:8]}.jsonl"
     commands = [train_command(read_config(run), run), shlex.join(typed)]
-    record_run(run, data, resolutions, target, solver=True, split=split, commands=commands, progress=progress)
+    with alone(target):
+        record_run(run, data, resolutions, target, solver=True, split=split, commands=commands, progress=progress)
     return target
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_gen import generate
+from data_gen import generate, read_info, storage
 from pdebench_mano import RunConfig, train
 from pdebench_mano.cli import main
 
@@ -128,6 +128,29 @@ def test_a_damaged_manifest_of_shards_is_named(place, capsys, content):
     (place / "d.hdf5").unlink()
     (place / "d.hdf5.shards" / "recipe.json").write_text(content)
     assert "d.hdf5.shards/recipe.json is damaged" in refused(capsys, words)
+
+
+@pytest.mark.parametrize(
+    ("lock", "what", "words"),
+    [
+        ("new/.lock", "new", TRAIN + " --out new"),
+        ("report/.report.lock", "report", REPORT),
+        ("run/records/.{digest}.jsonl.lock", "run/records/{digest}.jsonl", EVALUATE),
+        ("./.new.hdf5.lock", "new.hdf5", "convert darcy.pt new.hdf5"),
+    ],
+)
+def test_of_two_writers_one_says_so_and_the_other_is_not_disturbed(place, capsys, lock, what, words):
+    assert run("convert darcy.hdf5 darcy.pt") == 0
+    digest = read_info("darcy.hdf5").digest[:8]
+    lock, what = place / lock.format(digest=digest), what.format(digest=digest)
+    lock.parent.mkdir(exist_ok=True)
+    with storage.locked(lock, place / what):
+        before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        assert f"{what} is in use by another process" in refused(capsys, words)
+        after = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        assert {path: value for path, value in after.items() if not path.name.endswith(".tmp")} == before
+    assert run(words) == 0
+    assert not lock.exists()
 
 
 def test_a_file_that_ends_too_early_is_no_interruption(place, capsys, monkeypatch):
