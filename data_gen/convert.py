@@ -6,7 +6,7 @@ unit square along both axes; else from solutions that vanish on all four edges, 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,17 @@ def convert(
     to = to or next((name for name, layout in FORMATS.items() if layout.suffix == target.suffix), "schema")
     if to != "schema" and to not in FORMATS:
         raise ValueError(f"to must be one of schema, {', '.join(FORMATS)}, got {to!r}")
-    with storage.open_hdf5(source) if h5py.is_hdf5(source) else nullcontext() as file:
+    with ExitStack() as stack:
+        file = stack.enter_context(storage.open_hdf5(source)) if h5py.is_hdf5(source) else None
         ours = file is not None and storage.is_dataset(file)
         if ours == (to == "schema"):
             raise ValueError(
                 f"{source} is {'' if ours else 'not '}of this project's schema: say with --to what {target} shall be"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(storage.alone(target))
+        if target.exists():
+            raise FileExistsError(f"{target} exists; it is left as it is")
         if ours:
             if (grid, f, boundary, law, counts) != (None,) * 5:
                 raise ValueError(

@@ -42,6 +42,9 @@ LOCK, MANIFEST = "lock", "recipe.json"
 POINTS_PER_SHARD = 2**20
 """A few seconds of work on a CPU."""
 
+FIELDS = 10
+"""Of float64 that any solve holds at least, beside the diagonals of a matrix, or stages of a step."""
+
 _ENDED = object()
 
 READERS = 4
@@ -272,6 +275,8 @@ def complete(out: Path, recipe: Recipe) -> DatasetInfo | None:
     try:
         info = storage.read_info(out)
         there = json.loads(info.attributes["recipe"])
+    except (PermissionError, BlockingIOError):
+        raise
     except (ValueError, KeyError, OSError):
         raise FileExistsError(f"{out} exists and is no dataset of generate; it is left as it is") from None
     _check_same(there, recipe.to_json(), out)
@@ -292,6 +297,12 @@ def _check_target(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"{out.parent}: the folder is not writable")
+    there, least = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), FIELDS * 8 * recipe.solved_on.points
+    if least > there:
+        raise ValueError(
+            f"resolution {recipe.grid}: a solve on {recipe.solved_on} points takes {least / 1e9:.0f} GB of memory or "
+            f"more, and this machine has {there / 1e9:.0f} GB"
+        )
     needed = storage.file_size(recipe.header()) * (2 if merge else 1)
     needed -= sum(shard.stat().st_size for shard in complete_shards(folder))
     free = shutil.disk_usage(out.parent).free

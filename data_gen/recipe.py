@@ -74,8 +74,8 @@ class Recipe:
         object.__setattr__(self, "rtol", rtol)
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, got {self.samples}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be non-negative, got {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be non-negative and below 2^63, got {self.seed}")
         if not 0 < rtol < 1:
             raise ValueError(f"rtol must lie between 0 and 1, got {rtol}")
         if self.label_refinement < 1:

@@ -1,6 +1,6 @@
 """Dataset files: what is in them (`schema`), how they are read and written, whole or in shards, and never half."""
 
-from data_gen.storage.files import DISK_FULL, atomic, leftovers, locked, read_json, to_json, write_text
+from data_gen.storage.files import DISK_FULL, alone, atomic, leftovers, locked, read_json, to_json, write_text
 from data_gen.storage.read import (
     arrays_of,
     checked,
@@ -47,6 +47,7 @@ __all__ = [
     "Block",
     "DatasetInfo",
     "Header",
+    "alone",
     "arrays_of",
     "atomic",
     "checked",

@@ -102,14 +102,34 @@ def to_json(content: Any, otherwise: Callable[[float], Any] = lambda _: None, **
     return json.dumps(finite(content), allow_nan=False, **options)
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only process that writes to a file until the block ends.
+
+    Raises
+    ------
+    FileExistsError
+        If another process is about it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(f".{path.name}.lock"), path):
+        yield
+
+
 def leftovers(folder: Path) -> list[Path]:
     """Temporary files in a folder that nobody else writes to, also those of earlier versions."""
     return [*folder.glob(f".*.{PARTIAL}*"), *folder.glob(".*.tmp")]
 
 
 @contextmanager
-def locked(lock: Path) -> Iterator[None]:
+def locked(lock: Path, what: Path | None = None) -> Iterator[None]:
     """Hold the file `lock`, which is made, so that its folder is this process's alone until the block ends.
+
+    Parameters
+    ----------
+    lock : Path
+    what : Path, optional
+        What is this process's alone, where that is not the folder; then nothing is left of `lock` in the end.
 
     Raises
     ------
@@ -119,9 +139,16 @@ def locked(lock: Path) -> Iterator[None]:
     with lock.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FileExistsError(f"{lock.parent} is in use by another process") from None
-        yield
+            held = os.path.samestat(os.fstat(stream.fileno()), lock.stat())  # and nobody has removed it meanwhile
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        if not held:
+            raise FileExistsError(f"{what or lock.parent} is in use by another process")
+        try:
+            yield
+        finally:
+            if what is not None:
+                lock.unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:

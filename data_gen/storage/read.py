@@ -1,6 +1,8 @@
 """Open a dataset file, or say in one line why not, and read what it says about itself."""
 
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,9 @@ from data_gen.storage.schema import (
     plain,
 )
 
+NO_LOCK = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOLCK, errno.ENOSYS)
+"""Why HDF5 does not open a file that it cannot lock."""
+
 
 @contextmanager
 def open_hdf5(path: str | Path | h5py.File) -> Iterator[h5py.File]:
@@ -32,9 +37,10 @@ def open_hdf5(path: str | Path | h5py.File) -> Iterator[h5py.File]:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If `path` does not exist; if it is no HDF5 file, a truncated one, or one whose values lie in other files than
-        the shards that it lists.
+    OSError
+        If `path` does not exist, is not readable, or is held by another process.
+    ValueError
+        If it is no HDF5 file, a truncated one, or one whose values lie in other files than the shards that it lists.
     """
     if isinstance(path, h5py.File):
         yield path
@@ -42,11 +48,19 @@ def open_hdf5(path: str | Path | h5py.File) -> Iterator[h5py.File]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
+    if path.is_file() and not os.access(path, os.R_OK):
+        raise PermissionError(f"{path}: permission denied")
     if not path.is_file() or not h5py.is_hdf5(path):
         raise ValueError(f"{path} is not an HDF5 file")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
+        if error.errno == errno.EACCES:
+            raise PermissionError(f"{path}: permission denied") from error
+        if error.errno in NO_LOCK:
+            raise BlockingIOError(
+                f"{path} is in use by another process, or its file system has no locks (HDF5_USE_FILE_LOCKING=FALSE)"
+            ) from error
         kind = "truncated" if "truncated" in str(error) else "damaged"
         raise ValueError(f"{path} is a {kind} HDF5 file") from error
     with file:

@@ -1,7 +1,9 @@
 """Write a dataset file: its header, its samples block by block, and the seal under both."""
 
+import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -74,9 +76,29 @@ def subset(header: Header, first: int, count: int) -> Header:
 def created(path: Path, size: int) -> Iterator[h5py.File]:
     """A new file for which there is space: HDF5 itself does not survive a full disk."""
     with path.open("wb") as stream:
-        os.posix_fallocate(stream.fileno(), 0, size)
+        reserve(stream.fileno(), size, path.parent)
     with h5py.File(path, "w") as file:
         yield file
+
+
+def reserve(descriptor: int, size: int, folder: Path) -> None:
+    """Take the space of a file; where the system cannot, on macOS and some file systems, look whether there is enough.
+
+    Raises
+    ------
+    OSError
+        If there is not.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.truncate(descriptor, size)
 
 
 def write_header(file: h5py.File, header: Header) -> None:
@@ -101,7 +123,7 @@ def write_header(file: h5py.File, header: Header) -> None:
     for dataset, fields in (("nu", header.inputs), ("tensor", header.outputs)):
         file[dataset].attrs["long_name"] = ", ".join(f"{each.name} {each.symbol}" for each in fields)
     for name, dtype in QUALITY[header.version].items():
-        fill = np.nan if dtype == "<f8" else b""
+        fill = np.nan if dtype == "<f8" else None  # of text none is said: it is empty, and netCDF's ncdump stops at b""
         attach(file.create_dataset(f"quality/{name}", (header.samples,), dtype, fillvalue=fill), "sample")
     file.create_group("splits")
     for name, indices in header.splits.items():

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from data_gen.storage import write_text
+from data_gen.storage import alone, write_text
 from pdebench_mano.benchmark.identity import identity
 from pdebench_mano.benchmark.suite import Model, Suite, merge
 from pdebench_mano.evaluation.assess import record_run, slug, train_command
@@ -180,20 +180,21 @@ def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progres
         train_once(config, run, work.train, progress)
     except ValueError as error:  # the input is checked, so this training diverged: the others need not wait
         return [f"{case.title}: {error}"]
-    record_run(
-        run,
-        work.test,
-        case.resolutions,
-        work.target,
-        finer=case.finer,
-        model=case.model,
-        key=case.key,
-        split=None if "test" in work.test.info.splits else "all",
-        start=case.start,
-        commands=[work.command, train_command(read_config(run), run)],
-        training={"trials": trials} if trials else {},
-        progress=progress,
-    )
+    with alone(work.target):
+        record_run(
+            run,
+            work.test,
+            case.resolutions,
+            work.target,
+            finer=case.finer,
+            model=case.model,
+            key=case.key,
+            split=None if "test" in work.test.info.splits else "all",
+            start=case.start,
+            commands=[work.command, train_command(read_config(run), run)],
+            training={"trials": trials} if trials else {},
+            progress=progress,
+        )
     return []
 
 

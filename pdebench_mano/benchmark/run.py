@@ -80,8 +80,9 @@ def run_suite(
     out, say, shown = Path(out), say or (lambda line: None), say is not None
     suite.refuse_others(only)
     train, test, data = locate(suite.data, out / "data", Path(folder))
-    cases = [case for case in suite_cases(suite, train, data) if not only or case.model in only]
-    references = References(suite, data, first_resolution(suite.data, cases[0].config, train))
+    every = list(suite_cases(suite, train, data))
+    cases = [case for case in every if not only or case.model in only]
+    references = References(suite, data, first_resolution(suite.data, every[0].config, train))
     parts: list[References | Case] = [references, *cases]
     files = {part.name: out / "records" / f"{part.name}.jsonl" for part in parts}
     if published is not None and (taken := take_over(Path(published), {part.key: files[part.name] for part in parts})):
@@ -111,7 +112,7 @@ def run_suite(
             else:
                 failures += run_one_by_one(work, say, shown)
         if not files[references.name].exists():
-            config, target = cases[0].config, files[references.name]
+            config, target = every[0].config, files[references.name]
             mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
             fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
             with bar("references", shown) as progress:

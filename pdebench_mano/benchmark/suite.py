@@ -42,6 +42,17 @@ RESERVED = (*NAMED, "baselines")
 """Names of rows and records that are no model's."""
 
 
+ELSEWHERE = {
+    "data": "the table data",
+    "seed": "the list seeds",
+    "operator": "the table models",
+    "operator_args": "the table models",
+    "regime": "the table models",
+    "regime_args": "the table models",
+}
+"""What is no option of a table of training, and where a suite says it."""
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -269,6 +280,16 @@ class Suite(_Table):
     def _one_norm(self) -> "Suite":
         if any("norm" in options for model in self.models for options in (self.training, model.training, model.tune)):
             raise ValueError("norm is that of the whole suite, of errors and losses: give it beside title")
+        return self
+
+    @model_validator(mode="after")
+    def _training_is_training(self) -> "Suite":
+        tables = {"training": self.training} | {f"{each.label}.training": each.training for each in self.models}
+        ignored = [f"{place}.{key}" for place, table in tables.items() for key in table.keys() & ELSEWHERE]
+        ignored += [f"{each.label}.tune.{key}" for each in self.models for key in each.tune.keys() & {"data", "seed"}]
+        if ignored:
+            key = ignored[0].rpartition(".")[2]
+            raise ValueError(f"{ignored[0]} would be ignored: {ELSEWHERE[key]} of the suite says it")
         return self
 
     @model_validator(mode="after")

@@ -114,12 +114,16 @@ def main() -> None:
         status = app(repeat_options(sys.argv[1:] or ["--help"]), standalone_mode=False)
     except UsageError as error:
         _fail(error.format_message())
-    except (ValueError, TypeError, OSError) as error:
-        _fail(str(error))
     except (typer.Abort, KeyboardInterrupt) as stopped:
         if isinstance(stopped.__cause__, EOFError):  # of which Typer makes the same as of Ctrl-C
             _fail(f"a file ended too early: {stopped.__cause__}")
         status = INTERRUPTED
+    except MemoryError as error:
+        _fail(f"there is not enough memory: {error}")
+    except (ValueError, TypeError, OSError) as error:
+        _fail(str(error))
+    except RuntimeError as error:  # of PyTorch: a device without memory, an operator that does not take a grid
+        _fail(f"{type(error).__name__}: {error}")
     if status == INTERRUPTED:  # which Typer, too, makes of Ctrl-C
         command = shlex.join(["pdebench-mano", *sys.argv[1:]])
         console.print(f"\ninterrupted; to go on from here: {command}", markup=False, highlight=False, soft_wrap=True)

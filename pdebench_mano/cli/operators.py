@@ -28,7 +28,7 @@ def operators(
         for entry in catalogue():
             print(json.dumps(asdict(entry)))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     for entry in catalogue():
         lines = (
             entry.what,

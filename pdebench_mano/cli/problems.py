@@ -20,7 +20,7 @@ def problems(
 
     from data_gen.problems import PROBLEMS, described
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     for name in PROBLEMS:
         entry = described(name)
         if as_json:

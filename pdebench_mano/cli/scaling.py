@@ -55,6 +55,6 @@ def scaling(
         table.add_row(each["operator"], f"{each['resolution']}²", *values, each["note"])
     for name, slope in slopes(rows).to_dict("index").items():
         table.add_row(str(name), "slope", *(f"{slope[q]:.2f}" for q in QUANTITIES), "")
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     console.print(table)
     console.print(f"{out / 'scaling.csv'}, {out / 'scaling.png'}", highlight=False)

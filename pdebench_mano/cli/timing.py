@@ -87,4 +87,4 @@ def show(times: "Iterable[Timing]", as_json: bool = False) -> None:
         rtol = "" if each.rtol is None else f"{each.rtol:g}"
         times_ms = (f"{ms:.3g}" + "*" * each.busy for ms in (each.latency_ms, each.throughput_ms))
         table.add_row(each.name, f"{each.resolution}²", each.mode, rtol, *times_ms, str(each.batch))
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_gen.grid import Norm
 from data_gen.recipe import drawn
-from data_gen.storage import DatasetInfo, problem_of, read_json
+from data_gen.storage import DatasetInfo, alone, problem_of, read_json
 from pdebench_mano.evaluation.evaluate import (
     evaluate,
     evaluate_persistence,
@@ -215,7 +215,8 @@ def assess(
     target = run / "records" / (data.info.digest[:8] + (f"-from-{start:g}" if start else "") + ".jsonl")
     commands = [train_command(read_config(run), run), shlex.join(typed)]
     options: dict[str, Any] = {"split": split, "start": start, "commands": commands, "progress": progress}
-    record_run(run, data, resolutions, target, solver=True, **options)
+    with alone(target):
+        record_run(run, data, resolutions, target, solver=True, **options)
     return target
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 Progress = Callable[..., None]
 
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False, emoji=False)
 """Where people are told what happens: what is printed here stands above a bar."""
 
 
@@ -41,7 +41,7 @@ def bar(what: str, shown: bool = True) -> Iterator[Progress]:
         Whether to show it at all.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(20),
         MofNCompleteColumn(),
         RateColumn(),

@@ -262,7 +262,7 @@ def gallery(
     u = {"cmap": "viridis", "vmin": np.nanmin(both), "vmax": np.nanmax(both)}
     a = {"cmap": "Greys", "vmin": fields["a"].min(), "vmax": fields["a"].max()}
     columns = (
-        (f"{shown[0].name} {symbol(shown[0])}", fields["a"], a),
+        (f"{literally(shown[0].name)} {symbol(shown[0])}", fields["a"], a),
         (f"truth {symbol(shown[1])}", fields["truth"], u),
         ("prediction", fields["prediction"], u),
         ("error", error, {"cmap": "PuOr", "vmin": -largest, "vmax": largest}),
@@ -285,7 +285,12 @@ def gallery(
 
 def symbol(field: Field) -> str:
     """The symbol of a field as mathematics, if it is plain letters."""
-    return f"${field.symbol}$" if field.symbol.isalnum() else field.symbol
+    return f"${field.symbol}$" if field.symbol.isalnum() else literally(field.symbol)
+
+
+def literally(text: str) -> str:
+    """Text in which a dollar is a dollar, and begins no mathematics."""
+    return text.replace("$", r"\$")
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -310,4 +315,5 @@ def legend(figure: Figure, axis: Axes, fontsize: int = 8) -> None:
     handles, labels = axis.get_legend_handles_labels()
     columns = 2 if max(map(len, labels)) < 28 else 1
     figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(labels) // columns))
+    labels = [literally(label) for label in labels]
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=fontsize, frameon=False)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from data_gen.problem import Field
 from data_gen.recipe import installed
-from data_gen.storage import COEFFICIENT, SOLUTION, fields_of, write_text
+from data_gen.storage import COEFFICIENT, SOLUTION, fields_of, locked, write_text
 from pdebench_mano.evaluation.assess import slug
 from pdebench_mano.evaluation.in_time import THRESHOLD
 from pdebench_mano.evaluation.records import (
@@ -37,6 +37,7 @@ RESOURCES = (
     "counted."
 )
 PARTIAL = f".{PAGE}.tmp"
+LOCK = ".report.lock"
 """Stands in a folder that a report is being written to: what a kill leaves is known as ours."""
 
 
@@ -65,6 +66,8 @@ def write_report(
     ------
     ValueError
         If there is no record, or `out` holds something else.
+    FileExistsError
+        If another process writes its report there.
     """
     out = Path(out)
     if not paths:
@@ -72,6 +75,11 @@ def write_report(
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / PARTIAL).touch()
+    with locked(out / LOCK, out):
+        return _write(paths, out, title, suite)
+
+
+def _write(paths: Sequence[Path], out: Path, title: str, suite: str | None) -> Path:
     times = value.beside(paths, out)
     records = [value.with_times(each, times) for each in tables.apart([read_record(path) for path in paths])]
     table = tables.rows(records)
@@ -117,7 +125,7 @@ def write_report(
         count=len(records),
     )
     write_text(out / PAGE, page)
-    (out / PARTIAL).unlink()
+    (out / PARTIAL).unlink(missing_ok=True)
     return out / PAGE
 
 
@@ -132,7 +140,7 @@ def check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"out={out} is a file; choose a folder")
     ours = any((out / name).exists() for name in (PAGE, PARTIAL, TIMES, "records"))
-    if out.exists() and any(out.iterdir()) and not ours:
+    if out.exists() and {*out.iterdir()} - {out / LOCK} and not ours:
         raise ValueError(f"out={out} holds something that is no report; choose a new folder")
 
 

@@ -39,7 +39,7 @@ def print_comparison(records: Sequence[Record], added: Sequence[Record] = ()) ->
 
 def _print(cells: pd.DataFrame, title: str) -> None:
     """Models by resolution, on stdout; where they are too wide for it, intervals stand below the means."""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     shown = _table(cells, title)
     if console.measure(shown, options=console.options.update(width=WIDE)).maximum > console.width:
         shown = _table(cells.replace(BREAKS, "\n", regex=True), title)

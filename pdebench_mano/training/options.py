@@ -27,7 +27,7 @@ class Training(BaseModel):
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
     """Learning rate over training: cosine, half a cosine down to zero; one-cycle, a rise over the first fifth and a
     cosine down (Smith & Topin 2018); or constant."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Of weights, batches and augmentation."""
     loss: Literal["relative_l2", "half_squared_error", "cross_entropy"] = "relative_l2"
     """Training loss, on physical fields: relative_l2, half_squared_error or cross_entropy."""

@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import torch
 
 from data_gen.lookup import source_sha256
 from data_gen.recipe import PUBLISHED_MEANING
-from data_gen.storage import read_json, to_json, write_text
+from data_gen.storage import locked, read_json, to_json, write_text
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer, normalized
 from pdebench_mano.fields.samples import Samples
@@ -43,6 +43,7 @@ TRUSTED: set[str] = set()
 """Operators and regimes of a user's own that somebody has named in this process, or trusted: code that may run."""
 
 SAMPLES = "samples.json"
+LOCK = ".lock"
 
 
 def train(
@@ -77,6 +78,8 @@ def train(
     ------
     ValueError
         For bad input, or if `out` holds something else or a run of another configuration.
+    FileExistsError
+        If another process trains there.
     """
     out = Path(out)
     TRUSTED.update((config.operator, config.regime))
@@ -106,7 +109,7 @@ def train(
     if (out / checkpoint.STANDING).exists() and not of_this_version(out):
         console.print(f"{out} was begun by another version of the code: it goes on", highlight=False)
     points = config.batch_size * max(each.grid.points for each in datasets)
-    with processes() as rank, threads_for(points), torch.random.fork_rng():
+    with ExitStack() as held, processes() as rank, threads_for(points), torch.random.fork_rng():
         torch.manual_seed(config.seed)
         inner = build_operator(config.operator, *channels, **config.operator_args)
         regime = build_regime(config.regime, **config.regime_args)
@@ -114,6 +117,8 @@ def train(
         operator = normalized(inner, datasets[0])
         if rank == 0:
             out.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(out / LOCK, out))
+            _claim(out, description)
             if not (out / "config.json").exists():
                 write_text(out / "config.json", json.dumps(description, indent=2))
             if not (out / SAMPLES).exists():
@@ -359,7 +364,7 @@ def _refusal_leaves_nothing(out: Path) -> Iterator[None]:
 
 def _claim(out: Path, description: dict[str, Any]) -> None:
     """Refuse a path that holds anything but an earlier state of this very run."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and not {*out.iterdir()} - {out / LOCK}):
         return
     if not (out / "config.json").exists():
         raise ValueError(f"out={out} holds something that is no run; choose a new folder")

@@ -111,7 +111,8 @@ class Darcy(Problem):
         _ = self._law
         if isinstance(self.source, np.ndarray) and self.source.shape != grid.shape:
             raise ValueError(f"source f must be a number or an array of shape {grid.shape}, got {self.source.shape}")
-        if self.source is not None and not np.broadcast_to(self.source, grid.shape)[1:-1, 1:-1].any():
+        inner = self.source[1:-1, 1:-1] if isinstance(self.source, np.ndarray) else np.asarray(self.source)
+        if self.source is not None and not inner.any():
             raise ValueError(
                 "source f is zero at every interior vertex, and so is the solution: nothing is relative to 0"
             )

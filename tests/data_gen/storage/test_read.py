@@ -1,6 +1,12 @@
 """The file is PDEBench's, netCDF4's and self-describing at once; damage is named in one line."""
 
+import errno
 import json
+import os
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -8,6 +14,7 @@ import pytest
 import xarray as xr
 
 from data_gen import Grid, convert, generate, open_dataset, read_info, storage
+from data_gen.storage.write import reserve
 from data_gen.verification import verify
 
 
@@ -150,6 +157,40 @@ def test_a_virtual_dataset_of_others_whose_source_is_gone_is_no_constant(dataset
     (tmp_path / "part.hdf5").unlink()
     with pytest.raises(ValueError, match=r"tensor is made of part\.hdf5, which is missing"):
         convert(tmp_path / "whole.hdf5", tmp_path / "again.hdf5", grid="left")
+
+
+def test_a_file_that_another_process_holds_is_not_called_damaged(dataset, tmp_path):
+    path = damaged(dataset, tmp_path / "d.hdf5", bytes)
+    program = "import sys; from data_gen import generate, read_info\ntry: {}\nexcept BlockingIOError as e: print(e)"
+    with h5py.File(path, "r+"):
+        for call in ("read_info(sys.argv[1])", "generate(sys.argv[1], 3, 9)"):
+            words = [sys.executable, "-c", program.format(call), path]
+            said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+            assert said.startswith(f"{path} is in use by another process, or its file system has no locks")
+
+
+@pytest.mark.parametrize("error", [None, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_is_the_same_where_no_space_can_be_taken_before(tmp_path, monkeypatch, error):
+    """As on macOS, which has no posix_fallocate, and on file systems that do not do it."""
+    generate(tmp_path / "there.hdf5", 3, 9)
+    if error is None:
+        monkeypatch.delattr(os, "posix_fallocate")
+        monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    else:
+        refuse = OSError(error, os.strerror(error))
+        monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(refuse))
+    generate(tmp_path / "here.hdf5", 3, 9)
+    assert (tmp_path / "here.hdf5").read_bytes() == (tmp_path / "there.hdf5").read_bytes()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e4))
+    with (tmp_path / "large").open("wb") as stream, pytest.raises(OSError, match="No space left"):
+        reserve(stream.fileno(), 10**5, tmp_path)
+
+
+def test_text_says_no_fill_value_for_ncdump_stops_at_an_empty_one(dataset):
+    with h5py.File(dataset) as file:
+        for name in ("accepted_by", "solver", "sha256"):
+            created = file["quality"][name].id.get_create_plist()
+            assert created.fill_value_defined() == h5py.h5d.FILL_VALUE_DEFAULT
 
 
 def test_a_symbolic_link_stands_for_a_file_and_its_shards(tmp_path):

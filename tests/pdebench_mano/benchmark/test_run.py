@@ -157,6 +157,15 @@ def test_published_records_are_taken_over_without_data_or_training(folder, tmp_p
     assert trained == [5]
 
 
+def test_what_stands_beside_models_does_not_depend_on_which_are_run_now(folder, tmp_path):
+    """The first model trains at 9², the second at 17²: to run that alone left a second record of baselines."""
+    other = "[[models]]\noperator = 'unet'\noperator_args = {width = 4}\ntraining.resolution = 17\n"
+    suite = write(folder, SUITE.replace("seeds = [0, 1]", "seeds = [0]") + other)
+    for only in (["unet"], ["fno"], []):
+        run_suite(suite, tmp_path / "out", folder=folder, only=only)
+    assert sorted(read_record(path).model for path in find_records(tmp_path / "out")) == ["baselines", "fno", "unet"]
+
+
 def test_samples_to_test_on_are_drawn_from_a_seed_of_their_own(folder, tmp_path):
     own = GENERATED.replace("seeds = [0, 1]", "seeds = [0]")
     suite = write(folder, own.replace("split = ", "test_samples = 5, test_seed = 7, split = "))
@@ -321,6 +330,13 @@ def test_an_operator_of_one_grid_is_evaluated_there_and_upsampled(folder, tmp_pa
         (('train = "darcy.hdf5"', ""), "either generate or train"),
         (('operator = "fno"', 'operator = "fno"\ntune.lr = 0.1'), "tune.lr must be a list"),
         (("title =", "title"), "line 2"),
+        (("epochs = 1", "epochs = 1\ndata = 'other.hdf5'"), "training.data would be ignored: the table data"),
+        (("epochs = 1", "epochs = 1\nseed = 3"), "training.seed would be ignored: the list seeds"),
+        (("epochs = 1", "epochs = 1\noperator = 'unet'"), "training.operator would be ignored: the table models"),
+        (('operator = "fno"', "operator = 'fno'\ntraining.regime = 'foton'"), "fno.training.regime would be ignored"),
+        (('operator = "fno"', "operator = 'fno'\ntune.data = ['other.hdf5']"), "fno.tune.data would be ignored"),
+        (('operator = "fno"', "operator = 'fno'\ntune.seed = [1, 2]"), "fno.tune.seed would be ignored"),
+        (("[0, 1]", "[0, 4294967296]"), "seed=4294967296: Input should be less than"),
         (("seeds =", "label_uncertainty = 3\nseeds ="), "for generated data only"),
         (("seeds =", "coarse_solver = [5, 6]\nseeds ="), "resolution 6 is no exact stride"),
         (("[[models]]", "[[models]]\noperator = 'fno'\n[[models]]"), "several of fno"),

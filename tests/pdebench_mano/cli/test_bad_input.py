@@ -54,6 +54,8 @@ TABLE = [
     (f"{TRAIN} fno --resolution 12", "possible are"),
     (f"{TRAIN} fno --resolution wide", "integers"),
     (f"{TRAIN} fno --lr -1", "lr=-1.0"),
+    (f"{TRAIN} fno --seed 4294967296", "seed=4294967296: Input should be less than 4294967296"),
+    (f"{GENERATE} --seed 99999999999999999999999", "seed must be non-negative and below 2^63"),
     (f"{TRAIN} fno --schedule linear", "schedule='linear'"),
     (f"{TRAIN} fno --device tpu", "device must be cpu, or cuda where there is one, got 'tpu'"),
     ("train --operator fno --out new --data none.hdf5", "no such file"),

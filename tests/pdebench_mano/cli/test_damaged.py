@@ -4,14 +4,16 @@ import json
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from data_gen import generate
+from data_gen import generate, read_info, storage
 from pdebench_mano import RunConfig, train
 from pdebench_mano.cli import main
+from pdebench_mano.evaluation.records import read_record, write_record
 
 TRAIN = "train --operator fno --operator-args width=4 depth=1 modes=4 --data darcy.hdf5 --resolution 9 --epochs 4"
 EVALUATE = "evaluate run --data darcy.hdf5 --resolutions 9"
@@ -128,6 +130,52 @@ def test_a_damaged_manifest_of_shards_is_named(place, capsys, content):
     (place / "d.hdf5").unlink()
     (place / "d.hdf5.shards" / "recipe.json").write_text(content)
     assert "d.hdf5.shards/recipe.json is damaged" in refused(capsys, words)
+
+
+@pytest.mark.parametrize(
+    ("lock", "what", "words"),
+    [
+        ("new/.lock", "new", TRAIN + " --out new"),
+        ("report/.report.lock", "report", REPORT),
+        ("run/records/.{digest}.jsonl.lock", "run/records/{digest}.jsonl", EVALUATE),
+        ("./.new.hdf5.lock", "new.hdf5", "convert darcy.pt new.hdf5"),
+    ],
+)
+def test_of_two_writers_one_says_so_and_the_other_is_not_disturbed(place, capsys, lock, what, words):
+    assert run("convert darcy.hdf5 darcy.pt") == 0
+    digest = read_info("darcy.hdf5").digest[:8]
+    lock, what = place / lock.format(digest=digest), what.format(digest=digest)
+    lock.parent.mkdir(exist_ok=True)
+    with storage.locked(lock, place / what):
+        before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        assert f"{what} is in use by another process" in refused(capsys, words)
+        after = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        assert {path: value for path, value in after.items() if not path.name.endswith(".tmp")} == before
+    assert run(words) == 0
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("CUDA error: out of\nmemory"), "RuntimeError: CUDA error: out of memory"),
+        (MemoryError("Unable to allocate 74.5 GiB"), "there is not enough memory: Unable to allocate 74.5 GiB"),
+    ],
+)
+def test_what_a_machine_cannot_do_is_one_line(place, capsys, monkeypatch, error, line):
+    monkeypatch.setattr("data_gen.storage.open_hdf5", lambda *_: (_ for _ in ()).throw(error))
+    assert line in refused(capsys, "inspect darcy.hdf5")
+
+
+def test_names_are_no_markup_and_no_mathematics(place, capsys):
+    """In a table [/red] was an error and [red] vanished; in a figure a single $ was an error."""
+    name = "my [red] $m}_{ate$ [/blue] :smile:"
+    record = read_record(place / "run" / "records" / "record.jsonl")
+    rows = [replace(row, model=row.model.replace("fno", name)) for row in record.evaluations]
+    write_record(replace(record, model=name, evaluations=rows), place / "run" / "records" / "record.jsonl")
+    assert run(REPORT) == 0
+    assert name in " ".join(capsys.readouterr().out.split())
+    assert run("evaluate 'none [/red]' --data darcy.hdf5 --resolutions 9") == 2
 
 
 def test_a_file_that_ends_too_early_is_no_interruption(place, capsys, monkeypatch):
