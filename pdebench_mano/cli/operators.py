@@ -50,6 +50,7 @@ def check(
         list[str] | None, typer.Option(help="key=value …, given to the operator; or preset=NAME.")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Run folder: study the refinement of what was trained, too.")] = None,
+    grid: Annotated[str | None, typer.Option(help="Kind of the grids: vertices, left or periodic.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Check an operator against the contract, line by line; the exit status is 1 if something does not hold.
@@ -60,10 +61,14 @@ def check(
     """
     import torch
 
+    from data_gen.grid import KINDS
     from pdebench_mano.operators.contract import contract
     from pdebench_mano.operators.registry import build_operator
     from pdebench_mano.training.runs import load, read_config
 
+    kind = next((each for each in KINDS if each == grid), None)
+    if kind != grid:
+        raise ValueError(f"--grid must be one of {', '.join(KINDS)}, got {grid!r}")
     trained, arguments = None, key_values(operator_args, "--operator-args")
     if run is not None:
         config = read_config(run)
@@ -73,7 +78,7 @@ def check(
     torch.manual_seed(0)
     built = build_operator(operator, 1, 1, **arguments)
     holds = True
-    for clause in contract(built, trained=trained):
+    for clause in contract(built, trained=trained, grid=kind):
         print(json.dumps(asdict(clause)) if as_json else clause, flush=True)
         holds = holds and clause.holds
     raise typer.Exit(0 if holds else 1)
