@@ -13,5 +13,5 @@ Law = Callable[[tuple[int, int], np.random.Generator], np.ndarray]
 def positive(**values: float | int) -> None:
     """Raise ValueError unless each parameter, given by its name, is positive and finite."""
     for name, value in values.items():
-        if not 0 < value < np.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value}")
+        if not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
+            raise ValueError(f"{name} must be positive and finite, got {value!r}")
