@@ -103,7 +103,10 @@ class FourierConv(SpectralConv, Operator):
         weight = weight[:, :, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop]
         # matrices stand on the right: on a CPU that is one product, on the left one for each sample and channel
         v = ((x.to(to_y.dtype) @ to_y.T).mT @ to_x.T).mT
-        v = self._contract(v, weight, self.separable)
+        if self.factorization or self.separable:
+            v = self._contract(v, weight, self.separable)
+        else:  # the library's way of planning a product would keep `torch.export` to one batch size
+            v = torch.einsum("bixy,ioxy->boxy", v, weight)
         y = ((v.mT @ at_x.T).mT @ at_y).real.to(x.dtype)
         return y if self.bias is None else y + self.bias
 

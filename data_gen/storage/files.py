@@ -1,4 +1,4 @@
-"""Files that are whole whenever somebody looks, and folders that one process at a time writes to."""
+"""Files and folders that are whole whenever somebody looks, and folders that one process at a time writes to."""
 
 import errno
 import fcntl
@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +21,12 @@ PARTIAL = "partial"
 def atomic(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     """A temporary path that becomes `path`, on the disk, when the block ends well, and vanishes when it does not.
 
-    What a killed process has left of the same file is removed on the way.
+    The block makes a file of it, or a folder of files. What a killed process has left of it is removed on the way.
 
     Parameters
     ----------
     path : Path
-        Where the complete file shall be.
+        Where the complete file shall be, or the folder, where no other is but an empty one.
     scratch : Path, optional
         Folder of the temporary file, on the same file system; that of `path` by default.
 
@@ -39,11 +40,12 @@ def atomic(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     for leftover in folder.glob(f"{glob.escape(before)}*{glob.escape(after)}"):
         process = leftover.name.removeprefix(before).removesuffix(after)
         if process.isdecimal() and not _is_alive(int(process)):
-            leftover.unlink(missing_ok=True)
+            _remove(leftover)
     temporary = folder / f"{before}{os.getpid()}{after}"
     try:
         yield temporary
-        _sync(temporary)
+        for each in (*temporary.glob("*"), temporary):
+            _sync(each)
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
@@ -52,7 +54,7 @@ def atomic(path: Path, scratch: Path | None = None) -> Iterator[Path]:
                 raise OSError(f"{path} could not be written: {reason.lower()}; nothing is left half-written") from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def flush_early(path: Path) -> None:
@@ -159,6 +161,13 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

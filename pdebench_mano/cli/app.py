@@ -35,7 +35,18 @@ app = typer.Typer(help=FIRST_STEPS, add_completion=True, pretty_exceptions_enabl
 
 UsageError: Any = typer.BadParameter.__base__  # Click's, or that of the copy inside newer Typers
 INTERRUPTED = 130
-COMMANDS = ("data", "problems", "train", "evaluate", "timing", "benchmark", "leaderboard", "operators", "scaling")
+COMMANDS = (
+    "data",
+    "problems",
+    "train",
+    "evaluate",
+    "export",
+    "timing",
+    "benchmark",
+    "leaderboard",
+    "operators",
+    "scaling",
+)
 
 
 def _show_version(asked: bool) -> bool:

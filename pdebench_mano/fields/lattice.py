@@ -76,13 +76,14 @@ def lattice_shape(shape: tuple[int, int], spacing: float | None, grid: Kind) -> 
     """Points of the lattice that serves a grid: about 1/spacing a side, never more than the grid itself has."""
     if spacing is None:
         return shape
-    points = lattice_points(spacing, grid)
-    return min(shape[0], points), min(shape[1], points)
+    most = lattice_points(spacing, grid)
+    height, width = (points if points < most else most for points in shape)
+    return height, width
 
 
 def interpolation(x: Float[Tensor, " fine"], y: Float[Tensor, " coarse"], grid: Kind) -> Float[Tensor, "fine coarse"]:
     """Linear interpolation from the equidistant points `y` to `x`, constant beyond the ends, or round them."""
-    if len(y) == 1:
+    if y.shape[0] == 1:
         return torch.ones_like(x)[:, None]
     if grid == "periodic":
         hats = (1 - around(x, y).abs() / (y[1] - y[0])).clamp(min=0)

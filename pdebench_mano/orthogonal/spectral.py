@@ -15,12 +15,12 @@ transform of the whole grid.
 """
 
 import math
-from functools import lru_cache
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
+from pdebench_mano.fields.lattice import remembered
 from pdebench_mano.fields.operator import Fields, at_least
 from pdebench_mano.orthogonal.layer import OrthogonalLayer
 from pdebench_mano.orthogonal.linear import outer
@@ -116,7 +116,7 @@ class UnitarySpectral(OrthogonalLayer):
         return f"{self.in_features}, modes={self.modes}, constrained={self.constrained}"
 
 
-@lru_cache(maxsize=64)
+@remembered
 def waves(points: int, modes: int, dtype: torch.dtype, device: torch.device) -> Complex[Tensor, "points wavenumbers"]:
     """e^{-2πijk/n}/√n for the points j = 0 … n-1 and wavenumbers k = -modes … modes."""
     turns = torch.outer(torch.arange(points), torch.arange(-modes, modes + 1)) % points

@@ -73,3 +73,26 @@ def test_a_lock_has_one_holder(tmp_path):
         with pytest.raises(FileExistsError, match="in use"), locked(tmp_path / "lock"):
             pass
     assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path, dead):
+    left = tmp_path / f".d.{platform.node()}-{dead}.partial"
+    left.mkdir()
+    (left / "half").write_text("half")
+
+    def written(interrupted):
+        with atomic(tmp_path / "d") as temporary:
+            temporary.mkdir()
+            (temporary / "a").write_text("whole")
+            if interrupted:
+                assert not (tmp_path / "d").exists()
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        written(True)
+    assert not list(tmp_path.iterdir())
+    written(False)
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["d", "d/a"]
+    with pytest.raises(OSError, match="not empty"):
+        written(False)
+    assert list(tmp_path.iterdir()) == [tmp_path / "d"]
