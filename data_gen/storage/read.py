@@ -37,7 +37,7 @@ def open_hdf5(path: str | Path | h5py.File) -> Iterator[h5py.File]:
 
     Raises
     ------
-    OSError
+    FileNotFoundError, PermissionError, BlockingIOError
         If `path` does not exist, is not readable, or is held by another process.
     ValueError
         If it is no HDF5 file, a truncated one, or one whose values lie in other files than the shards that it lists.

@@ -236,7 +236,13 @@ def scaling(names: Sequence[str], resolutions: Sequence[int], settings: Settings
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The measurements of ``scaling.csv``."""
+    """The measurements of ``scaling.csv``.
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else.
+    """
     try:
         table = pd.read_csv(path)
     except ValueError as error:

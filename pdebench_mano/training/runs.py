@@ -212,7 +212,13 @@ def sources(config: RunConfig) -> dict[str, str]:
 
 
 def read_config(run: str | Path) -> RunConfig:
-    """The configuration a run folder was made with."""
+    """The configuration a run folder was made with.
+
+    Raises
+    ------
+    ValueError, OSError
+        If there is no such run, or its file holds something else.
+    """
     described = _read_description(Path(run))["config"]
     try:
         return parse_config(described)
