@@ -216,7 +216,7 @@ def described(record: Record) -> str:
         if isinstance(value, str | int | float) and value != UNKNOWN and name != "method"
     ]
     if "label_uncertainty" in record.dataset:
-        told.append(f"labels within {record.dataset['label_uncertainty']:.2g}")
+        told.append(f"label uncertainty {record.dataset['label_uncertainty']:.2g}")
     whole = [] if record.split == "test" else ["all samples of a file without a test split"]
     return ", ".join([problem, *told, *whole])
 
