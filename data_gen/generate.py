@@ -135,7 +135,7 @@ def generate(
     split : 3 floats
         Fractions of train, val and test.
     device : str
-        "cpu", or a torch device such as "cuda", which solves shards in batches.
+        "cpu", or a torch device such as "cuda", which solves shards in batches. Workers share out the GPUs there are.
     workers : int
         Processes, if no `executor` is given. Like all of multiprocessing, more than one needs a
         main module that can be imported.
@@ -193,7 +193,7 @@ def generate(
         def made() -> Iterator[None]:
             done = samples - sum(count for _, count in missing)
             report(done, samples)
-            for count in _run(tasks, workers, executor):
+            for count in _run(tasks, workers, executor, gpus(device)):
                 done += count
                 report(done, samples)
                 yield
@@ -225,10 +225,21 @@ def check_device(device: str) -> None:
         raise ValueError(f"device must be cpu, or cuda where there is a GPU for torch and triton, got {device!r}")
 
 
+def gpus(device: str) -> list[str]:
+    """The GPUs that a device stands for, as ``CUDA_VISIBLE_DEVICES`` names them: all there are where it names none."""
+    if device == "cpu" or ":" in device:
+        return []
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+
+
 def _shard_size(recipe: Recipe, parts: int) -> int:
     """Samples in a shard: a few seconds of work on a CPU, in enough parts to keep workers busy; a batch on a GPU."""
     if recipe.device != "cpu":
-        return samples_at_once(recipe.grid)
+        times = max(1, len(recipe.problem.times))
+        return max(samples_at_once(recipe.solved_on), samples_at_once(recipe.grid) // times)
     return min(256, max(1, POINTS_PER_SHARD // recipe.grid.points), -(-recipe.samples // parts))
 
 
@@ -334,13 +345,16 @@ def _claimed(folder: Path, recipe: Recipe, size: int) -> Iterator[int]:
         yield size
 
 
-def _run(tasks: Sequence[Callable[[], int]], workers: int, executor: Executor | None) -> Iterator[int]:
+def _run(
+    tasks: Sequence[Callable[[], int]], workers: int, executor: Executor | None, gpus: Sequence[str]
+) -> Iterator[int]:
     """Do tasks, here or elsewhere, with a bounded number under way; yields what they return, as they end."""
     if executor is None and (workers == 1 or len(tasks) < 2):
         yield from (task() for task in tasks)
     elif executor is None:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(tasks)), context, end_with_parent) as pool:
+        turn = context.Value("i", 0)
+        with ProcessPoolExecutor(min(workers, len(tasks)), context, _start, (turn, gpus)) as pool:
             yield from _gather(tasks, pool, 2 * workers)
     else:
         yield from _gather(tasks, executor, 256)
@@ -359,6 +373,15 @@ def _gather(tasks: Sequence[Callable[[], int]], executor: Executor, window: int)
     finally:
         for future in running:
             future.cancel()
+
+
+def _start(turn: Any, gpus: Sequence[str]) -> None:
+    """Begin as a worker: the GPUs are dealt out in turn."""
+    end_with_parent()
+    if gpus:
+        with turn.get_lock():
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[turn.value % len(gpus)]
+            turn.value += 1
 
 
 def end_with_parent() -> None:

@@ -78,11 +78,18 @@ def make(data: Data, train: Path, test: Path, progress: Progress = silent, execu
             rtol=made.rtol,
             split=made.split,
             device=device,
-            workers=made.workers,
+            workers=made.workers or _workers(device),
             executor=executor if device == "cpu" else None,
             label_refinement=made.label_refinement,
             progress=progress,
         )
+
+
+def _workers(device: str) -> int:
+    """As many as keep a device busy: GPUs wait for those who draw, hash and write."""
+    if device == "cpu":
+        return 1
+    return max(1, min(len(os.sched_getaffinity(0)) - 1, 16 * torch.cuda.device_count()))
 
 
 def recipe(made: Generate) -> dict[str, Any]:

@@ -105,18 +105,18 @@ def run_suite(
             for case in todo.values():
                 check(case, train)
                 held_out(test, [*case.resolutions, *case.finer], case.start)
+            if not files[references.name].exists():
+                config, target = every[0].config, files[references.name]
+                mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
+                fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
+                with bar("references", shown) as progress:
+                    record_references(references, mean, train, test, target, command, progress, fluctuating)
             work = [Work(case, out / "runs", train, test, files[name], command) for name, case in todo.items()]
             if staff is not None:
                 with bar("cases", shown) as progress:
                     failures += run_side_by_side(work, staff, say, progress)
             else:
                 failures += run_one_by_one(work, say, shown)
-        if not files[references.name].exists():
-            config, target = every[0].config, files[references.name]
-            mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
-            fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
-            with bar("references", shown) as progress:
-                record_references(references, mean, train, test, target, command, progress, fluctuating)
     if failures:
         raise ValueError(f"{len(failures)} of {len(cases)} cases failed: {'; '.join(failures)}")
     records = [read_record(path) for path in files.values()]

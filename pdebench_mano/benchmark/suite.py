@@ -60,6 +60,8 @@ class _Table(BaseModel):
 class Generate(BaseModel):
     """Arguments of `data_gen.generate`; ``device = "auto"`` is a GPU where there is one.
 
+    Where nothing is said of `workers`, there is one on a CPU, and as many as keep GPUs busy.
+
     Parameters of the problem stand beside them, as `law` and `source` of Darcy flow do, or in `problem_args`. With
     `test_samples` and `test_seed`, a second file of the same problem and settings holds the samples to test on, and
     nothing else: the first one is trained on and validated with, and its own test part, if `split` has one, left alone.
@@ -75,7 +77,7 @@ class Generate(BaseModel):
     rtol: float | None = None
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     device: str = "cpu"
-    workers: int = 1
+    workers: int | None = Field(None, ge=1)
     label_refinement: int = 1
     test_samples: int | None = Field(None, ge=1)
     test_seed: int | None = Field(None, ge=0)

@@ -251,6 +251,7 @@ def validate_rivals(
             solver = _solver(rival, view)
             if solver is None:
                 continue
+            _solve_at_once(solver, view)
             row = measure(solver, solver_name(rival.scheme), view, view, progress, norm=norm)
             place = {"solver": rival.scheme, "resolution": view.resolution}
             trials.append({"configuration": place, "validation": float(f"{row.mean():.6g}")})
@@ -269,20 +270,26 @@ def _solver_rows(
     start: float | None,
     mean: TrainingMean | None,
 ) -> list[Evaluation]:
-    """Rows of a solver on some grids; a GPU solves for all the samples of a grid before they are asked for in turn."""
-    device, rows = chosen(), []
+    """Rows of a solver on some grids."""
+    rows = []
     for grid in grids:
         (inputs,) = held_out(data, [grid], start)
         solver = _solver(problem, inputs)
         if solver is None:
             continue
-        if device.type == "cuda":
-            size = samples_at_once(inputs.grid)
-            for first in range(0, len(inputs), size):
-                solver.predict(inputs.batch(range(first, min(first + size, len(inputs))))[0].to(device))
+        _solve_at_once(solver, inputs)
         options: dict[str, Any] = {"norm": norm, "kind": "solver", "start": start, "mean": mean}
         rows += evaluate_upsampled(solver, name, data, grid, resolutions, progress, **options)
     return rows
+
+
+def _solve_at_once(solver: Any, view: View) -> None:
+    """Let a GPU, where there is one, solve for all samples of a view before they are asked for in turn."""
+    device = chosen()
+    if device.type == "cuda":
+        size = samples_at_once(view.grid)
+        for first in range(0, len(view), size):
+            solver.predict(view.batch(range(first, min(first + size, len(view))))[0].to(device))
 
 
 def _solver(problem: Problem | None, view: View) -> Any:

@@ -98,7 +98,9 @@ def samples_per_batch(grid: Grid) -> int:
 @contextmanager
 def alone(device: str) -> Iterator[None]:
     """Hold a device until the block ends: its memory is for one batch, of whichever process and thread."""
-    name = f"pdebench-mano-{os.getuid()}-{device.replace(':', '-')}.lock"
+    cuda = torch.device(device).type == "cuda"
+    called = torch.cuda.get_device_properties(device).uuid if cuda else device
+    name = f"pdebench-mano-{os.getuid()}-{called}.lock"
     with (Path(tempfile.gettempdir()) / name).open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
