@@ -1,6 +1,7 @@
 """Symmetries of a problem, as augmentation: a solution turns with its inputs."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -31,19 +32,31 @@ def transform(fields: Turned, drawn: Int[Tensor, " batch"], maps: Sequence[Symme
     what : {"inputs", "outputs"}
         What the channels are, which have signs of their own.
     """
-    result = fields.clone()
-    for number in drawn.unique().tolist():
-        samples = (drawn == number).nonzero().flatten().to(fields.device)
-        result[samples] = applied(fields[samples], maps[number], what)
-    return result
+    drawn_maps = [maps[number] for number in drawn.tolist()]
+    (n, m), between = fields.shape[-2:], (1,) * (fields.ndim - 3)
+    taken = torch.stack([_positions(each, (n, m), fields.device) for each in drawn_maps])
+    taken = taken.view(len(fields), *between, n * m).expand(*fields.shape[:-2], n * m)
+    result = fields.flatten(-2).gather(-1, taken).view_as(fields)
+    signs = [each.inputs if what == "inputs" else each.outputs for each in drawn_maps]
+    if not any(signs):
+        return result
+    factors = torch.tensor([each or (1,) * fields.shape[-3] for each in signs], device=fields.device)
+    return result * factors.view(len(fields), *between[1:], -1, 1, 1)
 
 
-def applied(fields: Turned, symmetry: Symmetry, what: str) -> Float[Tensor, "batch *times channels _ _"]:
-    """One symmetry of all samples."""
-    first = fields.ndim - 2
-    fields = fields.permute(*range(first), *(first + axis for axis in symmetry.axes))
-    fields = fields.flip([first + axis for axis, flip in enumerate(symmetry.flips) if flip])
+@lru_cache(maxsize=256)
+def _positions(symmetry: Symmetry, shape: tuple[int, int], device: torch.device) -> Int[Tensor, " points"]:
+    """Which of the old points each new one is.
+
+    Raises
+    ------
+    ValueError
+        If the symmetry takes the grid to another one.
+    """
+    points = torch.arange(shape[0] * shape[1], device=device).view(shape).permute(symmetry.axes)
+    if points.shape != shape:
+        raise ValueError(f"symmetries: a grid of {shape[0]}×{shape[1]} points is another one when it is turned")
+    points = points.flip([axis for axis, flip in enumerate(symmetry.flips) if flip])
     for axis, shift in enumerate(symmetry.shifts):
-        fields = fields.roll(round(shift * fields.shape[first + axis]), first + axis)
-    signs = symmetry.inputs if what == "inputs" else symmetry.outputs
-    return fields * torch.tensor(signs, device=fields.device)[:, None, None] if signs else fields
+        points = points.roll(round(shift * shape[axis]), axis)
+    return points.flatten()

@@ -114,6 +114,41 @@ def recorded_gradients(gradients: Gradients, parameters: list[nn.Parameter], war
     return replay
 
 
+def recorded_update(update: Callable[[], None], parameters: list[nn.Parameter], warmup: int = 3) -> Callable[[], None]:
+    """A function that does what `update` does, by replaying a recording of it.
+
+    Parameters
+    ----------
+    update : callable without arguments
+        Changes the parameters in place, by their gradients, and by numbers that lie in tensors on the GPU.
+    parameters : list of Parameter
+    warmup : int
+        Calls that are the update itself, in which it makes what it keeps between calls.
+
+    Returns
+    -------
+    callable
+        Gradients in each place are recorded when they have been there `warmup` times; see `recorded_gradients`, which
+        leaves those of each shape in a place of their own.
+    """
+    calls: dict[int, int] = {}
+    recordings: dict[int, torch.cuda.CUDAGraph] = {}
+
+    def call() -> None:
+        place = next(p.grad.data_ptr() for p in parameters if p.grad is not None)
+        calls[place] = calls.get(place, 0) + 1
+        if calls[place] <= warmup:
+            update()
+            return
+        if place not in recordings:
+            recordings[place] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(recordings[place]):
+                update()
+        recordings[place].replay()
+
+    return call
+
+
 def _forget(parameters: list[nn.Parameter]) -> None:
     """Without earlier gradients, a step writes its own instead of adding to them."""
     for p in parameters:

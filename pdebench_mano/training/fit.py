@@ -33,13 +33,13 @@ from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.fields.operator import Fields
 from pdebench_mano.fields.steps import Steps, roll
 from pdebench_mano.machine.devices import chosen
-from pdebench_mano.machine.graphs import recorded_gradients
+from pdebench_mano.machine.graphs import recorded_gradients, recorded_update
 from pdebench_mano.machine.parallel import add, agree, average_gradients, rank, world
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.orthogonal import OrthogonalLayer
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.losses import LOSSES, Targets, by_norm
-from pdebench_mano.training.optimizers import optimizers
+from pdebench_mano.training.optimizers import optimizers, set_rate, take_up
 from pdebench_mano.training.options import Training
 from pdebench_mano.training.regimes import TrainingRegime, alignment
 from pdebench_mano.training.sobolev import with_h1_term
@@ -222,7 +222,9 @@ class _Loop:
         self.parameters = [p for p in operator.parameters() if p.requires_grad]
         recording = settings.cuda_graphs and device.type == "cuda"
         self.gradients = recorded_gradients(self._gradients, self.parameters) if recording else self._gradients
-        self.optimizers = optimizers(settings.optimizer, self.parameters, settings.lr, settings.weight_decay)
+        updates = recording and world() == 1  # else gradients are added up in between, by processes that may differ
+        self.update = recorded_update(self._update, self.parameters) if updates else self._update
+        self.optimizers = optimizers(settings.optimizer, self.parameters, settings.lr, settings.weight_decay, updates)
         self.average = [p.detach().clone() for p in self.parameters] if settings.ema else None
         self.best: dict[str, Tensor] | None = None
         self.history = History()
@@ -313,12 +315,9 @@ class _Loop:
                 )
             self.loss_sum += value.double() * share * len(indices)
         average_gradients(self.parameters, share)
-        if settings.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = settings.lr * _schedule(settings.schedule, fraction)
-            optimizer.step()
+            set_rate(optimizer, settings.lr * _schedule(settings.schedule, fraction))
+        self.update()
         self.regime.retract(self.operator)
         if self.average is not None:
             count = self.epoch * self.steps + self.step
@@ -335,6 +334,12 @@ class _Loop:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             return self.regime.gradients(self.trained, a, u, self.loss)
 
+    def _update(self) -> None:
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
     def _finish_epoch(self) -> None:
         start = time.perf_counter()
         done = self.step * self.settings.batch_size if self.step < self.steps else self.samples
@@ -350,7 +355,7 @@ class _Loop:
         row: dict[str, int | float] = {
             "epoch": self.epoch,
             "loss": loss,
-            "lr": self.optimizers[0].param_groups[0]["lr"],
+            "lr": float(self.optimizers[0].param_groups[0]["lr"]),
             "seconds": self.elapsed,
             **self.aligned,
         }
@@ -426,7 +431,7 @@ class _Loop:
             )
         self.operator.load_state_dict(state["operator"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            take_up(optimizer, saved)
         self.average = state["average"]
         self.epoch, self.step, self.elapsed = state["epoch"], state["step"], state["elapsed"]
         self.loss_sum, self.aligned = state["loss_sum"], state["aligned"]

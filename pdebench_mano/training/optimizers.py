@@ -32,13 +32,41 @@ NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315
 
 
 def optimizers(
-    name: Literal["adamw", "muon"], parameters: Sequence[nn.Parameter], lr: float, weight_decay: float
+    name: Literal["adamw", "muon"],
+    parameters: Sequence[nn.Parameter],
+    lr: float,
+    weight_decay: float,
+    recorded: bool = False,
 ) -> list[Optimizer]:
-    """What steps these parameters together; each of them belongs to one of the optimizers."""
-    if name == "adamw":
-        return [AdamW(parameters, lr=lr, weight_decay=weight_decay)]
-    maps, others = [p for p in parameters if is_map(p)], [p for p in parameters if not is_map(p)]
-    return [kind(part, lr=lr, weight_decay=weight_decay) for kind, part in ((Muon, maps), (AdamW, others)) if part]
+    """What steps these parameters together; each of them belongs to one of the optimizers.
+
+    Steps that are to be `recorded` as a CUDA graph have their learning rate in a tensor on the GPU.
+    """
+    maps = [p for p in parameters if name == "muon" and is_map(p)]
+    others = [p for p in parameters if name == "adamw" or not is_map(p)]
+    made: list[Optimizer] = []
+    rate = torch.tensor(lr, device=parameters[0].device) if recorded else lr
+    if maps:
+        made.append(Muon(maps, lr=rate, weight_decay=weight_decay))
+    if others:
+        made.append(AdamW(others, lr=rate, weight_decay=weight_decay, capturable=recorded))
+    return made
+
+
+def set_rate(optimizer: Optimizer, lr: float) -> None:
+    """Give all parameters of an optimizer this learning rate, wherever it keeps it."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+def take_up(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load what an optimizer remembered, whether or not it was to be recorded then."""
+    own = [{name: group[name] for name in ("lr", "capturable") if name in group} for group in optimizer.param_groups]
+    groups = [saved | mine for saved, mine in zip(state["param_groups"], own, strict=True)]
+    optimizer.load_state_dict(state | {"param_groups": groups})
 
 
 def is_map(p: nn.Parameter) -> bool:
@@ -54,10 +82,10 @@ class Muon(Optimizer):
     params : iterable of Parameter
         Linear maps, see `matrices`.
     lr, weight_decay : float
-        η and λ.
+        η, or a tensor of it, and λ.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> None:
+    def __init__(self, params: Iterable[nn.Parameter], lr: float | Tensor, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -70,7 +98,7 @@ class Muon(Optimizer):
             for parameters in alike.values():
                 self._step(parameters, group["lr"], group["weight_decay"])
 
-    def _step(self, parameters: list[Tensor], lr: float, weight_decay: float) -> None:
+    def _step(self, parameters: list[Tensor], lr: float | Tensor, weight_decay: float) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
         means = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
         torch._foreach_lerp_(means, gradients, 1 - MOMENTUM)
@@ -78,7 +106,12 @@ class Muon(Optimizer):
         directions = polar(torch.cat(ahead)).split([len(each) for each in ahead])
         moves = [joined(direction, p.shape) for direction, p in zip(directions, parameters, strict=True)]
         torch._foreach_mul_(parameters, 1 - lr * weight_decay)
-        torch._foreach_sub_(parameters, moves, alpha=0.2 * lr * max(directions[0].shape[1:]) ** 0.5)
+        length = 0.2 * lr * max(directions[0].shape[1:]) ** 0.5
+        if isinstance(length, Tensor):
+            torch._foreach_mul_(moves, -length)
+            torch._foreach_add_(parameters, moves)
+        else:
+            torch._foreach_sub_(parameters, moves, alpha=length)
 
 
 def matrices(weight: Tensor) -> Shaped[Tensor, "count rows columns"]:

@@ -6,9 +6,10 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from baselines.fno import FNO
+from pdebench_mano.machine.graphs import recorded_update
 from pdebench_mano.orthogonal.operators import OrthogonalFNO
 from pdebench_mano.training.fit import fit
-from pdebench_mano.training.optimizers import Muon, joined, matrices, optimizers, polar
+from pdebench_mano.training.optimizers import Muon, joined, matrices, optimizers, polar, set_rate
 from pdebench_mano.training.regimes import Backprop
 
 
@@ -41,6 +42,48 @@ def test_pytorch_takes_the_same_steps():
             optimizer.step()
     for p, q, start in zip(ours, theirs, before, strict=True):
         assert (p - q).norm() < 0.02 * (q - start).norm()  # PyTorch rounds to bfloat16 on the way
+
+
+def test_a_rate_in_a_tensor_makes_the_same_steps():
+    torch.manual_seed(0)
+    weight = torch.randn(20, 24, dtype=torch.float64)
+    number, tensor = (nn.Parameter(weight.clone()) for _ in range(2))
+    pair = [Muon([number], lr=0.1, weight_decay=0.3)]
+    pair.append(Muon([tensor], lr=torch.tensor(0.1, dtype=torch.float64), weight_decay=0.3))
+    for rate in (0.1, 0.05):
+        number.grad = torch.randn_like(number)
+        tensor.grad = number.grad.clone()
+        for optimizer in pair:
+            set_rate(optimizer, rate)
+            optimizer.step()
+    torch.testing.assert_close(number, tensor, rtol=1e-14, atol=1e-14)
+    assert (number - weight).abs().max() > 0.01
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_recorded_updates_are_the_updates_themselves(name):
+    weights = []
+    for recorded in (True, False):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16)).cuda()
+        made = optimizers(name, list(net.parameters()), 1e-2, 1e-2, recorded)
+
+        def update(made=made):
+            for optimizer in made:
+                optimizer.step()
+
+        call = recorded_update(update, list(net.parameters())) if recorded else update
+        for p in net.parameters():
+            p.grad = torch.zeros_like(p)
+        for step in range(8):
+            for p in net.parameters():
+                p.grad.copy_(torch.randn_like(p))
+            for optimizer in made:
+                set_rate(optimizer, 1e-2 / (1 + step))
+            call()
+        weights.append([p.detach() for p in net.parameters()])
+    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
 
 
 def test_kernels_and_modes_are_stepped_as_the_matrices_they_are():
