@@ -87,7 +87,8 @@ def run_suite(
     files = {part.name: out / "records" / f"{part.name}.jsonl" for part in parts}
     if published is not None and (taken := take_over(Path(published), {part.key: files[part.name] for part in parts})):
         say(f"{taken} of {len(files)} records are published ones (--fresh makes all anew)")
-    todo = {case.name: case for case in cases if not files[case.name].exists()}
+    seed_by_seed = sorted(cases, key=lambda case: case.config.seed)  # so that what is stopped has all models
+    todo = {case.name: case for case in seed_by_seed if not files[case.name].exists()}
     failures: list[str] = []
     if todo or not files[references.name].exists():
         if workers is None and jobs > 1:
