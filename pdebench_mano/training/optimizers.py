@@ -133,13 +133,34 @@ def joined(m: Shaped[Tensor, "count rows columns"], shape: Sequence[int]) -> Ten
 def polar(m: Shaped[Tensor, "count rows columns"]) -> Shaped[Tensor, "count rows columns"]:
     """U S Vᴴ of the singular value decompositions U Σ Vᴴ, S between 0.65 and 1.25 where Σ is not too small.
 
-    Real matrices on a GPU are iterated in bfloat16, where products are fast.
+    On a GPU matrices are iterated in bfloat16, where products are fast, complex ones as the real ones they amount to.
     """
     wide = m if m.shape[1] <= m.shape[2] else m.mH
     x = wide.bfloat16() if m.is_cuda and not m.is_complex() else wide
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
+    if m.is_cuda and m.is_complex():
+        x = complex_form(iterated(real_form(x).bfloat16()).to(m.real.dtype))
+    else:
+        x = iterated(x)
+    return (x if m.shape[1] <= m.shape[2] else x.mH).to(m.dtype)
+
+
+def iterated(x: Shaped[Tensor, "count rows columns"]) -> Shaped[Tensor, "count rows columns"]:
+    """Five rounds of Newton and Schulz, on matrices of norm 1 or less."""
     a, b, c = NEWTON_SCHULZ
     for _ in range(5):
         gram = x @ x.mH
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x if m.shape[1] <= m.shape[2] else x.mH).to(m.dtype)
+    return x
+
+
+def real_form(m: Shaped[Tensor, "count rows columns"]) -> Shaped[Tensor, "count twice_rows twice_columns"]:
+    """Complex matrices as real ones, whose sums and products are those of the complex ones."""
+    top, bottom = torch.cat([m.real, -m.imag], 2), torch.cat([m.imag, m.real], 2)
+    return torch.cat([top, bottom], 1)
+
+
+def complex_form(m: Shaped[Tensor, "count twice_rows twice_columns"]) -> Shaped[Tensor, "count rows columns"]:
+    """What `real_form` is of."""
+    rows, columns = m.shape[1] // 2, m.shape[2] // 2
+    return torch.complex(m[:, :rows, :columns].contiguous(), m[:, rows:, :columns].contiguous())

@@ -9,7 +9,17 @@ from baselines.fno import FNO
 from pdebench_mano.machine.graphs import recorded_update
 from pdebench_mano.orthogonal.operators import OrthogonalFNO
 from pdebench_mano.training.fit import fit
-from pdebench_mano.training.optimizers import Muon, joined, matrices, optimizers, polar, set_rate
+from pdebench_mano.training.optimizers import (
+    Muon,
+    complex_form,
+    iterated,
+    joined,
+    matrices,
+    optimizers,
+    polar,
+    real_form,
+    set_rate,
+)
 from pdebench_mano.training.regimes import Backprop
 
 
@@ -24,6 +34,13 @@ def test_polar_keeps_the_singular_vectors_and_takes_the_values_near_to_one(shape
     torch.testing.assert_close(core, torch.diag_embed(values), atol=1e-12, rtol=0)
     assert values.real.min() > 0.65
     assert values.real.max() < 1.25
+
+
+def test_complex_matrices_are_iterated_as_real_ones():
+    torch.manual_seed(0)
+    m = torch.randn(3, 16, 20, dtype=torch.complex128) / 20
+    assert torch.equal(complex_form(real_form(m)), m)
+    torch.testing.assert_close(complex_form(iterated(real_form(m))), iterated(m), atol=1e-12, rtol=0)
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
