@@ -6,7 +6,8 @@ equation there instead. In time, all begin with the same state and predict all t
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -39,7 +40,7 @@ from pdebench_mano.fields.metrics import (
 from pdebench_mano.fields.operator import Fields
 from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.machine.devices import chosen
-from pdebench_mano.machine.progress import Progress, silent
+from pdebench_mano.machine.progress import Progress, console, silent
 from pdebench_mano.operators.registry import build_reference
 
 POINTS = 1 << 18
@@ -173,7 +174,8 @@ def evaluate_solver(
 ) -> list[Evaluation]:
     """Errors of the problem's own solver on each of `grids`, interpolated; none where the problem is not known.
 
-    With a `start`, it solves from the state at that time to all that are stored after it.
+    With a `start`, it solves from the state at that time to all that are stored after it. Where it fails on a sample,
+    as on a grid that is too coarse, the rows of that grid are left out, and a line on stderr says why.
     """
     data = opened(data)
     if not solvable(data):
@@ -195,7 +197,8 @@ def evaluate_rivals(
 ) -> list[Evaluation]:
     """Errors of each of the problem's `rivals` on each of `grids`, interpolated; only of `schemes`, if they are given.
 
-    With a `start`, they solve from the state at that time to all that are stored after it.
+    With a `start`, they solve from the state at that time to all that are stored after it. What fails is left out, as
+    `evaluate_solver` does.
 
     Raises
     ------
@@ -240,7 +243,8 @@ def validate_rivals(
     """Errors of each of the problem's `rivals` on the validation samples, as the trials of an operator are kept.
 
     One object for each scheme and grid: ``configuration``, its scheme and the points of the grid along the first axis,
-    and ``validation``, the mean relative L2 error there. None of a file without such samples.
+    and ``validation``, the mean relative L2 error there. None of a file without such samples, and none of a solver that
+    fails on one.
     """
     data = opened(data)
     if "val" not in data.info.splits:
@@ -251,10 +255,11 @@ def validate_rivals(
             solver = _solver(rival, view)
             if solver is None:
                 continue
-            _solve_at_once(solver, view)
-            row = measure(solver, solver_name(rival.scheme), view, view, progress, norm=norm)
-            place = {"solver": rival.scheme, "resolution": view.resolution}
-            trials.append({"configuration": place, "validation": float(f"{row.mean():.6g}")})
+            with _left_out_where_it_fails(solver_name(rival.scheme), view):
+                _solve_at_once(solver, view)
+                row = measure(solver, solver_name(rival.scheme), view, view, progress, norm=norm)
+                place = {"solver": rival.scheme, "resolution": view.resolution}
+                trials.append({"configuration": place, "validation": float(f"{row.mean():.6g}")})
     return trials
 
 
@@ -277,9 +282,10 @@ def _solver_rows(
         solver = _solver(problem, inputs)
         if solver is None:
             continue
-        _solve_at_once(solver, inputs)
         options: dict[str, Any] = {"norm": norm, "kind": "solver", "start": start, "mean": mean}
-        rows += evaluate_upsampled(solver, name, data, grid, resolutions, progress, **options)
+        with _left_out_where_it_fails(name, inputs):
+            _solve_at_once(solver, inputs)
+            rows += evaluate_upsampled(solver, name, data, grid, resolutions, progress, **options)
     return rows
 
 
@@ -290,6 +296,16 @@ def _solve_at_once(solver: Any, view: View) -> None:
         size = samples_at_once(view.grid)
         for first in range(0, len(view), size):
             solver.predict(view.batch(range(first, min(first + size, len(view))))[0].to(device))
+
+
+@contextmanager
+def _left_out_where_it_fails(name: str, view: View) -> Iterator[None]:
+    """Go on without a solver that does not converge or blows up, and say so in a line on stderr."""
+    try:
+        yield
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        console.print(f"{name} on {view.grid} points is left out: {why}", highlight=False, soft_wrap=True)
 
 
 def _solver(problem: Problem | None, view: View) -> Any:

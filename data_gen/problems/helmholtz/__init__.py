@@ -7,7 +7,7 @@ factor exp(-iωt)). The sides absorb to first order, so that there is no resonan
 uncertain as it is large.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -158,6 +158,34 @@ class Helmholtz(Problem):
                         fields(u[k]), float(found.residual[k]), found.accepted_by[k], "block-thomas"
                     )
         return solutions
+
+    def on_device(self, grid: Grid, *, rtol: float | None = None, device: str = "cpu") -> Callable[[Any], Any] | None:
+        """What solves for squared slownesses that lie on a device: on another than the CPU in batches that fit there.
+
+        Raises
+        ------
+        ValueError
+            If torch knows no such device, or `rtol` is not between 0 and 1.
+        """
+        if device == "cpu":
+            return super().on_device(grid, rtol=rtol)
+        import torch
+
+        from data_gen.problems.helmholtz import gpu
+
+        gpu.check_device(device)
+        tolerance, size = self._tolerance(rtol), gpu.samples_per_batch(grid)
+
+        def solve(a: Any) -> Any:
+            waves = []
+            for m in a[:, 0].double().split(size):
+                found = gpu.attempt(m, self.omega, self.scheme, tolerance, device)
+                u = torch.stack([found.u.real, found.u.imag], 1)
+                u[[k for k, way in enumerate(found.accepted_by) if not way]] = torch.nan
+                waves.append(u)
+            return torch.cat(waves)
+
+        return solve
 
     def _tolerance(self, rtol: float | None) -> float:
         rtol = self.rtol if rtol is None else rtol

@@ -116,13 +116,17 @@ def check_device(device: str) -> None:
 
 
 def attempt(
-    m: Float64[np.ndarray, "batch n m"], omega: float, scheme: Scheme, rtol: float, device: str | torch.device
+    m: Float64[np.ndarray, "batch n m"] | Float64[Tensor, "batch n m"],
+    omega: float,
+    scheme: Scheme,
+    rtol: float,
+    device: str | torch.device,
 ) -> BatchSolution:
     """Solve for squared slownesses m; a sample that fails is only marked.
 
     Parameters
     ----------
-    m : (batch, n, m) array
+    m : (batch, n, m) array or tensor
         Positive, at the vertices.
     omega, scheme : float, str
         See `data_gen.problems.helmholtz.scheme`.

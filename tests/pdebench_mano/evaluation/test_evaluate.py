@@ -94,6 +94,18 @@ def test_each_rival_stands_beside_refined_labels_and_the_one_to_quote_is_chosen_
     assert trials[3]["validation"] != pytest.approx(row.mean(), rel=1e-3), "these are the test samples"
 
 
+def test_a_solver_that_fails_is_left_out_in_a_line_and_ends_nothing(tmp_path, capsys):
+    """Three points a side are too few for the rows of the sides."""
+    generate(tmp_path / "w.hdf5", 3, 21, problem="helmholtz", omega=12, split=(0.0, 0.4, 0.6))
+    rows = evaluate_rivals(tmp_path / "w.hdf5", [3, 11], [21])
+    assert [(row.model, row.computed_at) for row in rows] == [("solver, five-point", 11), ("solver, fourth-order", 11)]
+    trials = validate_rivals(tmp_path / "w.hdf5", [3, 11])
+    assert [trial["configuration"]["resolution"] for trial in trials] == [11, 11]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert "solver, five-point on 3×3 points is left out: squared slowness m must be" in lines[0]
+
+
 def test_rivals_are_chosen_by_nothing_where_there_are_no_validation_samples(dataset):
     assert validate_rivals(dataset, [17]) == []
 

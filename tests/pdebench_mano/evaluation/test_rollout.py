@@ -1,6 +1,7 @@
 """Rollouts and their evaluation: exact where theory says so, beside persistence, the mean and the solver."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,7 @@ import torch
 from baselines.coarse_solver import CoarseSolver
 from baselines.upsampling import upsample
 from data_gen import generate
+from data_gen.problems.navier_stokes import NavierStokes
 from data_gen.problems.navier_stokes.fourier import resampled
 from pdebench_mano import RunConfig, load, rollout, train
 from pdebench_mano.evaluation.assess import assess
@@ -203,3 +205,12 @@ def test_records_without_times_say_nothing_of_them(tmp_path):
     assert not any({"times", "per_time"} & row.keys() for row in json.loads(path.read_text())["evaluations"])
     with pytest.raises(ValueError, match=r"start=0.5 needs an operator trained with pairs='step', not 'final'"):
         assess(tmp_path / "run", tmp_path / "darcy.hdf5", [9], start=0.5)
+
+
+def test_a_rival_that_blows_up_is_left_out_in_a_line(flow, monkeypatch, capsys):
+    calm, other = flow.problem.rivals()
+    stormy = replace(other, forcing=1e30)
+    monkeypatch.setattr(NavierStokes, "rivals", lambda self: (calm, stormy))
+    rows = evaluate_rivals(flow, [16], [32], start=0.5)
+    assert [row.model for row in rows] == [f"solver, {calm.scheme}"]
+    assert "on 16×16 points is left out: the solution does not stay finite" in capsys.readouterr().err

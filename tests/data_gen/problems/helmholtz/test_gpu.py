@@ -107,6 +107,18 @@ def test_what_misses_the_tolerance_is_left_to_others(small_batches, monkeypatch)
     assert None not in problem.solve_batch(m, grid, device=DEVICE, rtol=1e-3)
 
 
+def test_inputs_on_a_device_are_solved_for_there(small_batches, monkeypatch):
+    problem, grid = build_problem("helmholtz", scheme="five-point"), Grid((33, 33))
+    m = slownesses("rough", grid.shape, 6)[:, None]
+    a = torch.tensor(m, dtype=torch.float32, device=DEVICE)
+    found = problem.on_device(grid, device=DEVICE)(a).cpu().numpy()
+    for u, slowness in zip(found, a.double().cpu().numpy(), strict=True):
+        assert distance(u, problem.solve(slowness, grid).u[0]) < 1e-10
+    monkeypatch.setattr(gpu, "SWEEPS", 1)
+    assert problem.on_device(grid, device=DEVICE)(a).isnan().all(), "what has not converged is no solution"
+    assert not problem.on_device(grid, rtol=1e-3, device=DEVICE)(a).isnan().any()
+
+
 def test_a_batch_keeps_to_its_memory_and_is_a_part_of_a_shard():
     for n in (43, 85, 211, 421, 1681):
         size = gpu.samples_per_batch(Grid((n, n)))
