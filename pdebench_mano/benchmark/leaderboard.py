@@ -71,7 +71,8 @@ def beside(board: Sequence[Record], run: Path, tested: Samples | None = None) ->
     trained = [record for record in records if record.configuration]
     if not trained:
         raise ValueError(f"{run} holds no record of a model; pdebench-mano evaluate makes that of a run")
-    same = [record for record in trained if evaluated_on(record) == evaluated_on(board[0])]
+    grounds = [evaluated_on(record) for record in board]
+    same = [record for record in trained if evaluated_on(record) in grounds]
     if not same:
         raise ValueError(f"{run} was evaluated on other samples: {difference(trained[0], board[0])}")
     if not (by := [record for record in same if record.norm == board[0].norm]):
@@ -111,7 +112,7 @@ def lines(records: Sequence[Record], suite: str, run: Path | None = None) -> Ite
     ``relative_l2`` and the other metrics are means over ``samples``; ``run`` is where a record that is not published
     comes from; ``dataset`` is the digest of the file, ``configuration`` that of all that determines the outcome, and
     ``source`` that of the code. ``weights`` are real numbers, ``train_seconds`` those of one training, and ``seeds``
-    counts those of the model and budget.
+    counts those of the model and budget. ``trained_on`` and ``tested_on`` name datasets, in a suite of several.
     """
     seeds = Counter((model, budget) for model, budget, _ in {(each.model, each.budget, each.seed) for each in records})
     for record in records:
@@ -131,6 +132,7 @@ def lines(records: Sequence[Record], suite: str, run: Path | None = None) -> Ite
                 "train_seconds": record.training.get("seconds"),
                 "seeds": seeds[record.model, record.budget],
                 "source": record.environment["source"],
+                **({"trained_on": record.trained_on, "tested_on": record.tested_on} if record.tested_on else {}),
             }
 
 
