@@ -16,25 +16,25 @@ from data_gen import Grid, build_problem, generate
 from data_gen.samples import draw
 from pdebench_mano import RunConfig, load, train
 from pdebench_mano.cli import main
-from pdebench_mano.evaluation import timing
 from pdebench_mano.evaluation.timing import (
-    TOLERANCES,
     Contender,
     Entrant,
     Stopwatch,
     Timing,
     architecture,
-    best_batch,
-    is_busy,
+    contenders,
     labels,
-    loosest,
     operators,
     read_times,
     solvers,
-    spread,
-    tolerance,
+    stopwatch,
+    take,
+    throughput,
     write_times,
 )
+from pdebench_mano.evaluation.timing.stopwatch import is_busy, spread
+from pdebench_mano.evaluation.timing.throughput import best_batch
+from pdebench_mano.evaluation.timing.tolerances import TOLERANCES, loosest, tolerance
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.machine import load as machine
 from pdebench_mano.machine.load import loaded, others
@@ -62,10 +62,10 @@ def place(tmp_path_factory):
 @pytest.fixture
 def idle(monkeypatch):
     """A machine that is never busy, and repeats that are short."""
-    monkeypatch.setattr(timing, "loaded", lambda: False)
-    monkeypatch.setattr(timing, "NOISE", math.inf)
-    for name in ("ROUND", "PASS"):
-        monkeypatch.setattr(timing, name, 0.0)
+    monkeypatch.setattr(stopwatch, "loaded", lambda: False)
+    monkeypatch.setattr(stopwatch, "NOISE", math.inf)
+    monkeypatch.setattr(stopwatch, "ROUND", 0.0)
+    monkeypatch.setattr(throughput, "PASS", 0.0)
 
 
 def command(*words):
@@ -152,7 +152,7 @@ def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, pre
     """As long as its error does not feel it: with no patience for that, it computes in float32."""
     data = Dataset(place / "darcy.hdf5")
     with monkeypatch.context() as patch:
-        patch.setattr(timing, "FELT", 0.0)
+        patch.setattr(contenders, "FELT", 0.0)
         (exact,) = operators([Entrant("unet", place / precision, [9])], data, CPU)
         assert exact.about.precision == "float32"
     (contender,) = operators([Entrant("unet", place / precision, [9])], data, CPU)
@@ -168,12 +168,12 @@ def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, pre
 
 def test_a_recorded_operator_predicts_for_what_is_copied_into_its_recording(place, monkeypatch):
     """Replayed by calling the step again, as a graph would: what it reads are the inputs that it was recorded with."""
-    monkeypatch.setattr(timing, "recorded", lambda step: step)
+    monkeypatch.setattr(contenders, "recorded", lambda step: step)
     data = Dataset(place / "darcy.hdf5")
     (contender,) = operators([Entrant("unet", place / "float32", [9])], data, CPU)
     operator = load(place / "float32", device="cpu")
     a, _ = contender.view.batch(range(3))
-    replay = timing._predicting(operator, "float32", "cuda graph")(a[:1], None)
+    replay = contenders._predicting(operator, "float32", "cuda graph")(a[:1], None)
     for single in a.split(1):
         assert torch.equal(replay(single), operator.predict(single))
 
@@ -222,7 +222,7 @@ def test_the_command_says_what_it_timed_one_object_a_line_and_times_nothing_twic
         )
     assert [json.loads(line) for line in (out / "times.jsonl").read_text().splitlines()] == rows
     with monkeypatch.context() as patched:
-        patched.setattr(timing, "measure", None)
+        patched.setattr(throughput, "measure", None)
         assert command(*words) == 0
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == rows
 
@@ -230,11 +230,11 @@ def test_the_command_says_what_it_timed_one_object_a_line_and_times_nothing_twic
 @pytest.mark.parametrize("change", [{"busy": True}, {"commit": "another"}, {"repeats": 1}])
 def test_a_time_that_does_not_stand_is_taken_again_and_replaced(place, tmp_path, idle, monkeypatch, change):
     data = Dataset(place / "darcy.hdf5")
-    (first,) = timing.take(labels(data, CPU), CPU, tmp_path)
+    (first,) = take(labels(data, CPU), CPU, tmp_path)
     other = Timing(**first.__dict__ | {"name": "solver, other"})
     write_times([Timing(**first.__dict__ | change), other], tmp_path)
-    monkeypatch.setattr(timing, "measure", lambda contender, watch: first)
-    assert list(timing.take(labels(data, CPU), CPU, tmp_path)) == [first]
+    monkeypatch.setattr(throughput, "measure", lambda contender, watch: first)
+    assert list(take(labels(data, CPU), CPU, tmp_path)) == [first]
     assert read_times(tmp_path) == [other, first]
 
 
@@ -242,9 +242,9 @@ def test_what_cannot_be_timed_is_said_and_left_out(place, tmp_path, idle, monkey
     def too_large(contender, watch):
         raise torch.OutOfMemoryError("out of memory\nand more")
 
-    monkeypatch.setattr(timing, "measure", too_large)
+    monkeypatch.setattr(throughput, "measure", too_large)
     said = []
-    assert list(timing.take(labels(Dataset(place / "darcy.hdf5"), CPU), CPU, tmp_path, said.append)) == []
+    assert list(take(labels(Dataset(place / "darcy.hdf5"), CPU), CPU, tmp_path, said.append)) == []
     assert said == ["labels at 17², eager", "    not timed: out of memory"]
     assert not (tmp_path / "times.jsonl").exists()
 
