@@ -81,8 +81,9 @@ def time_suite(
                 grids = {row.resolution for row in record.evaluations if kind_of(row, record) == "operator"}
                 entrant = Entrant(record.model, run, sorted(grids))
                 entrants.setdefault((record.model, architecture(record.configuration)), entrant)
-        trained = operators(list(entrants.values()), data, watch)
-        contenders += [trained, solvers(data, sorted(solved), watch), labels(data, watch)]
+        start = suite.rolled_out_from
+        contenders.append(operators(list(entrants.values()), data, watch, start))
+        contenders += [solvers(data, sorted(solved), watch, start), labels(data, watch, start)]
     return take(chain(*contenders), watch, out, say)
 
 

@@ -48,6 +48,8 @@ class Timing:
         Digest of what makes an operator as fast as it is, see `architecture`; "" of solvers.
     dataset : str
         Digest of what the samples are, see `pdebench_mano.evaluation.records.evaluated_on`.
+    steps : int
+        States that are predicted one after another, or solved for, of which times are those of all.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Timing:
     commit: str
     architecture: str
     dataset: str
+    steps: int = 1
 
     def same(self, about: "About") -> bool:
         """Whether this is a time of what is described."""
@@ -85,6 +88,7 @@ class About(NamedTuple):
     mode: str
     architecture: str
     dataset: str
+    steps: int
 
 
 _TIMING = TypeAdapter(Timing)

@@ -16,6 +16,8 @@ from data_gen import Grid, build_problem, generate
 from data_gen.samples import draw
 from pdebench_mano import RunConfig, load, train
 from pdebench_mano.cli import main
+from pdebench_mano.evaluation.assess import assess
+from pdebench_mano.evaluation.records import digest, evaluated_on, find_records, read_record
 from pdebench_mano.evaluation.timing import (
     Contender,
     Entrant,
@@ -36,8 +38,10 @@ from pdebench_mano.evaluation.timing.stopwatch import is_busy, spread
 from pdebench_mano.evaluation.timing.throughput import best_batch
 from pdebench_mano.evaluation.timing.tolerances import TOLERANCES, loosest, tolerance
 from pdebench_mano.fields.data import Dataset
+from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.machine import load as machine
 from pdebench_mano.machine.load import loaded, others
+from pdebench_mano.report.worth import worth
 
 MEANS = ("arithmetic", "harmonic", "geometric", "average")
 CPU = Stopwatch(torch.device("cpu"), repeats=2)
@@ -211,7 +215,9 @@ def test_the_command_says_what_it_timed_one_object_a_line_and_times_nothing_twic
         *((f"solver, {mean}", "solver", n) for mean in MEANS for n in (9, 17)),
         ("labels", "labels", 17),
     ]
-    assert list(rows[0]) == [*NAMED.split(), "architecture", "dataset"] == [each.name for each in fields(Timing)]
+    assert (
+        list(rows[0]) == [*NAMED.split(), "architecture", "dataset", "steps"] == [each.name for each in fields(Timing)]
+    )
     assert all(row["latency_ms"] > 0 < row["throughput_ms"] and row["repeats"] == 2 for row in rows)
     for row in rows:
         solved = row["kind"] != "operator"
@@ -259,3 +265,65 @@ def test_labels_of_a_finer_grid_are_solved_for_there(tmp_path):
     for i in range(2):
         drawn = draw(problem, Grid((17, 17)), 0, i)
         np.testing.assert_allclose(found[i], problem.solve(drawn, Grid((17, 17))).u[0], rtol=1e-6, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory):
+    """A folder with trajectories of a viscous flow, and an operator of one of its steps."""
+    flow = tmp_path_factory.mktemp("flow")
+    arguments = {"viscosity": 1e-2, "times": (0.5, 1.0, 1.5)}
+    generate(flow / "flow.hdf5", 6, 16, problem="navier-stokes", problem_args=arguments, split=(0.5, 0.25, 0.25))
+    config = RunConfig(
+        operator="fno",
+        operator_args={"width": 4, "modes": 4, "depth": 1},
+        data=str(flow / "flow.hdf5"),
+        pairs="step",
+        epochs=1,
+    )
+    train(config, flow / "run", device="cpu")
+    return flow
+
+
+@pytest.mark.parametrize(("start", "steps"), [(None, 3), (0.5, 2)])
+def test_an_operator_of_steps_and_solvers_are_timed_over_what_errors_are_of(flow, start, steps):
+    """One step stood beside a solver that goes all the way."""
+    data = Dataset(flow / "flow.hdf5")
+    (operator,) = operators([Entrant("fno", flow / "run", [16])], data, CPU, start)
+    several = [*solvers(data, [8, 16], CPU, start or 0.0)]
+    (label,) = labels(data, CPU, start or 0.0)
+    record = read_record(assess(flow / "run", data, [16], start=start))
+    assert {each.about.dataset for each in (operator, label, *several)} == {digest(evaluated_on(record))}
+    assert {each.about.steps for each in (operator, *several)} == {steps}
+    assert label.about.steps == 3, "labels are made from the beginning"
+    rows = {row.model: row.errors["relative_l2"][0] for row in record.evaluations}
+    for each in (operator, *(solver for solver in several if solver.about.resolution == 16)):
+        a, u = each.view.batch([0])
+        error = relative_l2(each.ready(a, 1e-6)(a).float(), u, "periodic").item()
+        assert error == pytest.approx(rows[each.about.name], rel=1e-3)
+
+
+def test_a_suite_of_rollouts_is_worth_what_its_rollouts_take(flow, idle, capsys):
+    """Times were of other samples than the records, which are of states at some times: nothing was said of worth."""
+    words = ["--data", flow / "flow.hdf5", "--resolutions", "16", "--start", 0.5, "--out", flow / "run", "--json"]
+    assess(flow / "run", flow / "flow.hdf5", [16], start=0.5)
+    assert command("time", flow / "run", "--rivals", "--repeats", 2, "--device", "cpu", *words) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["kind"], row["steps"]) for row in rows] == [
+        ("operator", 2),
+        ("solver", 2),
+        ("solver", 2),
+        ("labels", 3),
+    ]
+    records = [read_record(path) for path in find_records(flow / "run")]
+    (found,) = worth(records, read_times(flow / "run"))
+    assert (found.resolution, found.operator_ms) == (16, rows[0]["throughput_ms"])
+
+
+def test_what_has_no_interval_in_common_is_not_timed_together(flow, place, capsys):
+    words = ["--data", flow / "flow.hdf5", "--resolutions", "16", "--out", flow / "none"]
+    assert command("time", flow / "run", place / "float32", *words) == 2
+    assert "time them one after another" in capsys.readouterr().err
+    assert command("time", flow / "run", *words, "--start", 0.7) == 2
+    assert "start must be a time of" in capsys.readouterr().err
+    assert command("time", place / "float32", *words[:1], place / "darcy.hdf5", *words[2:], "--start", 0.5) == 2
+    assert "needs an operator trained with pairs='step'" in capsys.readouterr().err
