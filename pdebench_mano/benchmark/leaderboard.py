@@ -1,7 +1,8 @@
 """The published records, which come with the package, and a run of one's own beside them.
 
 published/SUITE/records/*.jsonl    the records of a suite's cases
-published/SUITE/samples.json       what its test samples are, see `pdebench_mano.fields.samples`
+published/SUITE/samples.json       what its test samples are, see `pdebench_mano.fields.samples`; of a suite of several
+                                   datasets samples-NAME.json, those of each
 
 A run stands beside them only if it was evaluated on the same samples: the recipe that drew and solved them and their
 positions must agree, whichever device solved them, or the digest of the file where no recipe is known.
@@ -44,13 +45,12 @@ def published(suite: str) -> list[Record]:
     return [read_record(path) for path in find_records(PUBLISHED / suite)]
 
 
-def tested_on(suite: str) -> Samples | None:
-    """What the test samples of a published suite are, where that is kept beside its records."""
-    path = PUBLISHED / suite / "samples.json"
-    return Samples.read(path) if path.exists() else None
+def tested_on(suite: str) -> list[Samples]:
+    """What the test samples of a published suite are, of each of its datasets, where that is kept with its records."""
+    return [Samples.read(path) for path in sorted((PUBLISHED / suite).glob("samples*.json"))]
 
 
-def beside(board: Sequence[Record], run: Path, tested: Samples | None = None) -> list[Record]:
+def beside(board: Sequence[Record], run: Path, tested: Sequence[Samples] = ()) -> list[Record]:
     """The records of a run or a benchmark that can stand beside `board`, at the resolutions they share.
 
     Parameters
@@ -59,7 +59,7 @@ def beside(board: Sequence[Record], run: Path, tested: Samples | None = None) ->
         The records of one suite.
     run : path
         Folder of an evaluated run, or of a benchmark.
-    tested : Samples, optional
+    tested : sequence of Samples
         What the board's test samples are: a run that was trained on one of them is refused.
 
     Raises
@@ -79,8 +79,9 @@ def beside(board: Sequence[Record], run: Path, tested: Samples | None = None) ->
         raise ValueError(f"{run} has errors by the norm {same[0].norm!r}, and the board by {board[0].norm!r}")
     same = by
     trained_on = samples_of(run) if (run / "config.json").exists() else None
-    if trained_on is not None and tested is not None:
-        refuse_overlap(tested, trained_on, str(run))
+    if trained_on is not None:
+        for each in tested:
+            refuse_overlap(each, trained_on, str(run))
     resolutions = {row.resolution for record in board for row in record.evaluations}
     shared = [_at(record, resolutions) for record in same]
     if not any(record.evaluations for record in shared):

@@ -1,23 +1,29 @@
 """A suite of several datasets: every model is trained on each, once, and tested on each."""
 
 import json
+import runpy
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data_gen import generate
-from pdebench_mano.benchmark import jobs
+from pdebench_mano.benchmark import jobs, leaderboard
 from pdebench_mano.benchmark.cases import Work, all_cases, suite_cases
 from pdebench_mano.benchmark.data import datasets, locate
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import SUITES, read_suite
+from pdebench_mano.evaluation.assess import assess
 from pdebench_mano.evaluation.evaluate import evaluate
-from pdebench_mano.evaluation.records import find_records
+from pdebench_mano.evaluation.records import digest, evaluated_on, find_records
+from pdebench_mano.fields.samples import Samples
 from pdebench_mano.machine.workers import Workers
 from pdebench_mano.report import write_report
 from pdebench_mano.report.bootstrap import interval
 from pdebench_mano.report.tables import written
+from pdebench_mano.report.terminal import print_comparison
 from pdebench_mano.training.runs import load
 
 SUITE = """
@@ -136,6 +142,29 @@ def test_the_report_has_a_matrix_whose_cells_are_of_their_own_records(finished, 
             errors = np.array([each.evaluations[0].errors["relative_l2"] for each in cell])
             assert errors.shape == (2, 3)
             assert f"<td>{written(interval(errors))}</td>" in page
+
+
+def test_published_it_tells_its_datasets_apart(finished, tmp_path, monkeypatch, capsys):
+    out, records = finished
+    shutil.copytree(out / "records", tmp_path / "tiny" / "records")
+    monkeypatch.setattr(leaderboard, "PUBLISHED", tmp_path)
+    publish = runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "publish.py"))
+    for name in ("rough", "smooth"):
+        publish["samples"]("tiny", name=name).write(tmp_path / "tiny" / f"samples-{name}.json")
+    board, tested = leaderboard.published("tiny"), leaderboard.tested_on("tiny")
+    test_files = [place.opened()[1] for place in datasets(read(tmp_path).data, out / "data", tmp_path).values()]
+    assert tested == [Samples.of(file, range(3)) for file in test_files]
+    run = next(path for path in (out / "runs").iterdir())
+    for file in test_files:
+        assess(run, file, [9])
+    beside = leaderboard.beside(board, run, tested)
+    assert {digest(evaluated_on(each)) for each in beside} == {digest(evaluated_on(each)) for each in records}
+    lines = list(leaderboard.lines(board, "tiny"))
+    assert {(each.get("trained_on"), each["tested_on"]) for each in lines if each["kind"] == "operator"} == {
+        (own, other) for own in ("rough", "smooth") for other in ("rough", "smooth")
+    }
+    print_comparison(board)
+    assert "fno (trained on smooth)" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
