@@ -13,7 +13,8 @@ puts each file where it belongs::
 
     pdebench_mano/benchmark/published/SUITE/records/CASE.jsonl              comes with the package
     pdebench_mano/benchmark/published/SUITE/times.jsonl                     beside them, for reports
-    pdebench_mano/benchmark/published/SUITE/samples.json                    which samples it tests on
+    pdebench_mano/benchmark/published/SUITE/samples.json                    which samples it tests on, or
+    pdebench_mano/benchmark/published/SUITE/samples-NAME.json               those of each of several datasets
     benchmarks/checkpoints/SUITE/CASE/{config.json,best.pt,summary.json}    `pdebench-mano evaluate` takes the folder
 
 Which samples a suite tests on, so that a run that was trained on one of them is known, ::
@@ -41,6 +42,7 @@ from data_gen.recipe import drawn
 from data_gen.samples import draw
 from data_gen.storage import problem_of
 from pdebench_mano.benchmark.leaderboard import PUBLISHED, published
+from pdebench_mano.evaluation.assess import slug
 from pdebench_mano.evaluation.records import find_records, read_record
 from pdebench_mano.evaluation.timing import TIMES, read_times
 from pdebench_mano.fields.data import Dataset
@@ -137,15 +139,17 @@ def unpack(archives: Sequence[Path], root: Path = ROOT) -> list[str]:
     return names
 
 
-def samples(suite: str, data: Path | None = None) -> Samples:
+def samples(suite: str, data: Path | None = None, name: str = "") -> Samples:
     """The test samples of a published suite, drawn again from its records, or read from their file.
+
+    `name` is that of one of several datasets.
 
     Raises
     ------
     ValueError
         If they cannot be drawn and no file is given, or it is another file.
     """
-    record = published(suite)[0]
+    record = next(each for each in published(suite) if each.tested_on == name)
     if data is not None:
         file = Dataset(data)
         if file.info.digest != record.dataset["digest"]:
@@ -195,7 +199,9 @@ def main() -> None:
             for path in pack(given.suite, given.out, given.to, given.checkpoints, given.limit):
                 print(f"{path}: {path.stat().st_size / MIB:.2f} MiB")
         elif given.command == "samples":
-            samples(given.suite, given.data).write(PUBLISHED / given.suite / "samples.json")
+            for name in dict.fromkeys(record.tested_on for record in published(given.suite)):
+                file = f"{slug(f'samples {name}')}.json"
+                samples(given.suite, given.data, name).write(PUBLISHED / given.suite / file)
         elif given.command == "worth":
             print(worth_of(given.suite))
         else:

@@ -14,6 +14,7 @@ from typing import Any
 
 from data_gen.laws.law import Law
 from data_gen.laws.lognormal import LogNormal
+from data_gen.laws.mixture import Mixture
 from data_gen.laws.phases import Piecewise
 from data_gen.laws.shapes import Channels, Inclusions
 from data_gen.laws.stored import Stored
@@ -26,6 +27,7 @@ LAWS: dict[str, Callable[..., Law]] = {
     "lognormal": LogNormal,
     "inclusions": Inclusions,
     "channels": Channels,
+    "mixture": Mixture,
 }
 
 
@@ -70,7 +72,8 @@ def law_parameters(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if name.endswith(".npy"):
         return {"sha256": _checksum(name, Path(name).stat().st_mtime_ns)}
     parameters = _signature(name).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty} | arguments
+    whole = {p.name: p.default for p in parameters if p.default is not p.empty} | arguments
+    return Mixture.complete(whole) if name == "mixture" else whole
 
 
 @lru_cache(maxsize=8)

@@ -2,14 +2,15 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from data_gen.storage import alone, write_text
+from pdebench_mano.benchmark.data import Located
 from pdebench_mano.benchmark.identity import identity
 from pdebench_mano.benchmark.suite import Model, Suite, merge
 from pdebench_mano.evaluation.assess import record_run, slug, train_command
@@ -26,7 +27,7 @@ from pdebench_mano.training.unrolling import unrolled
 
 @dataclass(frozen=True)
 class Case:
-    """A model to be trained once and evaluated.
+    """A model to be trained once and evaluated, on one dataset.
 
     Attributes
     ----------
@@ -45,6 +46,10 @@ class Case:
         Whether trials train for a length of their own, and what is chosen for that of `config`.
     start : float, optional
         Where the rollouts of a model that is trained on steps start.
+    trained_on, tested_on : str
+        Names of the datasets, in a suite of several.
+    elsewhere : str
+        What the data to test on are, where they are not those of the dataset that is trained on.
     """
 
     model: str
@@ -55,22 +60,27 @@ class Case:
     finer: tuple[int, ...]
     short_trials: bool = False
     start: float | None = None
+    trained_on: str = ""
+    tested_on: str = ""
+    elsewhere: str = ""
 
     @property
     def key(self) -> str:
         """Digest of all that determines the outcome."""
         configs = [identity(config, self.data) for config in (self.config, *self.trials)]
-        return digest([configs, self.resolutions, self.finer, *([{"start": self.start}] if self.start else [])])
+        beyond = [{name: value} for name, value in (("start", self.start), ("tested on", self.elsewhere)) if value]
+        return digest([configs, self.resolutions, self.finer, *beyond])
 
     @property
     def name(self) -> str:
         """Name of the case's files."""
-        return f"{slug(self.model)}-seed{self.config.seed}-{self.key[:8]}"
+        return f"{slug(f'{self.model} {self.trained_on} {self.tested_on}')}-seed{self.config.seed}-{self.key[:8]}"
 
     @property
     def title(self) -> str:
         """What people are told of it."""
-        return f"{self.model}, seed {self.config.seed}"
+        places = f", trained on {self.trained_on}, tested on {self.tested_on}" if self.trained_on else ""
+        return f"{self.model}, seed {self.config.seed}{places}"
 
 
 class Work(NamedTuple):
@@ -101,6 +111,15 @@ def suite_cases(suite: Suite, train_file: str | os.PathLike[str], data: str) -> 
                 places = model.resolutions or suite.resolutions
                 at, short_trials = (tuple(places), tuple(suite.resolutions)), bool(short)
                 yield Case(model.label, own, tuple(trials), data, *at, short_trials, suite.rolled_out_from)
+
+
+def all_cases(suite: Suite, datasets: Mapping[str, Located]) -> Iterator[Case]:
+    """The cases of each dataset to train on, each for all datasets to test on, one after another."""
+    for name, own in datasets.items():
+        for case in suite_cases(suite, own.train, own.said):
+            for other, there in datasets.items():
+                elsewhere = "" if other == name else there.said
+                yield replace(case, trained_on=name, tested_on=other, elsewhere=elsewhere)
 
 
 def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]) -> dict[str, Any]:
@@ -191,6 +210,8 @@ def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progres
             key=case.key,
             split=None if "test" in work.test.info.splits else "all",
             start=case.start,
+            trained_on=case.trained_on,
+            tested_on=case.tested_on,
             commands=[work.command, train_command(read_config(run), run)],
             training={"trials": trials} if trials else {},
             progress=progress,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -62,6 +62,37 @@ def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | 
     train = Dataset(_schema_file(data.train, out, folder, _told(data, learned)))
     test = Dataset(_schema_file(data.test, out, folder, _told(data, ("test",)))) if data.test else train
     return train, test, f"digests {train.info.digest} {test.info.digest}"
+
+
+class Located(NamedTuple):
+    """One of a suite's datasets, and what `locate` says of it."""
+
+    data: Data
+    train: Path | Dataset
+    test: Path | Dataset
+    said: str
+
+    def opened(self) -> tuple[Dataset, Dataset]:
+        """Its files, to train and to test on; the code that a suite names is trusted."""
+        train = opened(self.train, trust=self.data.generate is not None)
+        return train, train if self.test == self.train else opened(self.test, trust=self.data.generate is not None)
+
+
+def datasets(data: Data, out: Path, folder: Path) -> dict[str, Located]:
+    """What `locate` says of each of a suite's datasets, by its name.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `locate`, and if two of them are the same.
+    """
+    found: dict[str, Located] = {}
+    for name, each in data.named.items():
+        located = Located(each, *locate(each, out, folder))
+        if same := [other for other, there in found.items() if there.said == located.said]:
+            raise ValueError(f"data.each.{name} is the same as data.each.{same[0]}")
+        found[name] = located
+    return found
 
 
 def make(data: Data, train: Path, test: Path, progress: Progress = silent, executor: Executor | None = None) -> None:

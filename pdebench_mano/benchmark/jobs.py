@@ -46,6 +46,8 @@ def run_side_by_side(
 ) -> list[str]:
     """Train the trials of all cases, each once, then run the cases; returns why some failed, in a line each.
 
+    Those that one training serves, tested on one dataset after another, are one task.
+
     Raises
     ------
     OSError
@@ -55,14 +57,16 @@ def run_side_by_side(
     ended = partial(_ended, work[0].runs, workers, progress)
     tasks = [Task(name, name, partial(train_trial, *each)) for name, each in trials.items()]
     broken = {task.name: lines[0] for task, lines in ended(tasks, "trials") if lines}
-    failures, tasks = [], []
+    failures: list[str] = []
+    trainings: dict[str, list[Work]] = {}
     for item in work:
         names = [item.run(trial).name for trial in item.case.trials]
         lost = [broken[name] for name in names if name in broken]
         if lost:
             failures.append(f"{item.case.title}: its trial {lost[0]}")
         else:
-            tasks.append(Task(item.case.name, item.case.title, partial(run_case, item)))
+            trainings.setdefault(item.run(item.case.config).name, []).append(item)
+    tasks = [Task(each[0].case.name, each[0].case.title, partial(run_cases, each)) for each in trainings.values()]
     for line in failures:
         say(line)
     for done, (task, lines) in enumerate(ended(tasks, "cases"), 1):
@@ -76,6 +80,11 @@ def train_trial(trial: RunConfig, run: Path, data: Dataset) -> list[str]:
     with suppress(Diverged):
         train_once(trial, run, data)
     return []
+
+
+def run_cases(work: Sequence[Work]) -> list[str]:
+    """Run cases one after another; returns why some failed, in a line each."""
+    return [line for item in work for line in run_case(item)]
 
 
 def _ended(

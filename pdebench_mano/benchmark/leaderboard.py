@@ -1,7 +1,8 @@
 """The published records, which come with the package, and a run of one's own beside them.
 
 published/SUITE/records/*.jsonl    the records of a suite's cases
-published/SUITE/samples.json       what its test samples are, see `pdebench_mano.fields.samples`
+published/SUITE/samples.json       what its test samples are, see `pdebench_mano.fields.samples`; of a suite of several
+                                   datasets samples-NAME.json, those of each
 
 A run stands beside them only if it was evaluated on the same samples: the recipe that drew and solved them and their
 positions must agree, whichever device solved them, or the digest of the file where no recipe is known.
@@ -44,13 +45,12 @@ def published(suite: str) -> list[Record]:
     return [read_record(path) for path in find_records(PUBLISHED / suite)]
 
 
-def tested_on(suite: str) -> Samples | None:
-    """What the test samples of a published suite are, where that is kept beside its records."""
-    path = PUBLISHED / suite / "samples.json"
-    return Samples.read(path) if path.exists() else None
+def tested_on(suite: str) -> list[Samples]:
+    """What the test samples of a published suite are, of each of its datasets, where that is kept with its records."""
+    return [Samples.read(path) for path in sorted((PUBLISHED / suite).glob("samples*.json"))]
 
 
-def beside(board: Sequence[Record], run: Path, tested: Samples | None = None) -> list[Record]:
+def beside(board: Sequence[Record], run: Path, tested: Sequence[Samples] = ()) -> list[Record]:
     """The records of a run or a benchmark that can stand beside `board`, at the resolutions they share.
 
     Parameters
@@ -59,7 +59,7 @@ def beside(board: Sequence[Record], run: Path, tested: Samples | None = None) ->
         The records of one suite.
     run : path
         Folder of an evaluated run, or of a benchmark.
-    tested : Samples, optional
+    tested : sequence of Samples
         What the board's test samples are: a run that was trained on one of them is refused.
 
     Raises
@@ -71,15 +71,17 @@ def beside(board: Sequence[Record], run: Path, tested: Samples | None = None) ->
     trained = [record for record in records if record.configuration]
     if not trained:
         raise ValueError(f"{run} holds no record of a model; pdebench-mano evaluate makes that of a run")
-    same = [record for record in trained if evaluated_on(record) == evaluated_on(board[0])]
+    grounds = [evaluated_on(record) for record in board]
+    same = [record for record in trained if evaluated_on(record) in grounds]
     if not same:
         raise ValueError(f"{run} was evaluated on other samples: {difference(trained[0], board[0])}")
     if not (by := [record for record in same if record.norm == board[0].norm]):
         raise ValueError(f"{run} has errors by the norm {same[0].norm!r}, and the board by {board[0].norm!r}")
     same = by
     trained_on = samples_of(run) if (run / "config.json").exists() else None
-    if trained_on is not None and tested is not None:
-        refuse_overlap(tested, trained_on, str(run))
+    if trained_on is not None:
+        for each in tested:
+            refuse_overlap(each, trained_on, str(run))
     resolutions = {row.resolution for record in board for row in record.evaluations}
     shared = [_at(record, resolutions) for record in same]
     if not any(record.evaluations for record in shared):
@@ -111,7 +113,7 @@ def lines(records: Sequence[Record], suite: str, run: Path | None = None) -> Ite
     ``relative_l2`` and the other metrics are means over ``samples``; ``run`` is where a record that is not published
     comes from; ``dataset`` is the digest of the file, ``configuration`` that of all that determines the outcome, and
     ``source`` that of the code. ``weights`` are real numbers, ``train_seconds`` those of one training, and ``seeds``
-    counts those of the model and budget.
+    counts those of the model and budget. ``trained_on`` and ``tested_on`` name datasets, in a suite of several.
     """
     seeds = Counter((model, budget) for model, budget, _ in {(each.model, each.budget, each.seed) for each in records})
     for record in records:
@@ -131,6 +133,7 @@ def lines(records: Sequence[Record], suite: str, run: Path | None = None) -> Ite
                 "train_seconds": record.training.get("seconds"),
                 "seeds": seeds[record.model, record.budget],
                 "source": record.environment["source"],
+                **({"trained_on": record.trained_on, "tested_on": record.tested_on} if record.tested_on else {}),
             }
 
 

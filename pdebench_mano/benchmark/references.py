@@ -1,11 +1,13 @@
 """References of a suite: what stands beside its models without being trained, and leaves one record of its own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pdebench_mano.benchmark.data import Located, first_resolution
 from pdebench_mano.benchmark.suite import Suite
-from pdebench_mano.evaluation.assess import describe, samples
+from pdebench_mano.evaluation.assess import describe, samples, slug
 from pdebench_mano.evaluation.evaluate import (
     Predictor,
     evaluate_labels,
@@ -20,6 +22,7 @@ from pdebench_mano.evaluation.records import Record, digest, write_record
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.provenance import commit, cpu, provenance
+from pdebench_mano.training.options import RunConfig
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,14 @@ class References:
         What the data are, wherever they lie.
     trained_at : int
         Where the mean solution is taken, and the coarse solver's grid unless the suite names others.
+    tested_on : str
+        Name of the dataset, in a suite of several.
     """
 
     suite: Suite
     data: str
     trained_at: int
+    tested_on: str = ""
 
     @property
     def grids(self) -> list[int]:
@@ -59,7 +65,15 @@ class References:
     @property
     def name(self) -> str:
         """Name of the record's file."""
-        return f"baselines-{self.key[:8]}"
+        return f"{slug(f'baselines {self.tested_on}')}-{self.key[:8]}"
+
+
+def all_references(suite: Suite, places: Mapping[str, Located], config: RunConfig) -> list[References]:
+    """What stands beside the models on each dataset; `config` is that of the first of them."""
+    return [
+        References(suite, place.said, first_resolution(place.data, config, place.train), name)
+        for name, place in places.items()
+    ]
 
 
 def record_references(
@@ -107,5 +121,6 @@ def record_references(
         commit=commit(),
         cpu=cpu(),
         norm=norm,
+        tested_on=references.tested_on,
     )
     write_record(record, target)

@@ -15,16 +15,16 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
-from pdebench_mano.benchmark.cases import Case, Work, check, run_case, suite_cases
-from pdebench_mano.benchmark.data import first_resolution, locate, make
+from pdebench_mano.benchmark.cases import Case, Work, all_cases, check, run_case
+from pdebench_mano.benchmark.data import datasets, make
 from pdebench_mano.benchmark.jobs import run_side_by_side
-from pdebench_mano.benchmark.references import References, record_references
+from pdebench_mano.benchmark.references import References, all_references, record_references
 from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import budget, samples
 from pdebench_mano.evaluation.evaluate import held_out
 from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import Record, find_records, read_record, write_record
-from pdebench_mano.fields.data import Dataset, View, opened
+from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.machine.progress import bar
@@ -79,40 +79,42 @@ def run_suite(
     """
     out, say, shown = Path(out), say or (lambda line: None), say is not None
     suite.refuse_others(only)
-    train, test, data = locate(suite.data, out / "data", Path(folder))
-    every = list(suite_cases(suite, train, data))
+    places = datasets(suite.data, out / "data", Path(folder))
+    every = list(all_cases(suite, places))
     cases = [case for case in every if not only or case.model in only]
-    references = References(suite, data, first_resolution(suite.data, every[0].config, train))
-    parts: list[References | Case] = [references, *cases]
+    references = all_references(suite, places, every[0].config)
+    parts: list[References | Case] = [*references, *cases]
     files = {part.name: out / "records" / f"{part.name}.jsonl" for part in parts}
     if published is not None and (taken := take_over(Path(published), {part.key: files[part.name] for part in parts})):
         say(f"{taken} of {len(files)} records are published ones (--fresh makes all anew)")
     seed_by_seed = sorted(cases, key=lambda case: case.config.seed)  # so that what is stopped has all models
     todo = {case.name: case for case in seed_by_seed if not files[case.name].exists()}
+    beside = [each for each in references if not files[each.name].exists()]
     failures: list[str] = []
-    if todo or not files[references.name].exists():
+    if todo or beside:
         if workers is None and jobs > 1:
             workers = partial(processes, jobs)
         with workers() if workers and todo else nullcontext() as staff:
             with bar("generate", shown) as progress:
-                make(suite.data, Path(train), Path(test), progress, staff and staff.executor)
-            one_file, typed = train == test, suite.data.generate is not None
-            train = opened(train, trust=typed)
-            test = train if one_file else opened(test, trust=typed)
-            if one_file and "test" not in test.info.splits:
-                raise ValueError(f"{test.path} has no test split: name other samples as data.test")
-            held_out(test, [*(suite.coarse_solver or []), *suite.rivals], suite.rolled_out_from)
-            refuse_shared(train, test, cases)
+                for place in places.values():
+                    make(place.data, Path(place.train), Path(place.test), progress, staff and staff.executor)
+            pairs = {name: place.opened() for name, place in places.items()}
+            for _, test in pairs.values():
+                held_out(test, [*(suite.coarse_solver or []), *suite.rivals], suite.rolled_out_from)
+            refuse_shared(pairs, every[0].config)
             for case in todo.values():
-                check(case, train)
-                held_out(test, [*case.resolutions, *case.finer], case.start)
-            if not files[references.name].exists():
-                config, target = every[0].config, files[references.name]
+                check(case, pairs[case.trained_on][0])
+                held_out(pairs[case.tested_on][1], [*case.resolutions, *case.finer], case.start)
+            for each in beside:
+                config, (train, test) = every[0].config, pairs[each.tested_on]
                 mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
                 fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
                 with bar("references", shown) as progress:
-                    record_references(references, mean, train, test, target, command, progress, fluctuating)
-            work = [Work(case, out / "runs", train, test, files[name], command) for name, case in todo.items()]
+                    record_references(each, mean, train, test, files[each.name], command, progress, fluctuating)
+            work = [
+                Work(case, out / "runs", pairs[case.trained_on][0], pairs[case.tested_on][1], files[name], command)
+                for name, case in todo.items()
+            ]
             if staff is not None:
                 with bar("cases", shown) as progress:
                     failures += run_side_by_side(work, staff, say, progress)
@@ -150,17 +152,25 @@ def run_one_by_one(work: Sequence[Work], say: Callable[[str], None], shown: bool
     return failures
 
 
-def refuse_shared(train: Dataset, test: Dataset, cases: Sequence[Case]) -> None:
+def refuse_shared(pairs: Mapping[str, tuple[Dataset, Dataset]], config: RunConfig) -> None:
     """Refuse a suite that tests on samples which it trains on, before anything is trained.
 
     Raises
     ------
     ValueError
-        If it does.
+        If it does, or a file to test on has no test samples.
     """
-    sets, validation = training_data(cases[0].config, train)
-    trained = Samples.of(train, [*sets[0].samples, *validation.samples])
-    refuse_overlap(Samples.of(test, samples(test)), trained, "every model")
+    trained = {}
+    for name, (train, test) in pairs.items():
+        if train is test and "test" not in test.info.splits:
+            raise ValueError(f"{test.path} has no test split: name other samples as data.test")
+        sets, validation = training_data(config, train)
+        who = f"every model of {name}" if name else "every model"
+        trained[who] = Samples.of(train, [*sets[0].samples, *validation.samples])
+    for _, test in pairs.values():
+        tested = Samples.of(test, samples(test))
+        for who, seen in trained.items():
+            refuse_overlap(tested, seen, who)
 
 
 def take_over(published: Path, files: Mapping[str, Path]) -> int:

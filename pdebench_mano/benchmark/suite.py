@@ -22,6 +22,13 @@
     tune.lr = [1e-3, 3e-3]                  # chosen on validation
     tune.operator_args.width = [32, 64]
 
+A suite of several datasets names them, by what each of them says beside the rest of ``[data]``; every model is trained
+on each and tested on each::
+
+    [data.each]
+    smooth.generate.law = "lognormal"
+    rough.generate = {law = "channels", law_args = {contrast = 100}}
+
 An unknown key is an error.
 """
 
@@ -119,7 +126,8 @@ class Data(_Table):
     """What to train and test on: a recipe, or files of the schema or of a kind that `convert` reads.
 
     Paths are relative to the suite and may hold environment variables; `test` is `train` by default. Of files that
-    `convert` reads, `grid` and `samples` say what they do not say themselves.
+    `convert` reads, `grid` and `samples` say what they do not say themselves. With `each`, there are several datasets:
+    its tables are, by name, what a dataset says that is not, or is otherwise, in the table around it.
     """
 
     generate: Generate | None = None
@@ -127,9 +135,35 @@ class Data(_Table):
     test: str | None = None
     grid: Literal["vertices", "left"] | None = None
     samples: Counts | None = None
+    each: dict[str, dict[str, Any]] = {}
+
+    @property
+    def named(self) -> dict[str, "Data"]:
+        """The datasets by name; that of a suite which has but one is called ""."""
+        if not self.each:
+            return {"": self}
+        shared = self.model_dump(exclude={"each"}, exclude_unset=True)
+        return {name: Data(**merge(shared, own)) for name, own in self.each.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_datasets(cls, table: Any) -> Any:
+        each = table.get("each") if isinstance(table, dict) else None
+        for name, own in each.items() if isinstance(each, dict) else ():
+            if not name or not isinstance(own, dict) or "each" in own:
+                raise ValueError(f"each needs names, and tables without each, got {name!r} = {own!r}")
+            try:
+                cls(**merge({key: value for key, value in table.items() if key != "each"}, own))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, ("each", name, *first["loc"])))
+                raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        return table
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Data":
+        if self.each:
+            return self
         if (self.generate is None) == (self.train is None):
             raise ValueError("give either generate or train")
         if self.generate is not None and self.test is not None:
@@ -302,9 +336,10 @@ class Suite(_Table):
 
     @model_validator(mode="after")
     def _labels_to_refine(self) -> "Suite":
-        if self.label_uncertainty and self.data.generate is None:
+        made = [data.generate for data in self.data.named.values()]
+        if self.label_uncertainty and None in made:
             raise ValueError("label_uncertainty is estimated for generated data only")
-        if self.label_uncertainty and self.data.generate and self.data.generate.label_refinement > 1:
+        if self.label_uncertainty and any(each.label_refinement > 1 for each in made if each):
             raise ValueError("label_uncertainty is stated by the data themselves where label_refinement is above 1")
         return self
 

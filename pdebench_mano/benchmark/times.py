@@ -6,12 +6,13 @@ from itertools import chain
 from pathlib import Path
 
 from data_gen.storage import read_json
-from pdebench_mano.benchmark.cases import suite_cases
-from pdebench_mano.benchmark.data import first_resolution, locate, make
-from pdebench_mano.benchmark.references import References
+from pdebench_mano.benchmark.cases import all_cases
+from pdebench_mano.benchmark.data import datasets, make
+from pdebench_mano.benchmark.references import all_references
 from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.records import find_records, kind_of, read_record
 from pdebench_mano.evaluation.timing import (
+    Contender,
     Entrant,
     Stopwatch,
     Timing,
@@ -21,7 +22,6 @@ from pdebench_mano.evaluation.timing import (
     solvers,
     take,
 )
-from pdebench_mano.fields.data import opened
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.training.runs import TRUSTED
 
@@ -63,22 +63,28 @@ def time_suite(
     """
     suite.refuse_others(only)
     out = Path(out)
-    train, test, _ = locate(suite.data, out / "data", Path(folder))
-    make(suite.data, Path(train), Path(test), progress)
-    data = opened(test, trust=suite.data.generate is not None)
+    places = datasets(suite.data, out / "data", Path(folder))
+    for place in places.values():
+        make(place.data, Path(place.train), Path(place.test), progress)
     runs = {json.dumps(read_json(path)): path.parent for path in (out / "runs").glob("*/config.json")}
-    entrants: dict[tuple[str, str], Entrant] = {}
-    solved = set(suite.resolutions)
-    for record in map(read_record, records_of_suite(suite, out, folder)):
-        solved |= {row.computed_at for row in record.evaluations if kind_of(row, record) == "solver"}
-        run = runs.get(json.dumps(record.configuration))
-        if run is not None and (not only or record.model in only):
-            grids = {row.resolution for row in record.evaluations if kind_of(row, record) == "operator"}
-            entrant = Entrant(record.model, run, sorted(grids))
-            entrants.setdefault((record.model, architecture(record.configuration)), entrant)
+    records = [read_record(path) for path in records_of_suite(suite, out, folder)]
     TRUSTED.update(name for model in suite.models for name in (model.operator, model.regime))
-    trained = operators(list(entrants.values()), data, watch)
-    return take(chain(trained, solvers(data, sorted(solved), watch), labels(data, watch)), watch, out, say)
+    contenders: list[Iterator[Contender]] = []
+    for name, place in places.items():
+        _, data = place.opened()
+        entrants: dict[tuple[str, str], Entrant] = {}
+        solved = set(suite.resolutions)
+        for record in (each for each in records if each.tested_on == name):
+            solved |= {row.computed_at for row in record.evaluations if kind_of(row, record) == "solver"}
+            run = runs.get(json.dumps(record.configuration))
+            if run is not None and (not only or record.model in only):
+                grids = {row.resolution for row in record.evaluations if kind_of(row, record) == "operator"}
+                entrant = Entrant(record.model, run, sorted(grids))
+                entrants.setdefault((record.model, architecture(record.configuration)), entrant)
+        start = suite.rolled_out_from
+        contenders.append(operators(list(entrants.values()), data, watch, start))
+        contenders += [solvers(data, sorted(solved), watch, start), labels(data, watch, start)]
+    return take(chain(*contenders), watch, out, say)
 
 
 def records_of_suite(suite: Suite, out: str | Path, folder: str | Path = ".") -> list[Path]:
@@ -89,8 +95,8 @@ def records_of_suite(suite: Suite, out: str | Path, folder: str | Path = ".") ->
     ValueError, OSError
         If its data are not there.
     """
-    train, _, data = locate(suite.data, Path(out) / "data", Path(folder))
-    cases = list(suite_cases(suite, train, data))
-    references = References(suite, data, first_resolution(suite.data, cases[0].config, train))
-    keys = {references.key, *(case.key for case in cases)}
+    places = datasets(suite.data, Path(out) / "data", Path(folder))
+    cases = list(all_cases(suite, places))
+    references = all_references(suite, places, cases[0].config)
+    keys = {case.key for case in cases} | {each.key for each in references}
     return [path for path in find_records(Path(out)) if read_record(path).key in keys]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
     Context = typer.Context.__base__  # Click's, or that of the copy inside newer Typers, which is what commands get
 
-LAWS = "piecewise, lognormal, inclusions, channels, module:function, file.py:function or file.npy."
+LAWS = "piecewise, lognormal, inclusions, channels, mixture, module:function, file.py:function or file.npy."
 
 
 @app.command()

@@ -24,6 +24,10 @@ def time(
     rivals: Annotated[
         bool, typer.Option("--rivals", help="Time the problem's own solvers, and the labels, too.")
     ] = False,
+    start: Annotated[
+        float | None,
+        typer.Option(help="When rollouts of operators trained on steps start: 0, the default, or a time of DATA."),
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Repeats of which the median is taken.")] = 5,
     trust: Annotated[
         bool, typer.Option("--trust", help="Run code of your own: operators that runs name, a problem that DATA names.")
@@ -32,8 +36,9 @@ def time(
 ) -> None:
     """Time operators, and the solvers they stand beside, on one device that should do nothing else.
 
-    Latency is that of one sample alone, throughput that of one within the batch that serves it fastest. The same
-    command again times what is missing, and what was timed on a busy machine, less often, or by another commit.
+    Latency is that of one sample alone, throughput that of one within the batch that serves it fastest; of an operator
+    trained on steps, of its whole rollout, and of solvers over the same interval. The same command again times what is
+    missing, and what was timed on a busy machine, less often, or by another commit.
     """
     from itertools import chain
 
@@ -48,6 +53,10 @@ def time(
         raise ValueError(f"out={out} is a file; choose a folder")
     file, watch = Dataset(data, trust), timing.Stopwatch.on(device, repeats)
     names = [read_config(run).operator for run in runs or []]
+    if start is None and (pairs := {read_config(run).pairs for run in runs or []}) >= {"step"}:
+        if pairs != {"step"}:
+            raise ValueError("operators of steps and others have no time in common: time them one after another")
+        start = 0.0
     if trust:
         for config in map(read_config, runs or []):
             TRUSTED.update((config.operator, config.regime))
@@ -55,8 +64,8 @@ def time(
         timing.Entrant(name if names.count(name) == 1 else f"{name} ({run})", run, sizes)
         for name, run in zip(names, runs or [], strict=True)
     ]
-    contenders = [timing.operators(entrants, file, watch)]
-    contenders += [timing.solvers(file, sizes, watch), timing.labels(file, watch)] if rivals else []
+    contenders = [timing.operators(entrants, file, watch, start)]
+    contenders += [timing.solvers(file, sizes, watch, start), timing.labels(file, watch, start)] if rivals else []
     show(timing.take(chain(*contenders), watch, out, say if not as_json else lambda line: None), as_json)
 
 
@@ -81,10 +90,13 @@ def show(times: "Iterable[Timing]", as_json: bool = False) -> None:
         raise ValueError("nothing could be timed")
     if as_json:
         return
-    table = Table("", "grid", "mode", "rtol", "latency", "throughput", "batch", title_justify="left", box=SIMPLE)
+    several = any(each.steps > 1 for each in shown)
+    columns = ["", "grid", "mode", "rtol", "latency", "throughput", "batch", *["steps", "a step"] * several]
+    table = Table(*columns, title_justify="left", box=SIMPLE)
     table.title = f"ms a sample on {', '.join(dict.fromkeys(each.device for each in shown))}; * on a busy machine"
     for each in shown:
         rtol = "" if each.rtol is None else f"{each.rtol:g}"
         times_ms = (f"{ms:.3g}" + "*" * each.busy for ms in (each.latency_ms, each.throughput_ms))
-        table.add_row(each.name, f"{each.resolution}²", each.mode, rtol, *times_ms, str(each.batch))
+        steps = [str(each.steps), f"{each.throughput_ms / each.steps:.3g}"] if several else []
+        table.add_row(each.name, f"{each.resolution}²", each.mode, rtol, *times_ms, str(each.batch), *steps)
     Console(markup=False, emoji=False).print(table)

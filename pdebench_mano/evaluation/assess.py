@@ -60,6 +60,8 @@ def record_run(
     solver: bool = False,
     split: str | None = None,
     start: float | None = None,
+    trained_on: str = "",
+    tested_on: str = "",
     commands: Sequence[str] = (),
     training: dict[str, Any] | None = None,
     progress: Progress = silent,
@@ -87,6 +89,8 @@ def record_run(
         Test on all samples of a file that has no test split; refused without.
     start : float, optional
         When the rollout of an operator of steps starts; 0 by default.
+    trained_on, tested_on : str
+        What a suite of several datasets calls those of the run and of `data`.
     commands : sequence of str
         What to type to get the record.
     training : dict, optional
@@ -138,6 +142,8 @@ def record_run(
         weights=weights_of(run),
         norm=norm,
         split=split or "test",
+        trained_on=trained_on,
+        tested_on=tested_on,
     )
     finest = max((row for row in rows if row.kind == "operator"), key=lambda row: row.resolution)
     write_examples(examples(operator, data, finest, options["start"]), target)

@@ -132,6 +132,8 @@ class Record:
         What the samples are: the test split of the file, or "all" of it where that was asked for.
     norm : {"points", "integral"}
         Of the errors, see `pdebench_mano.fields.metrics`; an earlier version knew means over points alone.
+    trained_on, tested_on : str
+        What a suite of several datasets calls them; "" of one, and a baseline is trained on none.
     """
 
     key: str
@@ -152,6 +154,8 @@ class Record:
     cpu: str = ""
     split: str = "test"
     norm: Norm = "points"
+    trained_on: str = ""
+    tested_on: str = ""
 
 
 _RECORD = TypeAdapter(Record)
@@ -233,6 +237,9 @@ def write_record(record: Record, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     content = asdict(record)
+    for name in ("trained_on", "tested_on"):
+        if not content[name]:
+            del content[name]
     for row in content["evaluations"]:
         if not row["times"]:
             del row["times"], row["per_time"]

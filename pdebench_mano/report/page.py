@@ -29,6 +29,7 @@ from pdebench_mano.evaluation.records import (
 from pdebench_mano.evaluation.timing import TIMES, Timing
 from pdebench_mano.report import figures, tables, tuning
 from pdebench_mano.report import worth as value
+from pdebench_mano.report.matrix import matrices
 
 PAGE = "report.html"
 RESOURCES = (
@@ -81,7 +82,8 @@ def write_report(
 
 def _write(paths: Sequence[Path], out: Path, title: str, suite: str | None) -> Path:
     times = value.beside(paths, out)
-    records = [value.with_times(each, times) for each in tables.apart([read_record(path) for path in paths])]
+    as_recorded = [read_record(path) for path in paths]
+    records = [value.with_times(each, times) for each in tables.apart(as_recorded)]
     table = tables.rows(records)
     _Keeper(out).csv("rows", table.drop(columns=["errors", "times", "per_time"]))
     styles = figures.Styles(table)
@@ -107,6 +109,7 @@ def _write(paths: Sequence[Path], out: Path, title: str, suite: str | None) -> P
     page = template.render(
         title=title,
         summary=_summary(records, table),
+        matrices=_matrices(as_recorded, _Keeper(out)),
         comparisons=comparisons,
         commands=list(dict.fromkeys(line for record in records for line in record.commands if line)),
         datasets=[
@@ -251,7 +254,8 @@ def _comparison(
             )
         )
     return {
-        "title": f"{described(records[0])}: trained for {budget}"
+        "title": (f"{records[0].tested_on}: " if records[0].tested_on else "")
+        + f"{described(records[0])}: trained for {budget}"
         + (f", errors by {records[0].norm}" if records[0].norm != "points" else ""),
         "headline": headline,
         "overview": overview,
@@ -281,6 +285,30 @@ def _comparison(
         "galleries": _galleries(trained, keep),
         "curves": _curves([record for _, record in trained if record.history], styles, keep),
     }
+
+
+def _matrices(records: Sequence[Record], keep: _Keeper) -> list[dict[str, Any]]:
+    """Two tables a budget and resolution, of a suite of several datasets: errors, and what training elsewhere costs."""
+    shown = []
+    for budget, norm, n, errors, beside_own in matrices(records):
+        kinds = {str(name): "baseline" for name in errors.index if name not in beside_own.index}
+        name = f"matrix-{n}-{slug(budget)}" + (f"-{norm}" if norm != "points" else "")
+        shown.append(
+            keep.table(
+                name,
+                errors,
+                f"Relative L2 error{tables.by(norm)} at {n}², trained for {budget}: a row for what a model was trained "
+                "on, a column for what it was tested on; mean over seeds and test samples, with bootstrap interval. "
+                "Solvers and mean solutions are those of the dataset that is tested on.",
+                kinds,
+            )
+        )
+        caption = (
+            "The same, minus that of the model that was trained on what is tested on, paired over the test samples, "
+            "with bootstrap interval; the seeds of each are drawn on their own."
+        )
+        shown.append(keep.table(f"{name}-beside-own", beside_own, caption))
+    return shown
 
 
 def _in_time(

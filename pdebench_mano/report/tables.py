@@ -114,9 +114,11 @@ def quoted(records: Sequence[Record]) -> dict[tuple[str, str], list[str]]:
 def apart(records: Sequence[Record]) -> list[Record]:
     """Records under names that tell trainings apart which differ in more than their seed, and operators from others.
 
-    Where several of one model, budget and `ground` do, what differs stands behind its name; "operator" does behind that
-    of one which is called as a reference or another's upsampled predictions are.
+    What it was trained on stands behind the name of a model, in a suite of several datasets. Where several of one
+    model, budget and `ground` differ, what differs does; "operator" does behind that of one which is called as a
+    reference or another's upsampled predictions are.
     """
+    records = [renamed(each, f"trained on {each.trained_on}" if each.trained_on else "") for each in records]
     variants: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
     for record in records:
         if record.configuration:
@@ -250,6 +252,11 @@ def note(table: pd.DataFrame, model: str) -> str:
     if high == 1:
         return "one seed"
     return f"{low} seeds" if low == high else f"{low} to {high} seeds"
+
+
+def by(norm: str) -> str:
+    """What is said of errors in a norm that is not that of published tables: `` by integral``."""
+    return f" by {norm}" if norm != "points" else ""
 
 
 def heading(column: Any) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pdebench_mano.evaluation.records import Record, described
 from pdebench_mano.report import tables
+from pdebench_mano.report.matrix import matrices
 from pdebench_mano.report.tables import budgets, comparison, differences, headline, note, order, rows
 
 BREAKS = r" (?=[\[(])|(?<=[,…]) "
@@ -20,15 +21,23 @@ WIDE = 10_000
 
 
 def print_comparison(records: Sequence[Record], added: Sequence[Record] = ()) -> None:
-    """The headline table of each budget and paired differences, on stdout; what is `added` stands in all of them."""
+    """The headline table of each budget and paired differences, on stdout; what is `added` stands in all of them.
+
+    Of a suite of several datasets, to which nothing is added, these are the `matrices`.
+    """
+    if not added and (several := matrices(records)):
+        for each in several:
+            at = f"at {each.resolution}², tested on, trained for {each.budget}"
+            _print(each.errors, f"relative L2 error{tables.by(each.norm)} {at}, with 95 % interval")
+            _print(each.beside_own, f"minus that of the model trained on what is tested on, paired, {at}")
+        return
     records = tables.apart([*records, *(replace(record, budget="") for record in added)])
     grounds = tables.grounds(rows(records))
     for place, budget in [(place, budget) for place, table in grounds.items() for budget in budgets(table)]:
         here = [record for record in records if tables.ground(record) == place]
         part = comparison(grounds[place], budget)
         on = f" on {described(here[0])}, dataset {place[0][:8]}" if len({dataset for dataset, _ in grounds}) > 1 else ""
-        by = f" by {place[1]}" if place[1] != "points" else ""
-        _print(headline(part), f"relative L2 error{by}{on}, with 95 % interval, trained for {budget}")
+        _print(headline(part), f"relative L2 error{tables.by(place[1])}{on}, with 95 % interval, trained for {budget}")
         if part.quoted.any():
             print("quoted is the solver with the least validation error on the training grid\n")
         for reference in (order(part)[0], *part[part.quoted].model.unique()):

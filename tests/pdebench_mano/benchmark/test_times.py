@@ -9,8 +9,8 @@ from data_gen import generate
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import read_suite
 from pdebench_mano.benchmark.times import time_suite
-from pdebench_mano.evaluation import timing
-from pdebench_mano.evaluation.timing import Stopwatch, Timing, read_times
+from pdebench_mano.evaluation.timing import Stopwatch, Timing, read_times, throughput
+from pdebench_mano.machine.provenance import commit
 
 SUITE = """
 title = "tiny"
@@ -58,9 +58,9 @@ def measured(monkeypatch):
     def measure(contender, watch):
         asked.append((contender.about.name, contender.about.resolution, contender.largest))
         rest = {"rtol": None, "batch": 1, "latency_ms": 1.0, "throughput_ms": 1.0, "spread": 0.0, "repeats": 5}
-        return Timing(**contender.about._asdict(), **rest, busy=False, commit=timing.commit())
+        return Timing(**contender.about._asdict(), **rest, busy=False, commit=commit())
 
-    monkeypatch.setattr(timing, "measure", measure)
+    monkeypatch.setattr(throughput, "measure", measure)
     return asked
 
 

@@ -16,28 +16,32 @@ from data_gen import Grid, build_problem, generate
 from data_gen.samples import draw
 from pdebench_mano import RunConfig, load, train
 from pdebench_mano.cli import main
-from pdebench_mano.evaluation import timing
+from pdebench_mano.evaluation.assess import assess
+from pdebench_mano.evaluation.records import digest, evaluated_on, find_records, read_record
 from pdebench_mano.evaluation.timing import (
-    TOLERANCES,
     Contender,
     Entrant,
     Stopwatch,
     Timing,
     architecture,
-    best_batch,
-    is_busy,
+    contenders,
     labels,
-    loosest,
     operators,
     read_times,
     solvers,
-    spread,
-    tolerance,
+    stopwatch,
+    take,
+    throughput,
     write_times,
 )
+from pdebench_mano.evaluation.timing.stopwatch import is_busy, spread
+from pdebench_mano.evaluation.timing.throughput import best_batch
+from pdebench_mano.evaluation.timing.tolerances import TOLERANCES, loosest, tolerance
 from pdebench_mano.fields.data import Dataset
+from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.machine import load as machine
 from pdebench_mano.machine.load import loaded, others
+from pdebench_mano.report.worth import worth
 
 MEANS = ("arithmetic", "harmonic", "geometric", "average")
 CPU = Stopwatch(torch.device("cpu"), repeats=2)
@@ -62,10 +66,10 @@ def place(tmp_path_factory):
 @pytest.fixture
 def idle(monkeypatch):
     """A machine that is never busy, and repeats that are short."""
-    monkeypatch.setattr(timing, "loaded", lambda: False)
-    monkeypatch.setattr(timing, "NOISE", math.inf)
-    for name in ("ROUND", "PASS"):
-        monkeypatch.setattr(timing, name, 0.0)
+    monkeypatch.setattr(stopwatch, "loaded", lambda: False)
+    monkeypatch.setattr(stopwatch, "NOISE", math.inf)
+    monkeypatch.setattr(stopwatch, "ROUND", 0.0)
+    monkeypatch.setattr(throughput, "PASS", 0.0)
 
 
 def command(*words):
@@ -152,7 +156,7 @@ def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, pre
     """As long as its error does not feel it: with no patience for that, it computes in float32."""
     data = Dataset(place / "darcy.hdf5")
     with monkeypatch.context() as patch:
-        patch.setattr(timing, "FELT", 0.0)
+        patch.setattr(contenders, "FELT", 0.0)
         (exact,) = operators([Entrant("unet", place / precision, [9])], data, CPU)
         assert exact.about.precision == "float32"
     (contender,) = operators([Entrant("unet", place / precision, [9])], data, CPU)
@@ -168,12 +172,12 @@ def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, pre
 
 def test_a_recorded_operator_predicts_for_what_is_copied_into_its_recording(place, monkeypatch):
     """Replayed by calling the step again, as a graph would: what it reads are the inputs that it was recorded with."""
-    monkeypatch.setattr(timing, "recorded", lambda step: step)
+    monkeypatch.setattr(contenders, "recorded", lambda step: step)
     data = Dataset(place / "darcy.hdf5")
     (contender,) = operators([Entrant("unet", place / "float32", [9])], data, CPU)
     operator = load(place / "float32", device="cpu")
     a, _ = contender.view.batch(range(3))
-    replay = timing._predicting(operator, "float32", "cuda graph")(a[:1], None)
+    replay = contenders._predicting(operator, "float32", "cuda graph")(a[:1], None)
     for single in a.split(1):
         assert torch.equal(replay(single), operator.predict(single))
 
@@ -211,7 +215,9 @@ def test_the_command_says_what_it_timed_one_object_a_line_and_times_nothing_twic
         *((f"solver, {mean}", "solver", n) for mean in MEANS for n in (9, 17)),
         ("labels", "labels", 17),
     ]
-    assert list(rows[0]) == [*NAMED.split(), "architecture", "dataset"] == [each.name for each in fields(Timing)]
+    assert (
+        list(rows[0]) == [*NAMED.split(), "architecture", "dataset", "steps"] == [each.name for each in fields(Timing)]
+    )
     assert all(row["latency_ms"] > 0 < row["throughput_ms"] and row["repeats"] == 2 for row in rows)
     for row in rows:
         solved = row["kind"] != "operator"
@@ -222,7 +228,7 @@ def test_the_command_says_what_it_timed_one_object_a_line_and_times_nothing_twic
         )
     assert [json.loads(line) for line in (out / "times.jsonl").read_text().splitlines()] == rows
     with monkeypatch.context() as patched:
-        patched.setattr(timing, "measure", None)
+        patched.setattr(throughput, "measure", None)
         assert command(*words) == 0
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == rows
 
@@ -230,11 +236,11 @@ def test_the_command_says_what_it_timed_one_object_a_line_and_times_nothing_twic
 @pytest.mark.parametrize("change", [{"busy": True}, {"commit": "another"}, {"repeats": 1}])
 def test_a_time_that_does_not_stand_is_taken_again_and_replaced(place, tmp_path, idle, monkeypatch, change):
     data = Dataset(place / "darcy.hdf5")
-    (first,) = timing.take(labels(data, CPU), CPU, tmp_path)
+    (first,) = take(labels(data, CPU), CPU, tmp_path)
     other = Timing(**first.__dict__ | {"name": "solver, other"})
     write_times([Timing(**first.__dict__ | change), other], tmp_path)
-    monkeypatch.setattr(timing, "measure", lambda contender, watch: first)
-    assert list(timing.take(labels(data, CPU), CPU, tmp_path)) == [first]
+    monkeypatch.setattr(throughput, "measure", lambda contender, watch: first)
+    assert list(take(labels(data, CPU), CPU, tmp_path)) == [first]
     assert read_times(tmp_path) == [other, first]
 
 
@@ -242,9 +248,9 @@ def test_what_cannot_be_timed_is_said_and_left_out(place, tmp_path, idle, monkey
     def too_large(contender, watch):
         raise torch.OutOfMemoryError("out of memory\nand more")
 
-    monkeypatch.setattr(timing, "measure", too_large)
+    monkeypatch.setattr(throughput, "measure", too_large)
     said = []
-    assert list(timing.take(labels(Dataset(place / "darcy.hdf5"), CPU), CPU, tmp_path, said.append)) == []
+    assert list(take(labels(Dataset(place / "darcy.hdf5"), CPU), CPU, tmp_path, said.append)) == []
     assert said == ["labels at 17², eager", "    not timed: out of memory"]
     assert not (tmp_path / "times.jsonl").exists()
 
@@ -259,3 +265,65 @@ def test_labels_of_a_finer_grid_are_solved_for_there(tmp_path):
     for i in range(2):
         drawn = draw(problem, Grid((17, 17)), 0, i)
         np.testing.assert_allclose(found[i], problem.solve(drawn, Grid((17, 17))).u[0], rtol=1e-6, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory):
+    """A folder with trajectories of a viscous flow, and an operator of one of its steps."""
+    flow = tmp_path_factory.mktemp("flow")
+    arguments = {"viscosity": 1e-2, "times": (0.5, 1.0, 1.5)}
+    generate(flow / "flow.hdf5", 6, 16, problem="navier-stokes", problem_args=arguments, split=(0.5, 0.25, 0.25))
+    config = RunConfig(
+        operator="fno",
+        operator_args={"width": 4, "modes": 4, "depth": 1},
+        data=str(flow / "flow.hdf5"),
+        pairs="step",
+        epochs=1,
+    )
+    train(config, flow / "run", device="cpu")
+    return flow
+
+
+@pytest.mark.parametrize(("start", "steps"), [(None, 3), (0.5, 2)])
+def test_an_operator_of_steps_and_solvers_are_timed_over_what_errors_are_of(flow, start, steps):
+    """One step stood beside a solver that goes all the way."""
+    data = Dataset(flow / "flow.hdf5")
+    (operator,) = operators([Entrant("fno", flow / "run", [16])], data, CPU, start)
+    several = [*solvers(data, [8, 16], CPU, start or 0.0)]
+    (label,) = labels(data, CPU, start or 0.0)
+    record = read_record(assess(flow / "run", data, [16], start=start))
+    assert {each.about.dataset for each in (operator, label, *several)} == {digest(evaluated_on(record))}
+    assert {each.about.steps for each in (operator, *several)} == {steps}
+    assert label.about.steps == 3, "labels are made from the beginning"
+    rows = {row.model: row.errors["relative_l2"][0] for row in record.evaluations}
+    for each in (operator, *(solver for solver in several if solver.about.resolution == 16)):
+        a, u = each.view.batch([0])
+        error = relative_l2(each.ready(a, 1e-6)(a).float(), u, "periodic").item()
+        assert error == pytest.approx(rows[each.about.name], rel=1e-3)
+
+
+def test_a_suite_of_rollouts_is_worth_what_its_rollouts_take(flow, idle, capsys):
+    """Times were of other samples than the records, which are of states at some times: nothing was said of worth."""
+    words = ["--data", flow / "flow.hdf5", "--resolutions", "16", "--start", 0.5, "--out", flow / "run", "--json"]
+    assess(flow / "run", flow / "flow.hdf5", [16], start=0.5)
+    assert command("time", flow / "run", "--rivals", "--repeats", 2, "--device", "cpu", *words) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["kind"], row["steps"]) for row in rows] == [
+        ("operator", 2),
+        ("solver", 2),
+        ("solver", 2),
+        ("labels", 3),
+    ]
+    records = [read_record(path) for path in find_records(flow / "run")]
+    (found,) = worth(records, read_times(flow / "run"))
+    assert (found.resolution, found.operator_ms) == (16, rows[0]["throughput_ms"])
+
+
+def test_what_has_no_interval_in_common_is_not_timed_together(flow, place, capsys):
+    words = ["--data", flow / "flow.hdf5", "--resolutions", "16", "--out", flow / "none"]
+    assert command("time", flow / "run", place / "float32", *words) == 2
+    assert "time them one after another" in capsys.readouterr().err
+    assert command("time", flow / "run", *words, "--start", 0.7) == 2
+    assert "start must be a time of" in capsys.readouterr().err
+    assert command("time", place / "float32", *words[:1], place / "darcy.hdf5", *words[2:], "--start", 0.5) == 2
+    assert "needs an operator trained with pairs='step'" in capsys.readouterr().err

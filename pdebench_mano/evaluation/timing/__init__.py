@@ -1,0 +1,30 @@
+"""Times of operators, and of the solvers that stand beside them: a measurement of its own.
+
+One process takes them one after another on one device that does nothing else, from inputs on the device to solutions
+there. *Latency* is the time of one sample alone; *throughput* that of one sample within the batch that serves it
+fastest, of 1, 2, 4, … samples. Errors in records are those of float32. An operator that was trained in bfloat16 runs in
+it where its error does not feel that, as a solver runs to the loosest tolerance that its error does not feel; on a GPU
+operators run as a CUDA graph, too. A CPU is one core: a solve takes no more.
+"""
+
+from pdebench_mano.evaluation.timing.contender import Contender
+from pdebench_mano.evaluation.timing.contenders import Entrant, architecture, labels, operators, solvers
+from pdebench_mano.evaluation.timing.rows import TIMES, Timing, read_times, write_times
+from pdebench_mano.evaluation.timing.stopwatch import ONE_CORE, Stopwatch
+from pdebench_mano.evaluation.timing.throughput import take
+
+__all__ = [
+    "ONE_CORE",
+    "TIMES",
+    "Contender",
+    "Entrant",
+    "Stopwatch",
+    "Timing",
+    "architecture",
+    "labels",
+    "operators",
+    "read_times",
+    "solvers",
+    "take",
+    "write_times",
+]

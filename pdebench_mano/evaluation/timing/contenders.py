@@ -1,0 +1,239 @@
+"""Who is timed: trained operators in each of their modes, the problem's solvers, and what made the labels.
+
+Of operators of steps it is the rollout that errors are of: all states after that at the start, one from another.
+Solvers stand beside it over the same interval, from the same state.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_gen.problem import Problem, samples_at_once
+from data_gen.recipe import recipe_of
+from pdebench_mano.evaluation.assess import describe, samples
+from pdebench_mano.evaluation.evaluate import POINTS, Predictor, check_grid, held_out, rolled, solvable, start_of
+from pdebench_mano.evaluation.records import digest, solver_name, told_apart
+from pdebench_mano.evaluation.timing.contender import FEW, Contender, Drawn, Predict
+from pdebench_mano.evaluation.timing.rows import About
+from pdebench_mano.evaluation.timing.stopwatch import Stopwatch
+from pdebench_mano.evaluation.timing.tolerances import FELT, TOLERANCES
+from pdebench_mano.fields.data import Dataset, View
+from pdebench_mano.fields.metrics import relative_l2
+from pdebench_mano.fields.operator import Fields
+from pdebench_mano.fields.steps import Rollouts
+from pdebench_mano.machine.graphs import recorded
+from pdebench_mano.operators.registry import build_reference
+from pdebench_mano.training.options import RunConfig, parse_config
+from pdebench_mano.training.runs import load
+
+POINTS_ON_A_GPU = 1 << 22
+"""Grid points in an operator's largest batch on a GPU: with more, kernels would need more than 32 bits to count."""
+
+
+class Entrant(NamedTuple):
+    """An operator to be timed: what it is called, its run, and where."""
+
+    name: str
+    run: Path
+    resolutions: Sequence[int]
+
+
+def operators(
+    entrants: Sequence[Entrant], data: Dataset, watch: Stopwatch, start: float | None = None
+) -> Iterator[Contender]:
+    """Trained operators, each on the device while it is its turn: one contender for each grid and mode.
+
+    Operators of steps are rolled out from the state at `start`, 0 by default.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If a run has no weights, a resolution is no exact stride, or the grids are of different kinds; for a start of an
+        operator that was not trained on steps.
+    """
+    trained = [load(each.run, device="cpu") for each in entrants]
+    for operator, each in zip(trained, entrants, strict=True):
+        check_grid(operator, each.name, held_out(data, each.resolutions, start_of(operator, start))[0])
+    for operator, each in zip(trained, entrants, strict=True):
+        configuration = json.loads((each.run / "config.json").read_text())
+        config = parse_config(configuration["config"])
+        if config.compile:
+            operator.compile()
+        modes = ["compiled" if config.compile else "eager", *["cuda graph"] * (watch.device.type == "cuda")]
+        operator.to(watch.device)
+        for view in held_out(data, each.resolutions, start_of(operator, start)):
+            predictor = rolled(operator, view)
+            precision = precision_of(predictor, config, view, watch)
+            for mode in modes:
+                about = _about(each.name, "operator", view, watch, precision, mode, architecture(configuration))
+                points = POINTS_ON_A_GPU if watch.device.type == "cuda" else POINTS
+                yield Contender(
+                    about, view, _predicting(predictor, precision, mode), (), max(1, points // view.grid.points)
+                )
+        operator.to("cpu")
+
+
+def solvers(
+    data: Dataset, resolutions: Sequence[int], watch: Stopwatch, start: float | None = None
+) -> Iterator[Contender]:
+    """The rivals of the problem, one contender for each grid; none where the problem is not known.
+
+    With a `start`, they solve from the state at that time for all that are stored after it; none where they cannot.
+
+    Raises
+    ------
+    ValueError
+        If a resolution is no exact stride, or there is no such time.
+    """
+    views = held_out(data, resolutions, start)
+    rivals = data.problem.rivals() if data.problem is not None and solvable(data) else ()
+    for rival in rivals:
+        for view in views:
+            yield from _solving(rival, solver_name(rival.scheme), "solver", view, TOLERANCES, watch)
+
+
+def labels(data: Dataset, watch: Stopwatch, start: float | None = None) -> Iterator[Contender]:
+    """The solver that made the labels, on the grid that it solved on, to their tolerance.
+
+    None where the problem is not known. With a `start`, it is what makes the trajectories, from their beginning, that
+    operators of steps learn from.
+    """
+    if data.problem is not None and solvable(data):
+        (view,) = held_out(data, [data.grid.shape[0]], start if start is None else 0.0)
+        rtol = float(data.info.attributes.get("rtol", data.problem.rtol))
+        refined = "label_refinement" in json.loads(data.info.attributes.get("recipe", "{}"))
+        drawn = Drawn(view, recipe_of(data.info, data.arrays, data.trust)) if refined else view
+        for each in _solving(data.problem, "labels", "labels", drawn, (rtol,), watch):
+            (beside,) = held_out(data, [data.grid.shape[0]], start)
+            yield replace(each, about=each.about._replace(dataset=_ground(beside)))
+
+
+def architecture(configuration: Mapping[str, Any]) -> str:
+    """Digest of what makes a trained operator as fast as it is, whatever its weights.
+
+    Parameters
+    ----------
+    configuration : mapping
+        Of a run or a record.
+    """
+    config = configuration["config"]
+    said = {name: config.get(name, RunConfig.model_fields[name].default) for name in ("precision", "compile")}
+    sources = configuration.get("sources", {}).get("operator")
+    return digest([config["operator"], config["operator_args"], said, sources, configuration["data"]["channels"]])
+
+
+def precision_of(operator: Predictor, config: RunConfig, view: View, watch: Stopwatch) -> str:
+    """bfloat16 for an operator that was trained in it and whose error it changes by less than `FELT`, else float32."""
+    if config.precision == "float32":
+        return "float32"
+    a, u = (each.to(watch.device) for each in view.batch(range(min(FEW, len(view)))))
+    exact, rounded = (
+        relative_l2(_in(precision, operator, a), u, view.grid.kind).mean().item()
+        for precision in ("float32", "bfloat16")
+    )
+    return "bfloat16" if abs(rounded - exact) < FELT * exact else "float32"
+
+
+def _in(precision: str, operator: Predictor, a: Fields) -> Fields:
+    """Predictions in a precision."""
+    with torch.autocast(a.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        return operator.predict(a)
+
+
+def _predicting(operator: Predictor, precision: str, mode: str) -> Callable[[Tensor, float | None], Predict]:
+    """What makes an operator ready for batches of one size, in its precision."""
+
+    def predict(a: Tensor) -> Tensor:
+        return _in(precision, operator, a)
+
+    def replayed(a: Tensor, rtol: float | None) -> Predict:
+        held = a.clone()
+        replay = recorded(lambda: predict(held))
+
+        def call(a: Tensor) -> Tensor:
+            held.copy_(a)
+            return replay()
+
+        return call
+
+    return replayed if mode == "cuda graph" else lambda a, rtol: predict
+
+
+def _solving(
+    problem: Problem, name: str, kind: str, view: View | Drawn, tolerances: tuple[float, ...], watch: Stopwatch
+) -> Iterator[Contender]:
+    """A solver on a grid, if it has one for the device."""
+    device = str(watch.device)
+
+    def ready(a: Tensor, rtol: float | None) -> Predict:
+        solve = _solver(problem, view, rtol, device)
+        assert solve is not None
+        return solve
+
+    if _solver(problem, view, None, device) is not None:
+        largest = 1 if watch.device.type == "cpu" else samples_at_once(view.grid)
+        yield Contender(_about(name, kind, view, watch, "float64", "eager", ""), view, ready, tolerances, largest)
+
+
+def _solver(problem: Problem, view: View | Drawn, rtol: float | None, device: str) -> Predict | None:
+    """What solves on a device for the outputs of a view; None where nothing does."""
+    if isinstance(view, Rollouts):
+        return _in_time(problem, view, rtol, device)
+    return problem.on_device(view.grid, rtol=rtol, device=device)
+
+
+def _in_time(problem: Problem, view: Rollouts, rtol: float | None, device: str) -> Predict | None:
+    """What solves from the state at the start of `view` for all that follow, stacked as there; NaN where it fails.
+
+    On a GPU, states pass through the memory of the CPU on their way in and out. None where the problem has no solver
+    for the device, or cannot begin with the state.
+    """
+    if view.first and not view.restartable:
+        return None
+    if device != "cpu" and type(problem).solve_batch is Problem.solve_batch:
+        return None
+    steps = len(view.times)
+    interval: Problem = build_reference("solver", problem, view.grid, steps=steps).problem
+
+    def solve(a: Fields) -> Fields:
+        u = np.full((len(a), steps * len(problem.outputs), *view.shape), np.nan)
+        inputs = view.given(a).double().cpu().numpy()
+        for i, found in enumerate(interval.solve_batch(inputs, view.grid, rtol=rtol, device=device)):
+            if found is not None:
+                u[i] = found.u[:steps].reshape(u[i].shape)
+        return torch.from_numpy(u).to(a.device)
+
+    return solve
+
+
+def _about(
+    name: str, kind: str, view: View | Drawn, watch: Stopwatch, precision: str, mode: str, architecture: str
+) -> About:
+    """What is timed, on the samples of a view."""
+    data = view.dataset
+    steps = len(view.times) if isinstance(view, Rollouts) else 1
+    return About(
+        name,
+        kind,
+        data.info.problem,
+        view.resolution,
+        watch.name,
+        precision,
+        mode,
+        architecture,
+        _ground(view),
+        steps,
+    )
+
+
+def _ground(view: View | Drawn) -> str:
+    """Digest of what the samples of a view are, as that of a record of them."""
+    data = view.dataset
+    times = {"times": list(view.times)} if isinstance(view, Rollouts) else {}
+    return digest(told_apart(describe(data.info), samples(data)) | times)

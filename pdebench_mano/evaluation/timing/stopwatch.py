@@ -1,0 +1,104 @@
+"""The clock: where times are taken and how often, and whether something else was at work."""
+
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from pdebench_mano.machine.devices import chosen
+from pdebench_mano.machine.load import loaded
+from pdebench_mano.machine.provenance import cpu
+
+NOISE = 0.1
+"""Spread of repeats from which on something else was at work."""
+
+ROUND = 0.05
+"""Seconds that a repeat takes at least: a shorter one measures the clock."""
+
+ONE_CORE = ", one core"
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """How times are taken: where, how often, and whether the machine was busy before the first of them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device, or `repeats` is below 1.
+    """
+
+    device: torch.device
+    repeats: int = 5
+    loaded: bool = False
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
+
+    @classmethod
+    def on(cls, device: str | None = None, repeats: int = 5) -> "Stopwatch":
+        """One for a device, CUDA where there is one by default; asks now whether the cores are busy."""
+        return cls(chosen(device), repeats, loaded())
+
+    @property
+    def name(self) -> str:
+        """What the device is called."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu() + ONE_CORE
+
+    def wait(self) -> None:
+        """Until the device has done what it was asked."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def milliseconds(self, call: Callable[[], object], repeats: int) -> list[float]:
+        """Times of a call, each the mean over as many as take `ROUND`, after two that plan, compile and allocate."""
+        call()
+        self.wait()
+        began = time.perf_counter()
+        call()
+        self.wait()
+        count = max(1, math.ceil(ROUND / (time.perf_counter() - began)))
+        times = []
+        for _ in range(repeats):
+            began = time.perf_counter()
+            for _ in range(count):
+                call()
+            self.wait()
+            times.append(1e3 * (time.perf_counter() - began) / count)
+        return times
+
+    def clear(self) -> None:
+        """Give the device's memory back."""
+        if self.device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+
+
+def spread(times: Sequence[float]) -> float:
+    """(p90 − p10)/median of some times."""
+    low, middle, high = np.percentile(times, [10, 50, 90])
+    return float((high - low) / middle)
+
+
+def is_busy(cores: bool, shared: bool, spread: float) -> bool:
+    """Whether something else was at work: on the cores, on the GPU, or by the spread of the repeats."""
+    return cores or shared or spread > NOISE
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Within, PyTorch and the libraries of NumPy and SciPy compute on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)

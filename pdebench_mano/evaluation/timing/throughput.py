@@ -1,0 +1,156 @@
+"""Latency and throughput, of one contender after another, into the file of their times."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import torch
+
+from pdebench_mano.evaluation.timing.contender import FEW, Contender, Predict
+from pdebench_mano.evaluation.timing.rows import Timing, read_times, write_times
+from pdebench_mano.evaluation.timing.stopwatch import Stopwatch, is_busy, one_core, spread
+from pdebench_mano.evaluation.timing.tolerances import tolerance
+from pdebench_mano.fields.operator import Fields
+from pdebench_mano.machine.load import shared
+from pdebench_mano.machine.provenance import commit
+
+MANY = 64
+"""Samples that batches are made of."""
+
+PASS = 1.0
+"""Seconds that one pass over the samples of a latency may take, if it is of more than one."""
+
+PATIENCE = 2
+"""Larger batches that may be no faster before the search for the best ends."""
+
+
+def take(
+    contenders: Iterable[Contender],
+    watch: Stopwatch,
+    out: Path,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[Timing]:
+    """Time what has no time in ``out/times.jsonl`` yet; each is there before the next is begun.
+
+    What has one there, by this commit, at least as often repeated, on a machine that was not busy, is not timed again.
+    What cannot be timed is said, and left out.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the file holds something else.
+    """
+    known = read_times(out)
+    for contender in contenders:
+        there = [each for each in known if each.same(contender.about)]
+        if done := [each for each in there if _stands(each, watch)]:
+            yield done[0]
+            continue
+        about = contender.about
+        say(f"{about.name} at {about.resolution}², {about.mode}")
+        try:
+            with one_core() if watch.device.type == "cpu" else torch.cuda.device(watch.device):
+                timing = measure(contender, watch)
+        except (RuntimeError, ValueError) as error:
+            say(f"    not timed: {(str(error).splitlines() or [''])[0]}")
+            continue
+        finally:
+            watch.clear()
+        known = [each for each in known if each not in there] + [timing]
+        write_times(known, out)
+        yield timing
+
+
+def _stands(timing: Timing, watch: Stopwatch) -> bool:
+    """Whether a time need not be taken again."""
+    return timing.commit == commit() and not timing.busy and timing.repeats >= watch.repeats
+
+
+def measure(contender: Contender, watch: Stopwatch) -> Timing:
+    """Latency and throughput of one contender.
+
+    Raises
+    ------
+    ValueError
+        If a solver does not converge, or labels take longer than `AFFORDABLE`.
+    RuntimeError
+        If not even one sample fits on the device, or an operator cannot be recorded as a CUDA graph.
+    """
+    view = contender.view
+    a, u = (each.to(watch.device) for each in view.batch(range(min(MANY, len(view)))))
+    rtol = tolerance(contender, a[:FEW], u[:FEW])
+    latency = _latency(contender.ready(a[:1], rtol), a[:FEW], watch)
+
+    def throughput(size: int, repeats: int) -> list[float]:
+        batch = a[torch.arange(size, device=a.device) % len(a)]
+        predict = contender.ready(batch, rtol)
+        return [each / size for each in watch.milliseconds(lambda: predict(batch), repeats)]
+
+    size = best_batch(lambda size: _fitting(lambda: throughput(size, 1)[0], size, watch), contender.largest)
+    within = throughput(size, watch.repeats)
+    widest = max(spread(latency), spread(within))
+    return Timing(
+        **contender.about._asdict(),
+        rtol=rtol,
+        batch=size,
+        latency_ms=_digits(statistics.median(latency)),
+        throughput_ms=_digits(statistics.median(within)),
+        spread=_digits(widest),
+        repeats=watch.repeats,
+        busy=is_busy(watch.loaded, shared(watch.device), widest),
+        commit=commit(),
+    )
+
+
+def best_batch(per_sample: Callable[[int], float | None], largest: int) -> int:
+    """The power of two, up to `largest`, that takes the least time a sample.
+
+    The search ends where a batch does not fit, which is None, or after `PATIENCE` batches that are no faster.
+    """
+    best, least, size, slower = 1, math.inf, 1, 0
+    while size <= largest and slower < PATIENCE:
+        time_a_sample = per_sample(size)
+        if time_a_sample is None:
+            break
+        slower += 1
+        if time_a_sample < least:
+            best, least, slower = size, time_a_sample, 0
+        size *= 2
+    return best
+
+
+def _latency(predict: Predict, a: Fields, watch: Stopwatch) -> list[float]:
+    """Milliseconds of single samples, each a mean over `a`, (batch, inputs, n, m), or as many as `PASS` allows."""
+    predict(a[:1])
+    watch.wait()
+    began = time.perf_counter()
+    predict(a[:1])
+    watch.wait()
+    count = int(PASS / (time.perf_counter() - began))
+    singles = a[: max(1, count)].split(1)
+
+    def one_after_another() -> None:
+        for single in singles:
+            predict(single)
+            watch.wait()
+
+    return [each / len(singles) for each in watch.milliseconds(one_after_another, watch.repeats)]
+
+
+def _fitting(per_sample: Callable[[], float], size: int, watch: Stopwatch) -> float | None:
+    """The time of a sample in a batch; None where the batch does not fit."""
+    try:
+        return per_sample()
+    except RuntimeError:  # libraries have other words for it than OutOfMemoryError
+        if size == 1:
+            raise
+        return None
+    finally:
+        watch.clear()
+
+
+def _digits(value: float) -> float:
+    """Four significant digits are more than any clock supports."""
+    return float(f"{value:.4g}")
