@@ -41,7 +41,7 @@ class TransientDarcy(Problem):
     Parameters
     ----------
     law, law_args, source, mean
-        As of Darcy flow; `source` is a number, and `mean` one of coefficients.
+        As of Darcy flow; `source` is a number, and `mean` one of coefficients (ValueError for another).
     times : tuple of float
         When solutions are asked for. Where a is 12 and 3, the flow is steady to 1 % at t = .04.
     """
