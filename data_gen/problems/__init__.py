@@ -13,6 +13,7 @@ PROBLEMS = {
     "darcy": "data_gen.problems.darcy:Darcy",
     "helmholtz": "data_gen.problems.helmholtz:Helmholtz",
     "navier-stokes": "data_gen.problems.navier_stokes:NavierStokes",
+    "transient-darcy": "data_gen.problems.transient_darcy:TransientDarcy",
 }
 
 

@@ -62,9 +62,11 @@ def generate(
     Without --problem, coefficients a and solutions u of -div(a grad u) = f. The options --law, --law-args, --source,
     --mean and --method are parameters of that problem, and of others that have such.
 
-    The same command again resumes a partial output and leaves a complete one as it is.
+    The same command again resumes a partial output and leaves a complete one as it is. Its card lies beside it,
+    OUT.md.
     """
     from data_gen import generate as run
+    from data_gen.card import card_path, write_card
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.machine.workers import dask_workers
 
@@ -96,6 +98,8 @@ def generate(
             label_refinement=label_refinement,
             progress=stack.enter_context(bar("generate")),
         )
+    if not (existed and card_path(info.path).exists()):
+        write_card(info.path)
     state = "is already complete" if existed else "written"
     points = "vertices" if info.grid.kind == "vertices" else "points"
     print(f"{info.path} {state}: {info.samples} samples of {info.grid} {points}")
@@ -153,6 +157,9 @@ def inspect(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run a problem or a law that is code of somebody's own.")
     ] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="The dataset's card, in Markdown, instead: what it is and how it was made.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON objects, one a line, on stdout.")] = False,
 ) -> None:
     """Show what a dataset file says about itself, and check it.
@@ -160,15 +167,19 @@ def inspect(
     With --verify, one line for each thing wrong with a sample, and exit status 1 if there is any.
     """
     from data_gen import convergence, storage, verification
+    from data_gen.card import card as card_of
     from data_gen.generate import check_device
     from pdebench_mano.machine.progress import bar
 
     check_device(device)
+    if card and as_json:
+        raise ValueError("--card is Markdown and --json is JSON: give one of the two")
 
     with storage.open_hdf5(file) as data:
         with bar("verify") as progress:
             findings = list(verification.verify(data, progress, trust=trust, device=device)) if verify else []
         summary = _summary(data) if not findings else {}
+        text = card_of(data) if card and not findings else ""
         estimates = list(convergence.richardson(data, trust=trust)) if richardson and not findings else []
     for finding in findings:
         print(json.dumps({"sample": finding.sample, "problem": finding.message}) if as_json else finding)
@@ -176,6 +187,8 @@ def inspect(
         raise typer.Exit(1)
     if as_json:
         print(json.dumps(summary | ({"verified": True} if verify else {})))
+    elif card:
+        print(text, end="")
     else:
         for key, value in summary.items():
             print(f"{key:24}{'unknown' if value is None else ' '.join(str(value).split())}")

@@ -245,6 +245,8 @@ def states(fields: dict[str, np.ndarray], row: Evaluation, shown: Field = SOLUTI
         figure.colorbar(image, ax=line, aspect=12, pad=0.02).ax.tick_params(labelsize=6)
     for axis, time in zip(axes[0], fields["times"], strict=True):
         axis.set_title(f"t = {time:g}", fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel("x", fontsize=7)
     return figure
 
 

@@ -2,9 +2,9 @@
 
     ℓ(y, t) + w |y - t|₁ / |t|₁,      |v|₁² = Σ (∂v/∂x)² + (∂v/∂y)²,
 
-with differences of neighbouring points over their distance on the unit square; by integral, those between
-points of an edge count half. It weighs the fine scales that an L2 loss hardly sees (Li et al. 2021,
-arXiv 2111.03794, §3.1).
+with differences of neighbouring points over their distance on the unit square, on periodic grids those of the last
+points and the first, too; by integral, those between points of an edge count half. It weighs the fine scales that
+an L2 loss hardly sees (Li et al. 2021, arXiv 2111.03794, §3.1).
 """
 
 from functools import partial
@@ -20,8 +20,17 @@ from pdebench_mano.fields.operator import Fields
 from pdebench_mano.training.losses import Loss
 
 
-def _differences(v: Fields) -> tuple[Tensor, Tensor]:
+def _differences(v: Fields, grid: Kind) -> tuple[Tensor, Tensor]:
+    if grid == "periodic":
+        return (v.roll(-1, -2) - v) * v.shape[-2], (v.roll(-1, -1) - v) * v.shape[-1]
     return v.diff(dim=-2) * (v.shape[-2] - 1), v.diff(dim=-1) * (v.shape[-1] - 1)
+
+
+def _adjoint(dx: Tensor, dy: Tensor, grid: Kind) -> Fields:
+    """The transpose of `_differences`."""
+    if grid == "periodic":
+        return (dx.roll(1, -2) - dx) * dx.shape[-2] + (dy.roll(1, -1) - dy) * dy.shape[-1]
+    return -pad(dx, (0, 0, 1, 1)).diff(dim=-2) * dx.shape[-2] - pad(dy, (1, 1)).diff(dim=-1) * dy.shape[-1]
 
 
 def _weighted(v: Fields, weights: Float[Tensor, "_ _"] | None) -> Fields:
@@ -31,7 +40,7 @@ def _weighted(v: Fields, weights: Float[Tensor, "_ _"] | None) -> Fields:
 def _seminorm(v: Fields, grid: Kind, norm: Norm) -> Float[Tensor, " batch"]:
     squares = [
         _weighted(slope.square(), weights).flatten(1).sum(1)
-        for slope, weights in zip(_differences(v), slope_weights(v, grid, norm), strict=True)
+        for slope, weights in zip(_differences(v, grid), slope_weights(v, grid, norm), strict=True)
     ]
     return (squares[0] + squares[1]).sqrt()
 
@@ -44,11 +53,9 @@ def _samples(y: Fields, t: Fields, weight: float, grid: Kind, norm: Norm) -> Flo
 def _errors(y: Fields, t: Fields, weight: float, grid: Kind, norm: Norm) -> Fields:
     unit = order_one(t)
     error = (y - t) * unit
-    dx, dy = map(_weighted, _differences(error), slope_weights(error, grid, norm))
-    adjoint_x = -pad(dx, (0, 0, 1, 1)).diff(dim=-2) * (y.shape[-2] - 1)
-    adjoint_y = -pad(dy, (1, 1)).diff(dim=-1) * (y.shape[-1] - 1)
+    dx, dy = map(_weighted, _differences(error, grid), slope_weights(error, grid, norm))
     scale = (_seminorm(error, grid, norm) * _seminorm(t * unit, grid, norm))[:, None, None, None]
-    return weight * ((adjoint_x + adjoint_y) / torch.where(scale > 0, scale, torch.ones_like(scale)) * unit)
+    return weight * (_adjoint(dx, dy, grid) / torch.where(scale > 0, scale, torch.ones_like(scale)) * unit)
 
 
 def with_h1_term(loss: Loss, weight: float, grid: Kind = "vertices", norm: Norm = "points") -> Loss:

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -209,3 +211,44 @@ def test_problems_are_listed_and_checked(run, own):
     status, text, _ = run("check-problem", own("Wrong"))
     assert status == 1
     assert "FAILS  wrong value: check does not find one value of the solution" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--law", "lognormal", "--law-args", "sigma=1.5", "--resolution", "17x9", "--split", "0.5,0.25,0.25"],
+        ["--source", "source.npy", "--mean", "harmonic", "--seed", 5, "--rtol", 1e-9],
+        ["--problem", "helmholtz", "--problem-args", "omega=16", "law=rough", "--label-refinement", 2],
+        ["--problem", "navier-stokes", "--problem-args", "times=[0.5, 1]", "viscosity=1e-2"],
+    ],
+)
+def test_the_command_of_a_card_makes_the_samples_again(run, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    np.save("source.npy", np.ones((33, 33)))
+    status, _, error = run("generate", "--samples", 4, "--resolution", 33, "--out", "d.hdf5", *words)
+    assert status == 0, error
+    digest = read_info("d.hdf5").digest
+    status, text, _ = run("inspect", "d.hdf5", "--card")
+    assert (status, text) == (0, Path("d.hdf5.md").read_text())
+    (command,) = re.findall(r"```sh\npdebench-mano (.*)\n```", text)
+    Path("d.hdf5").rename("first.hdf5")
+    assert run(*shlex.split(command))[0] == 0
+    assert read_info("d.hdf5").digest == digest
+
+
+def test_a_lost_card_comes_back_and_another_is_left_alone(run, tmp_path):
+    card = tmp_path / "d.hdf5.md"
+    generated(run, tmp_path / "d.hdf5")
+    text = card.read_text()
+    card.unlink()
+    generated(run, tmp_path / "d.hdf5")
+    assert card.read_text() == text
+    card.write_text("mine")
+    generated(run, tmp_path / "d.hdf5")
+    assert card.read_text() == "mine"
+
+
+def test_a_card_is_no_json(run, tmp_path):
+    generated(run, tmp_path / "d.hdf5")
+    status, _, error = run("inspect", tmp_path / "d.hdf5", "--card", "--json")
+    assert (status, "give one of the two" in error) == (2, True)
