@@ -240,7 +240,7 @@ def _comparison(
             "error-against-resolution",
             figures.error_against_resolution(part, styles),
             "Error against resolution. Dashed: the coarse prediction, upsampled. Dotted: no learning at all. "
-            "Bars span the seeds.",
+            "Bars span the seeds." + " Of the solvers, the scheme that is quoted." * bool(part.quoted.any()),
         ),
     ]
     worth = _worth(records, times, styles, keep)
