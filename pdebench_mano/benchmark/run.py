@@ -79,7 +79,7 @@ def run_suite(
     """
     out, say, shown = Path(out), say or (lambda line: None), say is not None
     suite.refuse_others(only)
-    train, test, data = locate(suite.data, out / "data", Path(folder))
+    train, test, data = locate(suite.data, out / "data", Path(folder), say)
     every = list(suite_cases(suite, train, data))
     cases = [case for case in every if not only or case.model in only]
     references = References(suite, data, first_resolution(suite.data, every[0].config, train))

@@ -33,7 +33,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from data_gen.grid import Norm
+from data_gen.grid import Kind, Norm
+from data_gen.splits import parsed
 from pdebench_mano.evaluation.records import NAMED
 
 SUITES = Path(__file__).parent / "suites"
@@ -116,15 +117,31 @@ class Counts(_Table):
 class Data(_Table):
     """What to train and test on: a recipe, or files of the schema or of a kind that `convert` reads.
 
-    Paths are relative to the suite and may hold environment variables; `test` is `train` by default. Of files that
-    `convert` reads, `grid` and `samples` say what they do not say themselves.
+    Paths are relative to the suite and may hold environment variables; `test` is `train` by default. What files that
+    `convert` reads do not say themselves is said as to `convert`: `grid`, `source`, `boundary`, `law`, `inputs`,
+    `outputs`, `axes`; and `split`, or `samples`, how many each split has. With a `test` file, `split` is that of the
+    file to train on, and all samples of the other are tested on, unless `split` names an array of it.
     """
 
     generate: Generate | None = None
     train: str | None = None
     test: str | None = None
-    grid: Literal["vertices", "left"] | None = None
+    grid: Kind | None = None
     samples: Counts | None = None
+    source: float | None = None
+    boundary: str | None = None
+    law: str | None = None
+    split: str | tuple[float, float, float] | dict[Literal["train", "val", "test"], str] | None = None
+    inputs: list[str] | None = None
+    outputs: list[str] | None = None
+    axes: str | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is said of a file, as `convert` takes it, beside its splits; only what is said."""
+        names = {"grid", "source", "boundary", "law", "inputs", "outputs", "axes"}
+        said = self.model_dump(include=names, exclude_none=True)
+        return {"f" if name == "source" else name: value for name, value in said.items()}
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Data":
@@ -132,8 +149,13 @@ class Data(_Table):
             raise ValueError("give either generate or train")
         if self.generate is not None and self.test is not None:
             raise ValueError("test goes with train, not with generate")
-        if self.generate is not None and (self.grid is not None or self.samples is not None):
-            raise ValueError("grid and samples go with train, not with generate")
+        said = self.model_fields_set - {"generate", "train", "test"}
+        if self.generate is not None and said:
+            raise ValueError(f"{' and '.join(sorted(said))} go with train, not with generate")
+        if self.samples is not None and self.split is not None:
+            raise ValueError("give samples or split, not both")
+        if self.split is not None:
+            parsed(self.split)
         return self
 
 

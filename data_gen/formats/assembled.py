@@ -1,0 +1,196 @@
+"""Named arrays → inputs and outputs: which array is what, as told, or as names in use say."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from data_gen.formats.axes import Lettered, in_words, lettered
+from data_gen.formats.foreign import Foreign, Source, Values
+from data_gen.problem import Field
+
+PAIRS = (("a", "u"), ("x", "y"), ("input", "output"), ("inputs", "outputs"), ("coeff", "sol"), ("nu", "tensor"))
+"""What inputs and outputs are called where nothing is told."""
+
+COORDINATES = {"x": ("x", "x-coordinate", "grid/x"), "y": ("y", "y-coordinate", "grid/y")}
+TIMES = ("t", "time", "times", "t-coordinate", "grid/t")
+
+
+def assemble(source: Source, arrays: Mapping[str, Values], **about: Any) -> Foreign:
+    """A file of named arrays as pairs of inputs and outputs.
+
+    Parameters
+    ----------
+    source : Source
+        What is told of it.
+    arrays : mapping
+    **about
+        What the layout says beside, fields of `Foreign`; `notes` are added to.
+
+    Raises
+    ------
+    ValueError
+        If there are no such arrays, it is not told which are which, or their shapes do not fit one another.
+    """
+    path, told = source.path, source.told
+    inputs, outputs = chosen(path, arrays, told.inputs, told.outputs)
+    x, y = (line(arrays, COORDINATES[axis], (*inputs.values(), *outputs.values())) for axis in "xy")
+    times = line(arrays, TIMES, (*inputs.values(), *outputs.values()))
+    if told.axes and "t" not in told.axes.split(",")[-1]:
+        times = None
+    count = len(times) if times is not None and len(times) > 1 else None
+    given, found = lettered(
+        path,
+        [(name, arrays[key]) for name, key in inputs.items()],
+        [(name, arrays[key]) for name, key in outputs.items()],
+        told.axes,
+        times=count,
+        points=(None if x is None else len(x), None if y is None else len(y)),
+    )
+    if any("t" in each.axes for each in found) and count is None:
+        raise ValueError(f"{path}: solutions in time need their times, an array {', '.join(TIMES[:3])}")
+    if any("t" in each.axes for each in given):
+        raise ValueError(f"{path}: inputs have no time: the state at t = 0 is an input, what comes later an output")
+    about.setdefault("x", x)
+    about.setdefault("y", y)
+    later = () if count is None or times is None else tuple(map(float, times))
+    return of_lettered(path, given, found, later, arrays.get, **about)
+
+
+def of_lettered(
+    path: Path,
+    given: Sequence[Lettered],
+    found: Sequence[Lettered],
+    times: tuple[float, ...],
+    array: Callable[[str], Any] = lambda name: None,
+    **about: Any,
+) -> Foreign:
+    """Arrays with known axes as pairs: with the state at t = 0 as input where the outputs begin with it.
+
+    `given` may be empty where the outputs are states, the first of which is then the input, at t = 0.
+
+    Raises
+    ------
+    ValueError
+        If times do not rise, or there is nothing to learn from.
+    """
+    samples, n, m = ([each.size(letter) for each in (*given, *found) if letter in each.axes] for letter in "sxy")
+    shape = n[0] or 0, m[0] or 0
+    inputs, outputs, notes, first = fields(given), fields(found), list(about.pop("notes", ())), 0
+    if any(later <= earlier for earlier, later in pairwise(times)) or not np.isfinite(times).all():
+        raise ValueError(f"{path}: times must rise, got {', '.join(f'{t:g}' for t in times)}")
+    if times and (times[0] <= 0 or not given):
+        names = {field.name for field in outputs}
+        if not names & {field.name for field in inputs}:
+            inputs, first = (*outputs, *inputs), 1
+            notes.append(
+                f"the state at {times[0]:g} is an input, and t = 0; the {len(times) - 1} later ones are outputs"
+            )
+        else:
+            first = 1
+            _refuse_another_beginning(path, given, found, names, samples[0] or 0, shape)
+            notes.append("the outputs begin with the input, which is left out of them")
+        times = tuple(t - times[0] for t in times[1:])
+        if not times:
+            raise ValueError(f"{path} holds one state in time, and nothing after it")
+    elif times and not {field.name for field in outputs} <= {field.name for field in inputs}:
+        notes.append("no input is called as an output: rollouts begin with zero (inputs u=a, outputs u=u: a is u at 0)")
+    later, at_first = slice(first, None), slice(0, 1)
+    state_first = first and len(inputs) > sum(each.channels for each in given)
+
+    def read_inputs(rows: slice) -> np.ndarray:
+        states = [each.read(rows, shape, at_first)[:, 0] for each in found] if state_first else []
+        return np.concatenate([*states, *(each.read(rows, shape)[:, 0] for each in given)], 1)
+
+    def read_outputs(rows: slice) -> np.ndarray:
+        return np.concatenate([each.read(rows, shape, later) for each in found], 2)
+
+    read = [f"{each.name} ({in_words(each.axes)})" for each in (*given, *found)]
+    return Foreign(
+        samples[0] or 0,
+        shape,
+        read_inputs,
+        read_outputs,
+        inputs,
+        outputs,
+        times=times,
+        indicator=not state_first and len(inputs) == 1 and given[0].values.dtype == bool,
+        array=array,
+        notes=(f"axes: {'; '.join(dict.fromkeys(read))}", *notes),
+        **about,
+    )
+
+
+def _refuse_another_beginning(
+    path: Path,
+    given: Sequence[Lettered],
+    found: Sequence[Lettered],
+    names: set[str],
+    samples: int,
+    shape: tuple[int, int],
+) -> None:
+    """Refuse inputs that are called as the outputs are, and are not their first state."""
+    known = {each.name: each for each in given}
+    for each in found:
+        if each.name not in known:
+            continue
+        for i in range(samples):
+            rows = slice(i, i + 1)
+            a, u = known[each.name].read(rows, shape)[:, 0], each.read(rows, shape, slice(0, 1))[:, 0]
+            if not np.array_equal(a, u):
+                raise ValueError(f"{path}: {each.name} at the first time is not the input of that name in sample {i}")
+
+
+def fields(arrays: Iterable[Lettered]) -> tuple[Field, ...]:
+    """A field for each channel, numbered from 1 where an array has several."""
+    names = [
+        each.name if each.channels == 1 else f"{each.name}{k + 1}" for each in arrays for k in range(each.channels)
+    ]
+    return tuple(Field(name, name) for name in names)
+
+
+def chosen(
+    path: Path, arrays: Mapping[str, Values], inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Field → array, of the inputs and of the outputs.
+
+    Raises
+    ------
+    ValueError
+        If there is no such array, or it is not told which are meant.
+    """
+    here = [name for name, values in arrays.items() if len(values.shape) > 2]
+    listed = f"it has {', '.join(here) or 'none'}"
+    if not inputs or not outputs:
+        known = [pair for pair in PAIRS if set(pair) <= set(here)]
+        fitting = [pair for pair in known if (not inputs or pair[0] in inputs) and (not outputs or pair[1] in outputs)]
+        if len(fitting) != 1:
+            raise ValueError(
+                f"{path} does not say which arrays are inputs and outputs: name them (inputs, outputs), {listed}"
+            )
+        inputs, outputs = inputs or fitting[0][:1], outputs or fitting[0][1:]
+    parts = []
+    for words in (inputs, outputs):
+        named = [
+            (field.strip(), key.strip() or field.strip()) for field, _, key in (word.partition("=") for word in words)
+        ]
+        missing = [key for _, key in named if key not in arrays]
+        if missing:
+            raise ValueError(f"{path} has no array {missing[0]!r}: {listed}")
+        if len(dict(named)) < len(named):
+            raise ValueError(f"{path}: each field must be named once, got {', '.join(words)}")
+        parts.append(dict(named))
+    return parts[0], parts[1]
+
+
+def line(arrays: Mapping[str, Values], names: Sequence[str], taken: Sequence[str]) -> Float[np.ndarray, " n"] | None:
+    """The first array of such a name that is one row of numbers, and no field."""
+    for name in names:
+        if name in arrays and name not in taken:
+            values = np.asarray(arrays[name][...])
+            if values.dtype.kind in "iuf" and values.size == max(values.shape, default=0):
+                return values.reshape(-1).astype(np.float64)
+    return None
