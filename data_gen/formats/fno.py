@@ -34,11 +34,8 @@ def read(source: Source) -> Foreign | None:
     """
     path, file = source.path, source.file
     if file is not None:
-        names = {name for name in ("coeff", "sol", "a", "u", "t") if isinstance(file.get(name), h5py.Dataset)}
-        told = path.suffix == ".mat" and bool(source.told)
-        if told or {"coeff", "sol"} <= names or (path.suffix == ".mat" and {"a", "u"} <= names):
-            return _version73(source, file)
-        return None
+        names = {name for name in ("coeff", "sol") if isinstance(file.get(name), h5py.Dataset)}
+        return _version73(source, file) if path.suffix == ".mat" or names == {"coeff", "sol"} else None
     return _version5(source) if path.suffix == ".mat" else None
 
 

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
+from data_gen.recipe import unsolved
 from pdebench_mano.benchmark.cases import Case, Work, check, run_case, suite_cases
 from pdebench_mano.benchmark.data import first_resolution, locate, make
 from pdebench_mano.benchmark.jobs import run_side_by_side
@@ -115,6 +116,8 @@ def run_suite(
             config, target = every[0].config, files[references.name]
             mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
             fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
+            if reason := unsolved(test.info):
+                say(f"no solver row: {reason}")
             with bar("references", shown) as progress:
                 record_references(references, mean, train, test, target, command, progress, fluctuating)
     if failures:

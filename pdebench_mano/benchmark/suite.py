@@ -29,7 +29,7 @@ import itertools
 import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -131,7 +131,7 @@ class Data(_Table):
     source: float | None = None
     boundary: str | None = None
     law: str | None = None
-    split: str | tuple[float, float, float] | dict[Literal["train", "val", "test"], str] | None = None
+    split: str | tuple[float, float, float] | dict[str, str] | None = None
     inputs: list[str] | None = None
     outputs: list[str] | None = None
     axes: str | None = None

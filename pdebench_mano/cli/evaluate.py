@@ -35,6 +35,7 @@ def evaluate(
     where it is known. What was trained on steps is rolled out, from t = 0 or --start. The record is kept in the run
     folder, for the report. Of another split than the test samples, the operator's errors are shown and nothing is kept.
     """
+    from data_gen.recipe import unsolved
     from pdebench_mano.evaluation.assess import assess, other_data
     from pdebench_mano.evaluation.evaluate import evaluate as evaluate_operator
     from pdebench_mano.evaluation.records import read_record
@@ -53,7 +54,9 @@ def evaluate(
             print(json.dumps(row.summary()) if as_json else f"{name} at {row.resolution}²: relative L2 error {error}")
         return
     with bar("evaluate", shown=not as_json) as progress:
-        record = read_record(assess(run, Dataset(data, trust), sizes, progress, split, start))
+        record = read_record(assess(run, opened := Dataset(data, trust), sizes, progress, split, start))
+    if reason := unsolved(opened.info):
+        say(f"no solver row: {reason}")
     if different := other_data(record):
         say(f"note: {data} is not what {run} was trained on: {different}")
     if split == "all":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.grid import Norm
-from data_gen.recipe import drawn
+from data_gen.recipe import drawn, unsolved
 from data_gen.storage import DatasetInfo, alone, problem_of, read_json
 from pdebench_mano.evaluation.evaluate import (
     evaluate,
@@ -35,6 +35,7 @@ from pdebench_mano.fields.data import Dataset, opened
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.provenance import commit, cpu, provenance
+from pdebench_mano.operators.registry import build_reference
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.options import RunConfig
 from pdebench_mano.training.runs import (
@@ -44,6 +45,7 @@ from pdebench_mano.training.runs import (
     read_summary,
     samples_of,
     trained_on,
+    training_data,
     training_resolution,
 )
 
@@ -116,6 +118,8 @@ def record_run(
         rows += evaluate_upsampled(operator, f"upsampled {name}", data, trained_at, above, progress, **options)
         if solver:
             rows += solver_rows(data, trained_at, resolutions, progress, **options)
+        if solver and unsolved(data.info):
+            rows += mean_rows(config, run, data, resolutions, progress, norm=norm)
         cost = {"flops": {"prediction": flops_of(run, data.info, trained_at), "resolution": trained_at}}
     description = read_json(run / "config.json")
     asked = [list(resolutions), *([{"start": start}] if start else [])]
@@ -151,6 +155,29 @@ def training_mean(config: RunConfig, run: Path, data: Dataset) -> TrainingMean |
         return None
     trained = Dataset(config.data, data.trust)
     return TrainingMean(config, trained) if trained.info.digest == trained_on(run) else None
+
+
+def mean_rows(
+    config: RunConfig,
+    run: Path,
+    data: Dataset,
+    resolutions: Sequence[int],
+    progress: Progress = silent,
+    *,
+    norm: Norm = "points",
+) -> list[Evaluation]:
+    """Rows of the mean training solution, where the training data are there and nothing is rolled out."""
+    if config.pairs == "step" or not Path(config.data).exists():
+        return []
+    trained = Dataset(config.data, data.trust)
+    if trained.info.digest != trained_on(run):
+        return []
+    views, _ = training_data(config, trained)
+    at = views[0].resolution
+    if not has_resolution(data.info, at) or views[0].info.times != data.info.times:
+        return []
+    mean = build_reference("mean", views[0])
+    return evaluate_upsampled(mean, "mean solution", data, at, resolutions, progress, kind="mean", norm=norm)
 
 
 def solver_rows(
