@@ -340,17 +340,14 @@ def grid_of(
         If nothing says so, or what is told is not so.
     """
     n, m = foreign.shape
-    boxes = [box_of(foreign, path, axis, told or foreign.kind) for axis in (0, 1)]
-    kinds = {name: box[0] for name, box in zip("xy", boxes, strict=True) if box[0] is not None}
+    read = [_read_axis(foreign, path, axis) for axis in (0, 1)]
+    kinds = {name: kind for name, (kind, _) in zip("xy", read, strict=True) if kind is not None}
     if len(set(kinds.values())) > 1:
         raise ValueError(f"{path}: the grid must be of one kind, got {kinds['x']} along x and {kinds['y']} along y")
-    seen = next(iter(kinds.values()), None)
-    wanted = told or foreign.kind
+    seen, wanted = next(iter(kinds.values()), None), told or foreign.kind
     if wanted and seen and wanted != seen and (wanted, seen) != ("periodic", "left"):
         raise ValueError(f"{path} says by its coordinates that its grid is {seen}, and grid is {wanted}")
     kind, by = wanted or seen, "as told" if told else "as its layout says" if foreign.kind else "by its coordinates"
-    if kind is None and not foreign.darcy and any(box[1] is not None for box in boxes):
-        raise ValueError(f"{path}: its coordinates do not tell the kind of its grid: say grid {', '.join(KINDS)}")
     if kind is None:
         solutions = np.asarray(foreign.read_outputs(some), dtype=np.float64)
         kind, by = kind_of_grid(solutions.reshape(-1, n, m)), "as solutions vanish on its edges"
@@ -361,18 +358,19 @@ def grid_of(
             f"{path}: a periodic grid must close, and across its ends fields differ {ratio:.0f} times more than "
             "between neighbouring points: say another grid"
         )
-    sides = tuple(1.0 if side is None else side for _, side in boxes)
-    if None in [side for _, side in boxes] and foreign.x is None and foreign.y is None:
+    intervals = [points - (kind == "vertices") for points in (n, m)]
+    sides = [1.0 if h is None else round(h * k, 9) for (_, h), k in zip(read, intervals, strict=True)]
+    if foreign.x is None and foreign.y is None:
         by += "; the unit square, as there are no coordinates"
-    own = Grid((n, m), kind, () if sides == (1.0, 1.0) else sides)
+    own = Grid((n, m), kind, () if sides == [1.0, 1.0] else tuple(sides))
     x, y = (
         theirs if theirs is not None else ours for theirs, ours in zip((foreign.x, foreign.y), own.axes(), strict=True)
     )
-    return own, (x[:n], y[:m]), by
+    return own, (x, y), by
 
 
-def box_of(foreign: Foreign, path: Path, axis: int, told: Kind | None) -> tuple[Kind | None, float | None]:
-    """The kind of grid that the coordinates of an axis tell, and the side of the box; None for what they do not.
+def _read_axis(foreign: Foreign, path: Path, axis: int) -> tuple[Kind | None, float | None]:
+    """What the coordinates of an axis tell: the kind of grid, on (0, 1), or else the distance of its points.
 
     Raises
     ------
@@ -380,11 +378,8 @@ def box_of(foreign: Foreign, path: Path, axis: int, told: Kind | None) -> tuple[
         If they do not rise evenly, or are not those of the unit square and the samples are of Darcy flow.
     """
     name, values, n = "xy"[axis], (foreign.x, foreign.y)[axis], foreign.shape[axis]
-    if values is None:
-        return None, None
-    kind = _kind_of(values, n)
-    if kind is not None:
-        return kind, 1.0
+    if values is None or (kind := _kind_of(values, n)):
+        return (None if values is None else kind), None
     ends = f"{values.flat[0]:g} … {values.flat[-1]:g}" if values.size else "none"
     if foreign.darcy:
         raise ValueError(
@@ -394,8 +389,7 @@ def box_of(foreign: Foreign, path: Path, axis: int, told: Kind | None) -> tuple[
     steps = np.diff(values) if values.shape == (n,) else np.array([np.nan])
     if not (steps > 0).all() or not np.allclose(steps, steps.mean(), rtol=1e-3):
         raise ValueError(f"{path}: the {name}-coordinate must rise evenly in {n} points, got {ends} in {values.shape}")
-    h = (values[-1] - values[0]) / (n - 1)
-    return None, None if told is None else round(float(h * (n - (told == "vertices"))), 9)
+    return None, float(steps.mean())
 
 
 def _kind_of(axis: Float[np.ndarray, "*any"], n: int) -> Kind | None:

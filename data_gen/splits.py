@@ -82,9 +82,7 @@ def indices(split: Split, samples: int, array: Callable[[str], Any], path: Path)
     if isinstance(meant, str):
         first = samples // 10
         if not first:
-            raise ValueError(
-                f"{path} holds {samples} samples, too few for split {PDEBENCH}, whose first tenth is the test"
-            )
+            raise ValueError(f"{path} holds {samples} samples, and the first tenth of them is the test of {PDEBENCH}")
         return {"train": np.arange(first, samples), "test": np.arange(first)}
     if unknown := [name for name in meant if name not in NAMES]:
         raise ValueError(f"split must be of {', '.join(NAMES)}, got {unknown[0]!r}")

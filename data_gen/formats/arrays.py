@@ -61,7 +61,7 @@ def _word(arrays: Mapping[str, Values], name: str) -> Any:
 
 def _of_npz(path: Path) -> dict[str, Values]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no .npz file of plain arrays, or a truncated one: {error}") from error

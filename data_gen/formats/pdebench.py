@@ -75,9 +75,7 @@ def _in_time(path: Path, file: h5py.File, here: set[str]) -> Foreign:
     shapes = {name: file[name].shape for name in names}
     if not names or len(set(shapes.values())) > 1 or len(shapes[names[0]]) != 4:
         listed = ", ".join(f"{name} {file[name].shape}" for name in sorted(here))
-        raise ValueError(
-            f"{path}: fields in time must be of one shape (N, T, n, m), two dimensions in space, got {listed}"
-        )
+        raise ValueError(f"{path}: fields in time must be of one shape (N, T, n, m), of two dimensions, got {listed}")
     _, count, n, m = shapes[names[0]]
     t, x, y = (_axis(path, file, name) for name in AXES)
     assert t is not None
@@ -85,7 +83,7 @@ def _in_time(path: Path, file: h5py.File, here: set[str]) -> Foreign:
         raise ValueError(f"{path}: t-coordinate must have {count} times, got {len(t)}")
     notes = [f"the last of {count + 1} times, {t[-1]:g}, has no state"] if len(t) > count else []
     for name, axis, points in (("x-coordinate", x, n), ("y-coordinate", y, m)):
-        if axis is not None and axis.shape not in ((points,), (points + 1,)):
+        if axis is not None and axis.shape != (points,):
             raise ValueError(f"{path}: {name} must have {points} points, got shape {axis.shape}")
     return of_lettered(
         path,
