@@ -68,7 +68,7 @@ def read(source: Source) -> Foreign | None:
     given = [Lettered(each.name, _AtFirst(each), each.axes.replace("t", "")) for each in moving] if begins else []
     foreign = of_lettered(
         path,
-        [*constant, *given] if constant else [],
+        [*given, *constant] if constant else [],
         moving,
         () if stationary else tuple(map(float, t)),
         x=x,
