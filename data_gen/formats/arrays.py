@@ -42,7 +42,13 @@ def read(source: Source) -> Foreign | None:
 
 
 def of_arrays(source: Source, arrays: Mapping[str, Values], attributes: Mapping[str, Any]) -> Foreign:
-    """Named arrays, and what stands beside them where `write` has written them."""
+    """Named arrays, and what stands beside them where `write` has written them.
+
+    Raises
+    ------
+    ValueError
+        If they do not say what is what, or other fields than there are channels.
+    """
     if "fields" not in arrays or source.told:
         return assemble(source, arrays, attributes=attributes)
     axes = "scxy,stcxy" if "t" in arrays else "scxy"

@@ -148,6 +148,11 @@ def write(data: Selection, path: Path) -> None:
     """The Well's layout: inputs as constant fields, outputs in time, from the state at t = 0 on where it is an input.
 
     A boundary on which u = 0 is a wall in its words: of a left grid the points at 0 lie on it, and none at the far end.
+
+    Raises
+    ------
+    ValueError
+        If an output is called as an input is that is not its state at t = 0.
     """
     samples, n, m = data.shape
     info = data.info

@@ -15,6 +15,7 @@ from pdebench_mano.benchmark.suite import Model, Suite, merge
 from pdebench_mano.evaluation.assess import record_run, slug, train_command
 from pdebench_mano.evaluation.records import digest
 from pdebench_mano.fields.data import Dataset
+from pdebench_mano.fields.metrics import own_metric, own_sources
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.operators.registry import build_operator
 from pdebench_mano.training.fit import Diverged, History
@@ -45,6 +46,8 @@ class Case:
         Whether trials train for a length of their own, and what is chosen for that of `config`.
     start : float, optional
         Where the rollouts of a model that is trained on steps start.
+    metrics : tuple of str
+        Metrics of one's own.
     """
 
     model: str
@@ -55,12 +58,15 @@ class Case:
     finer: tuple[int, ...]
     short_trials: bool = False
     start: float | None = None
+    metrics: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Digest of all that determines the outcome."""
         configs = [identity(config, self.data) for config in (self.config, *self.trials)]
-        return digest([configs, self.resolutions, self.finer, *([{"start": self.start}] if self.start else [])])
+        beyond: list[dict[str, Any]] = [{"start": self.start}] if self.start else []
+        beyond += [{"metrics": own_sources(self.metrics)}] if self.metrics else []
+        return digest([configs, self.resolutions, self.finer, *beyond])
 
     @property
     def name(self) -> str:
@@ -100,7 +106,8 @@ def suite_cases(suite: Suite, train_file: str | os.PathLike[str], data: str) -> 
                 own = parse_config(config | {"seed": seed})
                 places = model.resolutions or suite.resolutions
                 at, short_trials = (tuple(places), tuple(suite.resolutions)), bool(short)
-                yield Case(model.label, own, tuple(trials), data, *at, short_trials, suite.rolled_out_from)
+                start, own_metrics = suite.rolled_out_from, tuple(suite.metrics)
+                yield Case(model.label, own, tuple(trials), data, *at, short_trials, start, own_metrics)
 
 
 def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]) -> dict[str, Any]:
@@ -110,7 +117,9 @@ def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]
 
 
 def check(case: Case, data: Dataset) -> None:
-    """Raise ValueError or TypeError if the operator, the regime or the data of a case do not exist or fit."""
+    """Raise ValueError or TypeError if operator, regime, metrics or data of a case do not exist or fit."""
+    for metric in case.metrics:
+        own_metric(metric)
     for config in (case.config, *case.trials):
         sets, _ = training_data(config, data)
         with torch.random.fork_rng():
@@ -191,6 +200,7 @@ def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progres
             key=case.key,
             split=None if "test" in work.test.info.splits else "all",
             start=case.start,
+            metrics=case.metrics,
             commands=[work.command, train_command(read_config(run), run)],
             training={"trials": trials} if trials else {},
             progress=progress,

@@ -247,6 +247,8 @@ class Suite(_Table):
     label_uncertainty : int
         Number of test samples to estimate the error of the labels themselves on; 0 for none. Of data only that are
         generated with labels of their own grid: a file of refined labels says itself how uncertain they are.
+    metrics : list of str
+        Metrics of one's own beside those of the suite, ``file.py:function``, see `pdebench_mano.fields.metrics`.
     """
 
     title: str
@@ -263,6 +265,7 @@ class Suite(_Table):
     rivals: list[int] = []
     mean_solution: bool = False
     label_uncertainty: int = Field(0, ge=0)
+    metrics: list[str] = []
 
     @property
     def rolled_out_from(self) -> float | None:

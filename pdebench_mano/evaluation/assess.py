@@ -32,6 +32,7 @@ from pdebench_mano.evaluation.records import (
     write_record,
 )
 from pdebench_mano.fields.data import Dataset, opened
+from pdebench_mano.fields.metrics import own_sources
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.provenance import commit, cpu, provenance
@@ -62,6 +63,7 @@ def record_run(
     solver: bool = False,
     split: str | None = None,
     start: float | None = None,
+    metrics: Sequence[str] = (),
     commands: Sequence[str] = (),
     training: dict[str, Any] | None = None,
     progress: Progress = silent,
@@ -89,6 +91,8 @@ def record_run(
         Test on all samples of a file that has no test split; refused without.
     start : float, optional
         When the rollout of an operator of steps starts; 0 by default.
+    metrics : sequence of str
+        Metrics of one's own, see `pdebench_mano.fields.metrics`.
     commands : sequence of str
         What to type to get the record.
     training : dict, optional
@@ -111,7 +115,7 @@ def record_run(
     name = model or config.operator
     norm, cost = config.norm, {}
     mean = training_mean(config, run, data)
-    options: dict[str, Any] = {"norm": norm, "start": start_of(operator, start), "mean": mean}
+    options: dict[str, Any] = {"norm": norm, "start": start_of(operator, start), "mean": mean, "metrics": metrics}
     rows = evaluate(operator, name, data, resolutions, progress, **options)
     if has_resolution(data.info, trained_at):
         above = [n for n in finer or resolutions if n > trained_at]
@@ -119,10 +123,11 @@ def record_run(
         if solver:
             rows += solver_rows(data, trained_at, resolutions, progress, **options)
         if solver and unsolved(data.info):
-            rows += mean_rows(config, run, data, resolutions, progress, norm=norm)
+            rows += mean_rows(config, run, data, resolutions, progress, norm=norm, metrics=metrics)
         cost = {"flops": {"prediction": flops_of(run, data.info, trained_at), "resolution": trained_at}}
     description = read_json(run / "config.json")
     asked = [list(resolutions), *([{"start": start}] if start else [])]
+    asked += [{"metrics": own_sources(metrics)}] if metrics else []
     record = Record(
         key=key or digest([description["config"], description["data"]["digest"], data.info.digest, *asked]),
         model=name,
@@ -165,6 +170,7 @@ def mean_rows(
     progress: Progress = silent,
     *,
     norm: Norm = "points",
+    metrics: Sequence[str] = (),
 ) -> list[Evaluation]:
     """Rows of the mean training solution, where the training data are there and nothing is rolled out."""
     if config.pairs == "step" or not Path(config.data).exists():
@@ -177,7 +183,8 @@ def mean_rows(
     if not has_resolution(data.info, at) or views[0].info.times != data.info.times:
         return []
     mean = build_reference("mean", views[0])
-    return evaluate_upsampled(mean, "mean solution", data, at, resolutions, progress, kind="mean", norm=norm)
+    options: dict[str, Any] = {"kind": "mean", "norm": norm, "metrics": metrics}
+    return evaluate_upsampled(mean, "mean solution", data, at, resolutions, progress, **options)
 
 
 def solver_rows(
@@ -189,13 +196,14 @@ def solver_rows(
     norm: Norm = "points",
     start: float | None = None,
     mean: TrainingMean | None = None,
+    metrics: Sequence[str] = (),
 ) -> list[Evaluation]:
     """Rows of all the problem's rivals on one grid, in time of persistence too.
 
     That which made the labels, on the grid that they are stored on, is the ``coarse solver`` of published tables.
     """
-    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean}
-    rows = [] if start is None else evaluate_persistence(data, resolutions, progress, norm=norm, start=start, mean=mean)
+    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean, "metrics": metrics}
+    rows = [] if start is None else evaluate_persistence(data, resolutions, progress, **options)
     others = [rival.scheme for rival in rivals(data)]
     if "label_refinement" in json.loads(data.info.attributes.get("recipe", "{}")) or data.problem is None:
         return rows + evaluate_rivals(data, [grid], resolutions, progress, **options)
@@ -224,6 +232,7 @@ def assess(
     progress: Progress = silent,
     split: str | None = None,
     start: float | None = None,
+    metrics: Sequence[str] = (),
 ) -> Path:
     """Evaluate a run beside the coarse solver, and keep the record in its folder; one for each dataset and start.
 
@@ -239,11 +248,12 @@ def assess(
     typed = ["pdebench-mano", "evaluate", str(run), "--data", str(data.path), "--resolutions", sizes]
     typed += [] if split is None else ["--split", split]
     typed += [] if start is None else ["--start", f"{start:g}"]
+    typed += [word for metric in metrics for word in ("--metric", metric)]
     target = run / "records" / (data.info.digest[:8] + (f"-from-{start:g}" if start else "") + ".jsonl")
     commands = [train_command(read_config(run), run), shlex.join(typed)]
-    options: dict[str, Any] = {"split": split, "start": start, "commands": commands, "progress": progress}
+    options: dict[str, Any] = {"split": split, "start": start, "metrics": metrics, "commands": commands}
     with alone(target):
-        record_run(run, data, resolutions, target, solver=True, **options)
+        record_run(run, data, resolutions, target, solver=True, progress=progress, **options)
     return target
 
 
