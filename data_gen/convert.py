@@ -20,7 +20,6 @@ from jaxtyping import Float, Float32, Shaped
 
 from data_gen import splits, storage
 from data_gen.formats import FORMATS, Foreign, Selection, Source, Told, read_foreign
-from data_gen.formats.foreign import SAMPLES
 from data_gen.grid import KINDS, Grid, Kind
 from data_gen.problem import FLOAT32, Field
 from data_gen.recipe import unsolved
@@ -74,7 +73,7 @@ def convert(
     inputs, outputs, axes : sequence of str, sequence of str, str, optional
         On import: which arrays are what, ``ARRAY`` or ``FIELD=ARRAY``, and their axes, see `data_gen.formats.axes`.
     say : callable
-        On import: told in a line each what was inferred, and what stays unknown.
+        Told in a line each what was inferred, what stays unknown, and what the target cannot say.
 
     Returns
     -------
@@ -120,6 +119,7 @@ def convert(
             selection = Selection(file, split, resolution)
             with storage.atomic(target) as temporary:
                 FORMATS[to].write(selection, temporary)
+            say(f"left out, as {to} does not say it: {FORMATS[to].leaves_out}")
         else:
             if resolution is not None:
                 raise ValueError("resolution is for exports")
@@ -151,7 +151,7 @@ def _import(
     boundary = _told_once(path, "boundary", foreign.boundary, boundary)
     parts = _splits(foreign, path, counts, split)
     samples = sum(map(len, parts.values())) if counts is not None else samples
-    some = slice(0, min(SAMPLES, samples))
+    some = slice(0, min(foreign.at_once, samples))
     own, axes, by = grid_of(foreign, path, grid, some)
     a, u = foreign.read_inputs(some), foreign.read_outputs(some)
     if not foreign.darcy and not foreign.signs:
@@ -172,9 +172,12 @@ def _import(
     if foreign.attributes:
         attributes["origin_attributes"] = json.dumps(foreign.attributes)
     header = Header(samples, own, attributes, foreign.inputs, foreign.outputs, foreign.times, axes=axes, splits=parts)
-    storage.write(target, header, _apart(_blocks(foreign, path, samples), parts, path))
+    again: list[int] = []
+    storage.write(target, header, _apart(_blocks(foreign, path, samples), parts, path, again))
     for line in _said(foreign, header, by, a, u):
         say(line)
+    if again:
+        say(f"note: {len(again)} samples have the inputs of another one, sample {again[0]} first")
     if reason := unsolved(storage.read_info(target)):
         say(f"no solver row: {reason}")
 
@@ -219,8 +222,8 @@ def _splits(
 def _signed(foreign: Foreign, samples: int) -> Iterator[Field]:
     """The inputs, of which each is said to be positive where all its values are."""
     lowest = np.full(len(foreign.inputs), np.inf)
-    for start in range(0, samples, SAMPLES):
-        a = foreign.read_inputs(slice(start, min(start + SAMPLES, samples)))
+    for start in range(0, samples, foreign.at_once):
+        a = foreign.read_inputs(slice(start, min(start + foreign.at_once, samples)))
         if a.dtype.kind not in "iuf":
             lowest[:] = -np.inf
             break
@@ -232,16 +235,22 @@ def _signed(foreign: Foreign, samples: int) -> Iterator[Field]:
 def _said(foreign: Foreign, header: Header, by: str, a: np.ndarray, u: np.ndarray) -> Iterator[str]:
     """What was inferred of a file, in a line each."""
     yield from foreign.notes
+    if foreign.darcy:
+        yield "problem: Darcy flow, by its layout" if "beta" not in header.attributes else "problem: Darcy flow"
     ends = zip(_origins(header), header.grid.sides, strict=True)
     box = " × ".join(f"({origin:g}, {origin + side:g})" for origin, side in ends)
     yield f"grid: {header.grid} {header.grid.kind} on {box}, {by}"
     signs = [f"{field.name} ({'positive' if field.positive else 'of any sign'})" for field in header.inputs]
     yield f"inputs: {', '.join('0 and 1' if foreign.indicator else sign for sign in signs)}"
     later = f" at {len(header.times)} times, {header.times[0]:g} … {header.times[-1]:g}" if header.times else ""
+    uneven = len(set(np.diff((0.0, *header.times)).round(9))) > 1
+    later += ", not evenly: pairs of steps need times evenly spaced from 0" if uneven else ""
     yield f"outputs: {', '.join(field.name for field in header.outputs)}{later}"
     types = {str(each.dtype) for each in (a, u) if each.dtype != np.float32}
     if types - {"bool"}:
         yield f"values: {' and '.join(sorted(types))}, kept as float32"
+    if foreign.attributes:
+        yield f"kept: {', '.join(f'{name} {value}' for name, value in foreign.attributes.items())}"
     yield f"split: {splits.in_words(header.splits) or 'none; give one to train and test on one file'}"
     if header.samples > 1:
         apart, beside = (float(np.abs(np.diff(u.astype(np.float64), axis=axis)).mean()) for axis in (0, -1))
@@ -256,8 +265,8 @@ def _origins(header: Header) -> Iterator[float]:
         yield round(float(axis[0] - h / 2 * centred), 9)
 
 
-def _apart(blocks: Iterable[Block], parts: Mapping[str, np.ndarray], path: Path) -> Iterator[Block]:
-    """Blocks as they are, once no sample has the inputs of one in another split.
+def _apart(blocks: Iterable[Block], parts: Mapping[str, np.ndarray], path: Path, again: list[int]) -> Iterator[Block]:
+    """Blocks as they are, once no sample has the inputs of one in another split; those of another one go into `again`.
 
     Raises
     ------
@@ -270,6 +279,8 @@ def _apart(blocks: Iterable[Block], parts: Mapping[str, np.ndarray], path: Path)
     for block in blocks:
         for i, a in enumerate(block.nu, start):
             before = seen.setdefault(hashlib.sha256(np.ascontiguousarray(a).data).digest(), i)
+            if before != i:
+                again.append(i)
             if {before, i} <= place.keys() and place[before] != place[i]:
                 raise ValueError(
                     f"{path}: sample {i} has the inputs of sample {before}, and they are in different splits, "
@@ -283,8 +294,8 @@ def _blocks(foreign: Foreign, path: Path, samples: int) -> Iterator[Block]:
     positive = [channel for channel, field in enumerate(foreign.inputs) if field.positive and not foreign.indicator]
     one, whole = len(foreign.inputs) == 1, (slice(None), 0) if not foreign.times else slice(None)
     given, found = ("coefficient", "solution") if foreign.darcy else ("inputs", "outputs")
-    for start in range(0, samples, SAMPLES):
-        rows = slice(start, min(start + SAMPLES, samples))
+    for start in range(0, samples, foreign.at_once):
+        rows = slice(start, min(start + foreign.at_once, samples))
         try:
             a = _in_float32(
                 given, foreign.read_inputs(rows), start, relative_to="itself" if foreign.darcy else "largest"

@@ -26,6 +26,9 @@ from data_gen.formats.selection import Selection
 __all__ = ["FORMATS", "Foreign", "Format", "Selection", "Source", "Told", "read_foreign"]
 
 
+ORIGIN = "the equation, and what speaks for each sample"
+
+
 @dataclass(frozen=True)
 class Format:
     """How files of another project are read and written.
@@ -38,19 +41,24 @@ class Format:
         From a source to what is in it, or None if it is of another format.
     suffix : str, optional
         Suffix of a target that asks for this format.
+    leaves_out : str
+        What of a dataset of ours the format does not say, in words.
     """
 
     write: Callable[[Selection, Path], None]
     read: Callable[[Source], Foreign | None]
     suffix: str | None = None
+    leaves_out: str = ORIGIN
 
 
 FORMATS = {
     "netcdf": Format(netcdf.write, netcdf.read, ".nc"),
-    "neuralop": Format(neuralop.write, neuralop.read, ".pt"),
-    "fno": Format(fno.write, fno.read, ".mat"),
-    "pdebench": Format(pdebench.write, pdebench.read),
-    "the_well": Format(the_well.write, the_well.read),
+    "neuralop": Format(
+        neuralop.write, neuralop.read, ".pt", f"coordinates, the kind of grid, splits, names of fields, {ORIGIN}"
+    ),
+    "fno": Format(fno.write, fno.read, ".mat", f"coordinates, the kind of grid, splits, names of fields, {ORIGIN}"),
+    "pdebench": Format(pdebench.write, pdebench.read, leaves_out=f"the kind of grid, splits, {ORIGIN}"),
+    "the_well": Format(the_well.write, the_well.read, leaves_out=f"splits, {ORIGIN}"),
     "arrays": Format(arrays.write, arrays.read, ".npz"),
 }
 """In the order in which they are asked whether a file is theirs: the last one takes any arrays."""

@@ -34,6 +34,8 @@ def read(source: Source) -> Foreign | None:
     path, file = source.path, source.file
     if file is not None:
         arrays, attributes = of_hdf5(file), plain_attributes(file.attrs)
+        units = {name: file[name].attrs["units"] for name in arrays if "units" in file[name].attrs}
+        attributes |= {f"units of {name}": each for name, each in plain_attributes(units).items()}
     elif path.is_dir() or path.suffix in SUFFIXES:
         arrays, attributes = (_of_npz(path) if path.suffix == ".npz" and path.is_file() else _of_npy(path)), {}
     else:

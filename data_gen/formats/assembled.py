@@ -80,33 +80,29 @@ def of_lettered(
     samples, n, m = ([each.size(letter) for each in (*given, *found) if letter in each.axes] for letter in "sxy")
     shape = n[0] or 0, m[0] or 0
     inputs, outputs, notes, first = fields(given), fields(found), list(about.pop("notes", ())), 0
+    states: list[Lettered] = []
     if any(later <= earlier for earlier, later in pairwise(times)) or not np.isfinite(times).all():
         raise ValueError(f"{path}: times must rise, got {', '.join(f'{t:g}' for t in times)}")
     if times and (times[0] <= 0 or not given):
-        names = {field.name for field in outputs}
-        if not names & {field.name for field in inputs}:
-            inputs, first = (*outputs, *inputs), 1
-            notes.append(
-                f"the state at {times[0]:g} is an input, and t = 0; the {len(times) - 1} later ones are outputs"
-            )
-        else:
-            first = 1
-            _refuse_another_beginning(path, given, found, names, samples[0] or 0, shape)
-            notes.append("the outputs begin with the input, which is left out of them")
-        times = tuple(t - times[0] for t in times[1:])
+        _refuse_another_beginning(path, given, found, samples[0] or 0, shape)
+        states = [each for each in found if each.name not in {one.name for one in given}]
+        inputs, first = (*fields(states), *inputs), 1
+        later_ones = f"the {len(times) - 1} later ones are outputs"
+        notes.append(f"the state at {times[0]:g} is an input, and t = 0; {later_ones}")
+        times = evenly(times)
         if not times:
             raise ValueError(f"{path} holds one state in time, and nothing after it")
     elif times and not {field.name for field in outputs} <= {field.name for field in inputs}:
         notes.append("no input is called as an output: rollouts begin with zero (inputs u=a, outputs u=u: a is u at 0)")
-    later, at_first = slice(first, None), slice(0, 1)
-    state_first = first and len(inputs) > sum(each.channels for each in given)
+    if not inputs:
+        raise ValueError(f"{path}: nothing is an input: name one, or the times of the outputs, whose first is then one")
 
     def read_inputs(rows: slice) -> np.ndarray:
-        states = [each.read(rows, shape, at_first)[:, 0] for each in found] if state_first else []
-        return np.concatenate([*states, *(each.read(rows, shape)[:, 0] for each in given)], 1)
+        begin = [each.read(rows, shape, slice(0, 1))[:, 0] for each in states]
+        return np.concatenate([*begin, *(each.read(rows, shape)[:, 0] for each in given)], 1)
 
     def read_outputs(rows: slice) -> np.ndarray:
-        return np.concatenate([each.read(rows, shape, later) for each in found], 2)
+        return np.concatenate([each.read(rows, shape, slice(first, None)) for each in found], 2)
 
     read = [f"{each.name} ({in_words(each.axes)})" for each in (*given, *found)]
     return Foreign(
@@ -117,7 +113,7 @@ def of_lettered(
         inputs,
         outputs,
         times=times,
-        indicator=not state_first and len(inputs) == 1 and given[0].values.dtype == bool,
+        indicator=not states and len(inputs) == 1 and given[0].values.dtype == bool,
         array=array,
         notes=(f"axes: {'; '.join(dict.fromkeys(read))}", *notes),
         **about,
@@ -128,7 +124,6 @@ def _refuse_another_beginning(
     path: Path,
     given: Sequence[Lettered],
     found: Sequence[Lettered],
-    names: set[str],
     samples: int,
     shape: tuple[int, int],
 ) -> None:
@@ -140,8 +135,27 @@ def _refuse_another_beginning(
         for i in range(samples):
             rows = slice(i, i + 1)
             a, u = known[each.name].read(rows, shape)[:, 0], each.read(rows, shape, slice(0, 1))[:, 0]
-            if not np.array_equal(a, u):
+            if a.shape != u.shape or not np.allclose(a, u, rtol=1e-6, atol=1e-6 * float(np.abs(u).max())):
                 raise ValueError(f"{path}: {each.name} at the first time is not the input of that name in sample {i}")
+
+
+def evenly(times: tuple[float, ...]) -> tuple[float, ...]:
+    """Times after the first, from it on; multiples of one step where they are such but for rounding to float32.
+
+    Examples
+    --------
+    >>> evenly((5.0, 5.100000381469727, 5.199999809265137))
+    (0.1, 0.2)
+    """
+    later = np.array(times[1:]) - times[0]
+    if not len(later):
+        return ()
+    rounding = 2 * np.finfo(np.float32).eps * np.abs(times).max()
+    for digits in range(1, 10):
+        even = float(f"{later[-1] / len(later):.{digits}g}") * np.arange(1, len(later) + 1)
+        if np.allclose(later, even, rtol=0, atol=rounding):
+            return tuple(map(float, even.round(12)))
+    return tuple(map(float, later))
 
 
 def fields(arrays: Iterable[Lettered]) -> tuple[Field, ...]:
@@ -164,7 +178,9 @@ def chosen(
     """
     here = [name for name, values in arrays.items() if len(values.shape) > 2]
     listed = f"it has {', '.join(here) or 'none'}"
-    if not inputs or not outputs:
+    if outputs and not inputs and any(name in arrays for name in TIMES):
+        inputs = [left for left, right in PAIRS if [right] == list(outputs) and left in here]
+    elif not inputs or not outputs:
         known = [pair for pair in PAIRS if set(pair) <= set(here)]
         fitting = [pair for pair in known if (not inputs or pair[0] in inputs) and (not outputs or pair[1] in outputs)]
         if len(fitting) != 1:
@@ -175,7 +191,8 @@ def chosen(
     parts = []
     for words in (inputs, outputs):
         named = [
-            (field.strip(), key.strip() or field.strip()) for field, _, key in (word.partition("=") for word in words)
+            (field.strip() if key else field.strip().rpartition("/")[2], key.strip() or field.strip())
+            for field, _, key in (word.partition("=") for word in words)
         ]
         missing = [key for _, key in named if key not in arrays]
         if missing:
@@ -191,6 +208,8 @@ def line(arrays: Mapping[str, Values], names: Sequence[str], taken: Sequence[str
     for name in names:
         if name in arrays and name not in taken:
             values = np.asarray(arrays[name][...])
+            if values.ndim == 2 and values.dtype.kind in "iuf" and len(values) and (values == values[0]).all():
+                values = values[0]  # the same of each sample
             if values.dtype.kind in "iuf" and values.size == max(values.shape, default=0):
                 return values.reshape(-1).astype(np.float64)
     return None

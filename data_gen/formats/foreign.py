@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,10 +12,18 @@ import numpy as np
 
 from data_gen.grid import Kind
 from data_gen.problem import Field
-from data_gen.storage import COEFFICIENT, SOLUTION, UNKNOWN
+from data_gen.storage import COEFFICIENT, SOLUTION
 
 SAMPLES = 64
-"""How many are in memory at once."""
+"""How many are in memory at once, at most."""
+
+VALUES = 2**26
+"""How many values of them are, but for those of one sample."""
+
+
+def at_once(*shape: int) -> int:
+    """How many samples are in memory at once, of such a shape each."""
+    return min(SAMPLES, max(1, VALUES // max(1, prod(shape))))
 
 
 @runtime_checkable
@@ -132,9 +141,9 @@ class Foreign:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def problem(self) -> str:
-        """What the samples are of, as far as the layout tells."""
-        return "darcy" if self.darcy else UNKNOWN
+    def at_once(self) -> int:
+        """How many samples are in memory at once."""
+        return at_once(len(self.inputs) + len(self.outputs) * max(1, len(self.times)), *self.shape)
 
 
 def pair(path: Path, a: Values, u: Values, **about: Any) -> Foreign:

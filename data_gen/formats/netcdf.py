@@ -49,7 +49,8 @@ def read(source: Source) -> Foreign | None:
     arrays: dict[str, Values] = {str(name): _Variable(data[name]) for name in data.variables}
     attributes = plain_attributes(data.attrs)
     units = {str(name): each.attrs["units"] for name, each in data.variables.items() if "units" in each.attrs}
-    notes = [f"units: {', '.join(f'{name} {unit}' for name, unit in units.items())}"] if units else []
+    attributes |= {f"units of {name}": unit for name, unit in units.items()}
+    notes: list[str] = []
     if source.told.axes:
         return assemble(source, arrays, notes=notes, attributes=attributes)
     roles = {role: [n for n in arrays if data[n].attrs.get("role") == role] for role in ("input", "output")}

@@ -121,7 +121,7 @@ class _Samples:
     """Groups of one sample each, as one array (N, T, n, m, channels)."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:
-        self.file, self.names = file, sorted(file)
+        self.file, self.names = file, sorted(file, key=lambda name: (len(name) * name.isdigit(), name))
         shapes = {file[name]["data"].shape for name in self.names}
         if len(shapes) > 1 or len(min(shapes)) != 4:
             raise ValueError(f"{path}: data must be of one shape (T, n, m, channels), got {sorted(shapes)}")

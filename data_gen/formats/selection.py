@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_gen import storage
-from data_gen.formats.foreign import SAMPLES
+from data_gen.formats.foreign import at_once
 
 
 class Selection:
@@ -83,8 +83,9 @@ class Selection:
     ) -> Iterator[tuple[slice, Float[np.ndarray, "k inputs n m"], Float[np.ndarray, "k times outputs n m"]]]:
         """Rows of the export, inputs, and outputs with one time where they are stationary, float32."""
         s, (_, n, m) = slice(None, None, self.stride), self.shape
-        for start in range(0, len(self.indices), SAMPLES):
-            rows = np.asarray(self.indices[start : start + SAMPLES])
+        size = at_once(len(self.info.inputs) + len(self.info.outputs) * max(1, len(self.info.times)), *self.grid.shape)
+        for start in range(0, len(self.indices), size):
+            rows = np.asarray(self.indices[start : start + size])
             order = np.argsort(rows)  # HDF5 reads in rising order
             a, u = (self.file[name][rows[order]][np.argsort(order)][..., s, s] for name in ("nu", "tensor"))
             a = a.reshape(len(rows), -1, n, m)

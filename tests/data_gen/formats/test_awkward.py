@@ -118,6 +118,15 @@ def by_sample(folder, times=TIMES, last=TIMES):
     return folder / "f.h5"
 
 
+def eleven(folder):
+    """Groups 0 … 10, which HDF5 lists as 0, 1, 10, 2, …"""
+    with h5py.File(folder / "f.h5", "w") as file:
+        for i in range(11):
+            file[f"{i}/data"] = np.full((2, X, Y, 1), i + 1.0) * A[0, :, :, None]
+            file[f"{i}/grid/t"] = [0.0, 1.0]
+    return folder / "f.h5"
+
+
 def uneven(folder):
     return by_sample(folder, last=TIMES + 0.1)
 
@@ -183,7 +192,7 @@ READ = {
         U,
         "outputs: T",
     ),
-    "netCDF 4, y before x": (nc(["sample", "y", "x"]), {}, A, U, "units: a K, u K"),
+    "netCDF 4, y before x": (nc(["sample", "y", "x"]), {}, A, U, "kept: units of a K, units of u K"),
     "netCDF 3, samples last": (nc(["x", "y", "sample"], "scipy"), {}, A, U, "9×7 vertices"),
     "time in arrays": (
         npz(a=W[:, 0], u=W[:, 1:], t=TIMES[1:]),
@@ -197,7 +206,7 @@ READ = {
         {"inputs": ["w=a"], "outputs": ["w=u"], **LEFT},
         W[:, 0],
         LATER,
-        "begin with the input, which is left out",
+        "state at 0 is an input",
     ),
     "time beside another input": (npz(a=A, u=W, t=TIMES), LEFT, np.stack([W[:, 0], A], 1), LATER, "the state at 0 is"),
     "PDEBench in time": (
@@ -214,6 +223,50 @@ READ = {
         None,
         None,
         "state at 5 is an input, and t = 0",
+    ),
+    "PDEBench, samples 0 … 10": (eleven, LEFT, np.arange(1.0, 12)[:, None, None] * A[0], None, "data at 1 times"),
+    "states alone, told": (npz(w=W, t=TIMES), {"outputs": ["w"], **LEFT}, W[:, 0], LATER, "state at 0 is an input"),
+    "times of each sample, all the same": (
+        npz(w=W, t=np.tile(TIMES, (N, 1))),
+        {"outputs": ["w"], **LEFT},
+        W[:, 0],
+        LATER,
+        "w at 3 times",
+    ),
+    "one of two states given": (
+        npz(a=W[:, 0], v=W, p=-W, t=TIMES),
+        {"inputs": ["v=a"], "outputs": ["v", "p"], **LEFT},
+        np.stack([-W[:, 0], W[:, 0]], 1),
+        None,
+        "inputs: p .*, v",
+    ),
+    "times in float32": (
+        npz(w=W, t=(5 + np.arange(4) / 10).astype("f4")),
+        {"outputs": ["w"], **LEFT},
+        W[:, 0],
+        LATER,
+        r"w at 3 times, 0.1 … 0.3$",
+    ),
+    "uneven times": (
+        npz(w=W, t=[0, 1, 2, 4]),
+        {"outputs": ["w"], **LEFT},
+        W[:, 0],
+        LATER,
+        "not evenly: pairs of steps need times evenly spaced",
+    ),
+    "the same inputs again": (
+        npz(a=A[[0, 1, 2, 3, 0, 1]], u=U),
+        {},
+        A[[0, 1, 2, 3, 0, 1]],
+        U,
+        "2 samples have the inputs of another one, sample 4 first",
+    ),
+    "a sweep": (
+        npz(a=A[:1] + np.arange(N)[:, None, None], u=U[:1] * (1 + 0.01 * np.arange(N)[:, None, None])),
+        {},
+        None,
+        None,
+        "differ less than neighbouring points do",
     ),
     "PDEBench by sample": (by_sample, LEFT, np.stack([W[:, 0], -W[:, 0]], 1), None, r"left on \(-1, 1\) × \(-1, 1\)"),
 }
@@ -238,6 +291,8 @@ REFUSED = {
     "too large": (npz(a=A, u=U * 1e39), {}, "too large for float32"),
     "too small": (npz(a=A, u=U * 1e-44), {}, "too small for float32"),
     "zero": (npz(a=A, u=U * 0), LEFT, "sample 0: the outputs are zero everywhere"),
+    "no input": (npz(u=U), {"outputs": ["u"]}, "which arrays are inputs"),
+    "one state": (npz(w=W[:, :1], t=[0.0, 0.5]), {"outputs": ["w"], **LEFT}, "fit no order of axes"),
     "no names": (npz(p=A, q=U), {}, "name them .inputs, outputs., it has p, q"),
     "two pairs": (npz(a=A, u=U, input=A, output=U), {}, "does not say which arrays"),
     "no such array": (npz(a=A, u=U), {"inputs": ["b"], "outputs": ["u"]}, "no array 'b': it has a, u"),
