@@ -178,7 +178,7 @@ def _import(
         say(line)
     if again:
         say(f"note: {len(again)} samples have the inputs of another one, sample {again[0]} first")
-    if reason := unsolved(storage.read_info(target)):
+    if reason := unsolved(storage.read_info(target).attributes):
         say(f"no solver row: {reason}")
 
 

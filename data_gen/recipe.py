@@ -201,16 +201,23 @@ def problem_of(info: DatasetInfo, arrays: dict[str, np.ndarray], trust: bool = F
     return build_problem(info.problem, **info.parameters | arrays)
 
 
-def unsolved(info: DatasetInfo) -> str:
-    """Why no solver can stand beside operators on the samples of a file, in words; "" where one can."""
-    if info.problem == storage.UNKNOWN:
+def unsolved(attributes: dict[str, Any]) -> str:
+    """Why no solver can stand beside operators on the samples of a file, in words; "" where one can.
+
+    Parameters
+    ----------
+    attributes : dict
+        Root attributes of a dataset file.
+    """
+    problem, parameters = storage.problem_of(attributes)
+    if problem == storage.UNKNOWN:
         return "the equation is unknown"
-    if info.parameters.get("source", 0.0) is None:  # of Darcy flow, as a converted file has it
-        if info.attributes.get("coefficient") == "indicator":
+    if parameters.get("source", 0.0) is None:  # of Darcy flow, as a converted file has it
+        if attributes.get("coefficient") == "indicator":
             return "the coefficient only names phases, and their values are unknown"
-        return f"the {'boundary condition' if 'beta' in info.attributes else 'source'} is unknown"
-    if info.problem in PROBLEMS and kind_of(info.problem) != info.grid.kind:
-        return f"{info.problem} is solved on {kind_of(info.problem)}, and its grid is {info.grid.kind}"
+        return f"the {'boundary condition' if 'beta' in attributes else 'source'} is unknown"
+    if problem in PROBLEMS and kind_of(problem) != attributes["grid"]:
+        return f"{problem} is solved on {kind_of(problem)}, and its grid is {attributes['grid']}"
     return ""
 
 

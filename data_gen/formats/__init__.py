@@ -70,9 +70,13 @@ def read_foreign(source: Source) -> Foreign:
     Raises
     ------
     ValueError
-        If it is of no known format.
+        If it is of no known format, or damaged.
     """
     for layout in FORMATS.values():
-        if foreign := layout.read(source):
+        try:
+            foreign = layout.read(source)
+        except (TypeError, LookupError, AttributeError, OverflowError) as error:
+            raise ValueError(f"{source.path} is damaged, or another program's: {error}") from error
+        if foreign:
             return foreign
     raise ValueError(f"{source.path} is of no known format: use .pt, .mat, .npz, .npy, .nc, or HDF5")

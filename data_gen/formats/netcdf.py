@@ -45,7 +45,7 @@ def read(source: Source) -> Foreign | None:
     try:
         data = source.stack.enter_context(xr.open_dataset(path, engine=engine, decode_times=False, cache=False))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is no netCDF file, or a truncated one: {error}") from error
+        raise ValueError(f"{path} is no netCDF file, or a truncated one: {' '.join(str(error).split())}") from error
     arrays: dict[str, Values] = {str(name): _Variable(data[name]) for name in data.variables}
     attributes = plain_attributes(data.attrs)
     units = {str(name): each.attrs["units"] for name, each in data.variables.items() if "units" in each.attrs}

@@ -116,7 +116,7 @@ def run_suite(
             config, target = every[0].config, files[references.name]
             mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
             fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
-            if reason := unsolved(test.info):
+            if reason := unsolved(test.info.attributes):
                 say(f"no solver row: {reason}")
             with bar("references", shown) as progress:
                 record_references(references, mean, train, test, target, command, progress, fluctuating)

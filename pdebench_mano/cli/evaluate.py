@@ -64,7 +64,7 @@ def evaluate(
         return
     with bar("evaluate", shown=not as_json) as progress:
         record = read_record(assess(run, opened := Dataset(data, trust), sizes, progress, split, start, own))
-    if reason := unsolved(opened.info):
+    if reason := unsolved(opened.info.attributes):
         say(f"no solver row: {reason}")
     if different := other_data(record):
         say(f"note: {data} is not what {run} was trained on: {different}")

@@ -122,7 +122,7 @@ def record_run(
         rows += evaluate_upsampled(operator, f"upsampled {name}", data, trained_at, above, progress, **options)
         if solver:
             rows += solver_rows(data, trained_at, resolutions, progress, **options)
-        if solver and unsolved(data.info):
+        if solver and unsolved(data.info.attributes):
             rows += mean_rows(config, run, data, resolutions, progress, norm=norm, metrics=metrics)
         cost = {"flops": {"prediction": flops_of(run, data.info, trained_at), "resolution": trained_at}}
     description = read_json(run / "config.json")

@@ -9,10 +9,12 @@ import pytest
 import scipy.io
 from scipy.fft import idstn
 
+from data_gen.recipe import unsolved
 from pdebench_mano.benchmark.data import locate
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import Data, read_suite
 from pdebench_mano.cli import main
+from pdebench_mano.evaluation.evaluate import solvable
 from pdebench_mano.evaluation.records import find_records, kind_of, read_record
 
 N, POINTS, T = 20, 17, 0.01
@@ -95,7 +97,9 @@ def test_from_a_file_to_a_report(tmp_path, monkeypatch, capsys, name):
     assert all("bias" in row.errors for row in record.evaluations)
     if name == "heat.npz":  # the page takes its time
         command("report", "run", "--out", "report")
-        assert "bias" in (tmp_path / "report" / "report.html").read_text()
+        page = (tmp_path / "report" / "report.html").read_text()
+        assert "bias" in page
+        assert "No solver stands beside them: the equation is unknown." in page
 
     training = json.dumps({"epochs": 1, "batch_size": 8} | ({"pairs": "step"} if pairs else {}))
     table = "\n".join(f"{key} = {json.dumps(value)}" for key, value in {"train": name, **said}.items())
@@ -157,3 +161,21 @@ def test_a_suite_says_of_two_files_what_convert_takes(tmp_path):
 def test_what_a_suite_cannot_say_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Data(train="d.npz", **options)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({}, "the equation is unknown"),
+        ({"source": 1.0}, "the boundary condition is unknown"),
+        ({"source": 1.0, "boundary": "u = 0"}, ""),
+        ({"source": 1.0, "boundary": "u = 0", "grid": "left"}, "darcy is solved on vertices, and its grid is left"),
+    ],
+)
+def test_why_no_solver_stands_there(tmp_path, said, reason):
+    """A source makes Darcy flow of arrays, a boundary condition what can be solved again."""
+    a, u = heat()
+    np.savez(tmp_path / "d.npz", a=np.exp(a[:, 0]), u=u)
+    train, _, _ = locate(Data(train="d.npz", **said), tmp_path / "data", tmp_path)
+    assert unsolved(train.info.attributes) == reason
+    assert solvable(train) == (not reason), "what is said is what is so"
