@@ -37,8 +37,9 @@ def assemble(source: Source, arrays: Mapping[str, Values], **about: Any) -> Fore
     """
     path, told = source.path, source.told
     inputs, outputs = chosen(path, arrays, told.inputs, told.outputs)
-    x, y = (line(arrays, COORDINATES[axis], (*inputs.values(), *outputs.values())) for axis in "xy")
-    times = line(arrays, TIMES, (*inputs.values(), *outputs.values()))
+    taken = (*inputs.values(), *outputs.values())
+    x, y = (coordinates(path, arrays, axis, taken, told.axes.split(",")[0]) for axis in "xy")
+    times = line(arrays, TIMES, taken)
     if told.axes and "t" not in told.axes.split(",")[-1]:
         times = None
     count = len(times) if times is not None and len(times) > 1 else None
@@ -201,6 +202,29 @@ def chosen(
             raise ValueError(f"{path}: each field must be named once, got {', '.join(words)}")
         parts.append(dict(named))
     return parts[0], parts[1]
+
+
+def coordinates(
+    path: Path, arrays: Mapping[str, Values], axis: str, taken: Sequence[str], axes: str
+) -> Float[np.ndarray, " n"] | None:
+    """The coordinates along x or along y, of one row or of a mesh (n, m).
+
+    Raises
+    ------
+    ValueError
+        If a mesh says that the points are stored the other way round than `axes` do.
+    """
+    for name in COORDINATES[axis]:
+        values = np.asarray(arrays[name][...]) if name in arrays and name not in taken else np.zeros(0)
+        if values.ndim != 2 or min(values.shape) < 2 or values.dtype.kind not in "iuf":
+            continue
+        along = [i for i in (0, 1) if (values == values.take([0], 1 - i)).all()]
+        place = "xy".index(axis) if "yx" not in axes.replace("c", "").replace("s", "") else "yx".index(axis)
+        if along == [1 - place]:
+            order = "yx" if place == "xy".index(axis) else "xy"
+            raise ValueError(f"{path}: by its mesh, {name} varies along the other axis: say axes, as s{order}")
+        return np.asarray(values.take(0, 1 - place), dtype=np.float64) if along == [place] else None
+    return line(arrays, COORDINATES[axis], taken)
 
 
 def line(arrays: Mapping[str, Values], names: Sequence[str], taken: Sequence[str]) -> Float[np.ndarray, " n"] | None:

@@ -32,6 +32,11 @@ def npz(**arrays):
     return make
 
 
+def mesh(x, y, indexing="xy"):
+    """Coordinates of all points, as NumPy makes them."""
+    return dict(zip("xy", np.meshgrid(x, y, indexing=indexing), strict=True))
+
+
 def compressed(folder):
     np.savez_compressed(folder / "f.npz", a=A, u=U)
     return folder / "f.npz"
@@ -157,6 +162,24 @@ READ = {
         "x, y, sample",
     ),
     "y before x, told": (npz(a=A.swapaxes(1, 2), u=U.swapaxes(1, 2)), {"axes": "syx"}, A, U, "9×7 vertices"),
+    "a mesh": (
+        npz(a=A, u=U, **mesh(np.linspace(0, 1, X), np.linspace(0, 2, Y), indexing="ij")),
+        {},
+        A,
+        U,
+        r"\(0, 1\) × \(0, 2\), as solutions vanish|\(0, 2\), by its coordinates",
+    ),
+    "a mesh, y before x, told": (
+        npz(
+            a=A.swapaxes(1, 2),
+            u=U.swapaxes(1, 2),
+            **mesh(np.linspace(0, 1, X), np.linspace(0, 2, Y)),
+        ),
+        {"axes": "syx"},
+        A,
+        U,
+        r"\(0, 1\) × \(0, 2\)",
+    ),
     "one sample": (npz(a=A[:1], u=U[:1]), {}, A[:1], U[:1], "split: none"),
     "other names, told": (npz(k=A, T=U), {"inputs": ["k"], "outputs": ["T"]}, A, U, "outputs: T"),
     "renamed": (npz(k=A, q=TWO, T=U), {"inputs": ["k", "source=q"], "outputs": ["T"]}, None, U, "source1 .*source2"),
@@ -307,6 +330,15 @@ REFUSED = {
         npz(a=A, u=U, x=np.linspace(0, 1, X + 1)),
         {},
         "and 10 points along x fit no order",
+    ),
+    "a mesh the other way round": (
+        npz(
+            a=np.ones((4, 9, 9)),
+            u=np.ones((4, 9, 9)),
+            **mesh(np.arange(9) / 8, np.arange(9) / 8),
+        ),
+        {},
+        "by its mesh, x varies along the other axis: say axes, as syx",
     ),
     "coordinates that fall": (npz(a=A, u=U, x=np.linspace(1, 0, X)), {}, "x-coordinate must rise evenly"),
     "a box of unknown kind": (
