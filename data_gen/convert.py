@@ -1,9 +1,7 @@
 """Files of other projects to our schema, and back.
 
 What a format cannot say (source, boundary condition, law) is told by the caller or marked unknown; what is inferred is
-said. The kind of grid is read off the data: from coordinates where there are any, which must be evenly spaced along
-both axes, and those of the unit square where the samples are of Darcy flow; else from solutions that vanish on all four
-edges, or on two of them. Inputs are positive where all their values are.
+said: the kind of grid, see `data_gen.formats.grids`, and which inputs are positive, those whose values all are.
 """
 
 import hashlib
@@ -20,14 +18,21 @@ from jaxtyping import Float, Float32, Shaped
 
 from data_gen import splits, storage
 from data_gen.formats import FORMATS, Foreign, Selection, Source, Told, read_foreign
-from data_gen.grid import KINDS, Grid, Kind
-from data_gen.problem import FLOAT32, Field
-from data_gen.recipe import unsolved
+from data_gen.formats.grids import grid_of
+from data_gen.grid import KINDS, Kind
+from data_gen.problem import FLOAT32, Field, NotConverged
+from data_gen.recipe import problem_of, unsolved
 from data_gen.splits import Split
-from data_gen.storage import COEFFICIENT, SOLUTION, Block, Header
+from data_gen.storage import COEFFICIENT, SOLUTION, Block, DatasetInfo, Header
 
-WRAPPED = 3.0
-"""How many times larger than between neighbours the step across the ends of a periodic axis may be, on average."""
+SOLVED_AGAIN = 1e-6
+"""Tolerance of the solve that a solution is compared with."""
+
+ON_EDGES = 1e-3
+"""Largest value on a boundary where u = 0, of the largest of all."""
+
+DOUBTFUL = 0.1
+"""Difference, of the largest value, from which on it is no matter of another discretisation."""
 
 AMONG_SAMPLES = 0.2
 """How much smaller differences between samples may be than between neighbouring points before it is remarked."""
@@ -173,13 +178,13 @@ def _import(
         attributes["origin_attributes"] = json.dumps(foreign.attributes)
     header = Header(samples, own, attributes, foreign.inputs, foreign.outputs, foreign.times, axes=axes, splits=parts)
     again: list[int] = []
-    storage.write(target, header, _apart(_blocks(foreign, path, samples), parts, path, again))
+    storage.write(target, header, _apart(_blocks(foreign, path, samples, own.kind, boundary), parts, path, again))
     for line in _said(foreign, header, by, a, u):
         say(line)
     if again:
         say(f"note: {len(again)} samples have the inputs of another one, sample {again[0]} first")
-    if reason := unsolved(storage.read_info(target).attributes):
-        say(f"no solver row: {reason}")
+    info = storage.read_info(target)
+    say(f"no solver row: {reason}" if (reason := unsolved(info.attributes)) else _solved_again(info, a[0], u[0]))
 
 
 def _of_darcy(foreign: Foreign, path: Path, f: float | None, boundary: str | None) -> tuple[Foreign, float | None]:
@@ -258,6 +263,20 @@ def _said(foreign: Foreign, header: Header, by: str, a: np.ndarray, u: np.ndarra
             yield "note: samples differ less than neighbouring points do: are the axes right?"
 
 
+def _solved_again(info: DatasetInfo, a: Float[np.ndarray, "1 n m"], u: Float[np.ndarray, "1 1 n m"]) -> str:
+    """How far the first solution is from that of the equation that the file is said to be of."""
+    problem = problem_of(info, {})
+    assert problem is not None
+    stored = u.astype(np.float64)
+    try:
+        again = problem.solve(a.astype(np.float32).astype(np.float64), info.grid, rtol=SOLVED_AGAIN).u
+    except NotConverged as error:
+        return f"note: sample 0 is not solved for again: {error}"
+    apart = float(np.abs(stored - again).max() / np.abs(again).max())
+    doubt = ": are source, boundary condition and units right?" if apart > DOUBTFUL else ""
+    return f"solved again on its grid, sample 0 differs by {apart:.1e} of its largest value{doubt}"
+
+
 def _origins(header: Header) -> Iterator[float]:
     """Where the box begins along each axis: where its first point is, or half a cell before, of cell centres."""
     for axis, h in zip(header.axes or header.grid.axes(), header.grid.spacing, strict=True):
@@ -290,7 +309,8 @@ def _apart(blocks: Iterable[Block], parts: Mapping[str, np.ndarray], path: Path,
         yield block
 
 
-def _blocks(foreign: Foreign, path: Path, samples: int) -> Iterator[Block]:
+def _blocks(foreign: Foreign, path: Path, samples: int, kind: Kind, boundary: str | None) -> Iterator[Block]:
+    vanishing = foreign.darcy and boundary == storage.BOUNDARY and kind == "vertices"
     positive = [channel for channel, field in enumerate(foreign.inputs) if field.positive and not foreign.indicator]
     one, whole = len(foreign.inputs) == 1, (slice(None), 0) if not foreign.times else slice(None)
     given, found = ("coefficient", "solution") if foreign.darcy else ("inputs", "outputs")
@@ -304,6 +324,10 @@ def _blocks(foreign: Foreign, path: Path, samples: int) -> Iterator[Block]:
             for channel in positive:
                 name = foreign.inputs[channel].name
                 _refuse(f"the {name} must be positive", (a[:, channel] <= 0).any((1, 2)), start)
+            if vanishing:
+                edges = np.abs(np.concatenate([u[..., [0, -1], :], u[..., [0, -1]].swapaxes(-1, -2)], -1))
+                off = edges.max((1, 2, 3, 4)) > ON_EDGES * np.abs(u).max((1, 2, 3, 4))
+                _refuse(f"the boundary condition is {boundary}, and the solution is not 0 there", off, start)
             name = "the solution is" if foreign.darcy else "the outputs are"
             _refuse(f"{name} zero everywhere, and no error relative to it", ~u[:, -1].any((1, 2, 3)), start)
         except ValueError as error:
@@ -338,94 +362,3 @@ def _refuse(what: str, bad: Any, start: int) -> None:
     """Raise ValueError, naming the first of the samples from `start` on that are bad, a (k,) bool array, if one is."""
     if bad.any():
         raise ValueError(f"sample {start + int(bad.argmax())}: {what}")
-
-
-def grid_of(
-    foreign: Foreign, path: Path, told: Kind | None, some: slice
-) -> tuple[Grid, tuple[np.ndarray, np.ndarray], str]:
-    """The grid of a file, its coordinates, and in words what says so.
-
-    Raises
-    ------
-    ValueError
-        If nothing says so, or what is told is not so.
-    """
-    n, m = foreign.shape
-    read = [_read_axis(foreign, path, axis) for axis in (0, 1)]
-    kinds = {name: kind for name, (kind, _) in zip("xy", read, strict=True) if kind is not None}
-    if len(set(kinds.values())) > 1:
-        raise ValueError(f"{path}: the grid must be of one kind, got {kinds['x']} along x and {kinds['y']} along y")
-    seen, wanted = next(iter(kinds.values()), None), told or foreign.kind
-    if wanted and seen and wanted != seen and (wanted, seen) != ("periodic", "left"):
-        raise ValueError(f"{path} says by its coordinates that its grid is {seen}, and grid is {wanted}")
-    kind, by = wanted or seen, "as told" if told else "as its layout says" if foreign.kind else "by its coordinates"
-    if kind is None:
-        solutions = np.asarray(foreign.read_outputs(some), dtype=np.float64)
-        kind, by = kind_of_grid(solutions.reshape(-1, n, m)), "as solutions vanish on its edges"
-    if kind is None:
-        raise ValueError(f"{path} does not tell the kind of its grid: say grid {', '.join(KINDS)}")
-    if kind == "periodic" and (ratio := wrapped(foreign.read_outputs(some))) > WRAPPED:
-        raise ValueError(
-            f"{path}: a periodic grid must close, and across its ends fields differ {ratio:.0f} times more than "
-            "between neighbouring points: say another grid"
-        )
-    intervals = [points - (kind == "vertices") for points in (n, m)]
-    sides = [1.0 if h is None else round(h * k, 9) for (_, h), k in zip(read, intervals, strict=True)]
-    if foreign.x is None and foreign.y is None:
-        by += "; the unit square, as there are no coordinates"
-    own = Grid((n, m), kind, () if sides == [1.0, 1.0] else tuple(sides))
-    x, y = (
-        theirs if theirs is not None else ours for theirs, ours in zip((foreign.x, foreign.y), own.axes(), strict=True)
-    )
-    return own, (x, y), by
-
-
-def _read_axis(foreign: Foreign, path: Path, axis: int) -> tuple[Kind | None, float | None]:
-    """What the coordinates of an axis tell: the kind of grid, on (0, 1), or else the distance of its points.
-
-    Raises
-    ------
-    ValueError
-        If they do not rise evenly, or are not those of the unit square and the samples are of Darcy flow.
-    """
-    name, values, n = "xy"[axis], (foreign.x, foreign.y)[axis], foreign.shape[axis]
-    if values is None or (kind := _kind_of(values, n)):
-        return (None if values is None else kind), None
-    ends = f"{values.flat[0]:g} … {values.flat[-1]:g}" if values.size else "none"
-    if foreign.darcy:
-        raise ValueError(
-            f"{path}: the {name}-coordinate must rise evenly over (0, 1), in {n} points at i/{n - 1} (vertices) or "
-            f"1/{n} apart (left), got {ends} in shape {values.shape}"
-        )
-    steps = np.diff(values) if values.shape == (n,) else np.array([np.nan])
-    if not (steps > 0).all() or not np.allclose(steps, steps.mean(), rtol=1e-3):
-        raise ValueError(f"{path}: the {name}-coordinate must rise evenly in {n} points, got {ends} in {values.shape}")
-    return None, float(steps.mean())
-
-
-def _kind_of(axis: Float[np.ndarray, "*any"], n: int) -> Kind | None:
-    if axis.shape != (n,):
-        return None
-    off = 1e-3 / n
-    if np.allclose(axis, np.arange(n) / (n - 1), rtol=0, atol=off):
-        return "vertices"
-    apart = np.allclose(axis - axis[0], np.arange(n) / n, rtol=0, atol=off)
-    return "left" if apart and axis[0] >= -off and axis[-1] <= 1 + off else None
-
-
-def kind_of_grid(u: Float[np.ndarray, "k n m"]) -> Kind | None:
-    """What solutions that vanish on edges tell of the grid; None if nothing."""
-    near, far = (float(np.abs(u[:, i]).mean() + np.abs(u[:, :, i]).mean()) for i in (0, -1))
-    if max(near, far) <= 1e-6 * np.abs(u).mean():
-        return "vertices"
-    return "left" if near < 0.1 * far else None
-
-
-def wrapped(u: Shaped[np.ndarray, "*any n m"]) -> float:
-    """How many times larger the mean step across the ends of an axis is than that between neighbours, at most."""
-    fields = np.asarray(u, dtype=np.float64)
-    ratios = []
-    for axis in (-2, -1):
-        across = np.abs(fields.take(0, axis) - fields.take(-1, axis)).mean()
-        ratios.append(across / (np.abs(np.diff(fields, axis=axis)).mean() or 1.0))
-    return float(max(ratios))

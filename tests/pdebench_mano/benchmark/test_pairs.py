@@ -176,6 +176,9 @@ def test_why_no_solver_stands_there(tmp_path, said, reason):
     """A source makes Darcy flow of arrays, a boundary condition what can be solved again."""
     a, u = heat()
     np.savez(tmp_path / "d.npz", a=np.exp(a[:, 0]), u=u)
-    train, _, _ = locate(Data(train="d.npz", **said), tmp_path / "data", tmp_path)
+    lines = []
+    train, _, _ = locate(Data(train="d.npz", **said), tmp_path / "data", tmp_path, lines.append)
+    last = f"no solver row: {reason}" if reason else "are source, boundary condition and units right?"
+    assert lines[-1].endswith(last), "heat is no Darcy flow"
     assert unsolved(train.info.attributes) == reason
     assert solvable(train) == (not reason), "what is said is what is so"
