@@ -103,6 +103,8 @@ def run_suite(
                 raise ValueError(f"{test.path} has no test split: name other samples as data.test")
             held_out(test, [*(suite.coarse_solver or []), *suite.rivals], suite.rolled_out_from)
             refuse_shared(train, test, cases)
+            if reason := unsolved(test.info.attributes):
+                say(f"no solver row: {reason}")
             for case in todo.values():
                 check(case, train)
                 held_out(test, [*case.resolutions, *case.finer], case.start)
@@ -116,8 +118,6 @@ def run_suite(
             config, target = every[0].config, files[references.name]
             mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
             fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
-            if reason := unsolved(test.info.attributes):
-                say(f"no solver row: {reason}")
             with bar("references", shown) as progress:
                 record_references(references, mean, train, test, target, command, progress, fluctuating)
     if failures:
