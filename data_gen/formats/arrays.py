@@ -24,7 +24,7 @@ SPLIT = "split_"
 
 
 def read(source: Source) -> Foreign | None:
-    """A file or a folder of named arrays. None for a file that holds none.
+    """A file or a folder of named arrays; a ``.npy`` is itself the input. None for a file that holds none.
 
     Raises
     ------
@@ -40,6 +40,9 @@ def read(source: Source) -> Foreign | None:
         arrays, attributes = (_of_npz(path) if path.suffix == ".npz" and path.is_file() else _of_npy(path)), {}
     else:
         return None
+    told = source.told
+    if path.suffix == ".npy" and told.outputs and not told.inputs and path.stem not in told.outputs:
+        source = replace(source, told=replace(told, inputs=(path.stem,)))
     return of_arrays(source, arrays, attributes)
 
 
@@ -51,7 +54,7 @@ def of_arrays(source: Source, arrays: Mapping[str, Values], attributes: Mapping[
     ValueError
         If they do not say what is what, or other fields than there are channels.
     """
-    if "fields" not in arrays or source.told:
+    if source.told or "fields" not in arrays or arrays["fields"].dtype.kind != "U":
         return assemble(source, arrays, attributes=attributes)
     axes = "scxy,stcxy" if "t" in arrays else "scxy"
     foreign = assemble(replace(source, told=Told(("a",), ("u",), axes)), arrays, kind=_word(arrays, "grid"))

@@ -48,6 +48,12 @@ def npy(folder):
     return folder / "a.npy"
 
 
+def other_npy(folder):
+    np.save(folder / "k.npy", A)
+    np.save(folder / "T.npy", U)
+    return folder / "k.npy"
+
+
 def folder_of_npy(folder):
     return npy(folder).parent
 
@@ -183,8 +189,10 @@ READ = {
     "one sample": (npz(a=A[:1], u=U[:1]), {}, A[:1], U[:1], "split: none"),
     "other names, told": (npz(k=A, T=U), {"inputs": ["k"], "outputs": ["T"]}, A, U, "outputs: T"),
     "renamed": (npz(k=A, q=TWO, T=U), {"inputs": ["k", "source=q"], "outputs": ["T"]}, None, U, "source1 .*source2"),
+    "an array called fields": (npz(a=A, u=U, fields=A), {}, A, U, "inputs: a"),
     "an unread array": (npz(a=A, u=U, note=np.array(["x"]), scale=np.array(2.0)), {}, A, U, "inputs: a"),
     ".npy beside others": (npy, {"split": "test=rows"}, A, U, r"test 2 \(among 0 … 5\)"),
+    ".npy, and its output told": (other_npy, {"outputs": ["T"]}, A, U, "outputs: T"),
     "folder of .npy": (folder_of_npy, {}, A, U, "inputs: a"),
     "HDF5 in chunks": (chunked, {}, A, U, "inputs: a"),
     "HDF5 in groups, told": (
