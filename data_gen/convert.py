@@ -177,12 +177,10 @@ def _import(
     if foreign.attributes:
         attributes["origin_attributes"] = json.dumps(foreign.attributes)
     header = Header(samples, own, attributes, foreign.inputs, foreign.outputs, foreign.times, axes=axes, splits=parts)
-    again: list[int] = []
-    storage.write(target, header, _apart(_blocks(foreign, path, samples, own.kind, boundary), parts, path, again))
-    for line in _said(foreign, header, by, a, u):
+    taken = _Taken(foreign)
+    storage.write(target, header, _apart(_blocks(foreign, path, samples, own.kind, boundary), parts, path, taken))
+    for line in _said(foreign, header, by, taken, a, u):
         say(line)
-    if again:
-        say(f"note: {len(again)} samples have the inputs of another one, sample {again[0]} first")
     info = storage.read_info(target)
     say(f"no solver row: {reason}" if (reason := unsolved(info.attributes)) else _solved_again(info, a[0], u[0]))
 
@@ -237,7 +235,28 @@ def _signed(foreign: Foreign, samples: int) -> Iterator[Field]:
         yield field._replace(positive=bool(least > 0))
 
 
-def _said(foreign: Foreign, header: Header, by: str, a: np.ndarray, u: np.ndarray) -> Iterator[str]:
+class _Taken:
+    """What is seen of the samples while they are taken over: the range of each field, and inputs that come again."""
+
+    def __init__(self, foreign: Foreign) -> None:
+        self.ranges = {"inputs": np.full((2, len(foreign.inputs)), np.nan)}
+        self.ranges["outputs"] = np.full((2, len(foreign.outputs)), np.nan)
+        self.again: list[int] = []
+
+    def look(self, block: Block) -> None:
+        for name, values in (("inputs", block.nu), ("outputs", block.tensor)):
+            fields = values.reshape(-1, self.ranges[name].shape[1], *values.shape[-2:])
+            low, high = self.ranges[name]
+            self.ranges[name] = np.stack([np.fmin(low, fields.min((0, 2, 3))), np.fmax(high, fields.max((0, 2, 3)))])
+
+    def words(self, name: str, fields: Sequence[Field]) -> str:
+        """``a 0.1 … 3.2, b -1 … 1``."""
+        return ", ".join(
+            f"{field.name} {a:.3g} … {b:.3g}" for field, (a, b) in zip(fields, self.ranges[name].T, strict=True)
+        )
+
+
+def _said(foreign: Foreign, header: Header, by: str, taken: _Taken, a: np.ndarray, u: np.ndarray) -> Iterator[str]:
     """What was inferred of a file, in a line each."""
     yield from foreign.notes
     if foreign.darcy:
@@ -245,12 +264,13 @@ def _said(foreign: Foreign, header: Header, by: str, a: np.ndarray, u: np.ndarra
     ends = zip(_origins(header), header.grid.sides, strict=True)
     box = " × ".join(f"({origin:g}, {origin + side:g})" for origin, side in ends)
     yield f"grid: {header.grid} {header.grid.kind} on {box}, {by}"
-    signs = [f"{field.name} ({'positive' if field.positive else 'of any sign'})" for field in header.inputs]
-    yield f"inputs: {', '.join('0 and 1' if foreign.indicator else sign for sign in signs)}"
+    positive = [field.name for field in header.inputs if field.positive]
+    signs = "of any sign" if not positive else f"positive: {', '.join(positive)}"
+    yield f"inputs: {taken.words('inputs', header.inputs)} ({'phases' if foreign.indicator else signs})"
     later = f" at {len(header.times)} times, {header.times[0]:g} … {header.times[-1]:g}" if header.times else ""
     uneven = len(set(np.diff((0.0, *header.times)).round(9))) > 1
     later += ", not evenly: pairs of steps need times evenly spaced from 0" if uneven else ""
-    yield f"outputs: {', '.join(field.name for field in header.outputs)}{later}"
+    yield f"outputs: {taken.words('outputs', header.outputs)}{later}"
     types = {str(each.dtype) for each in (a, u) if each.dtype != np.float32}
     if types - {"bool"}:
         yield f"values: {' and '.join(sorted(types))}, kept as float32"
@@ -261,6 +281,8 @@ def _said(foreign: Foreign, header: Header, by: str, a: np.ndarray, u: np.ndarra
         apart, beside = (float(np.abs(np.diff(u.astype(np.float64), axis=axis)).mean()) for axis in (0, -1))
         if 0 < apart < AMONG_SAMPLES * beside:
             yield "note: samples differ less than neighbouring points do: are the axes right?"
+    if taken.again:
+        yield f"note: {len(taken.again)} samples have the inputs of another one, sample {taken.again[0]} first"
 
 
 def _solved_again(info: DatasetInfo, a: Float[np.ndarray, "1 n m"], u: Float[np.ndarray, "1 1 n m"]) -> str:
@@ -284,8 +306,8 @@ def _origins(header: Header) -> Iterator[float]:
         yield round(float(axis[0] - h / 2 * centred), 9)
 
 
-def _apart(blocks: Iterable[Block], parts: Mapping[str, np.ndarray], path: Path, again: list[int]) -> Iterator[Block]:
-    """Blocks as they are, once no sample has the inputs of one in another split; those of another one go into `again`.
+def _apart(blocks: Iterable[Block], parts: Mapping[str, np.ndarray], path: Path, taken: _Taken) -> Iterator[Block]:
+    """Blocks as they are, once no sample has the inputs of one in another split; `taken` looks at each.
 
     Raises
     ------
@@ -299,13 +321,14 @@ def _apart(blocks: Iterable[Block], parts: Mapping[str, np.ndarray], path: Path,
         for i, a in enumerate(block.nu, start):
             before = seen.setdefault(hashlib.sha256(np.ascontiguousarray(a).data).digest(), i)
             if before != i:
-                again.append(i)
+                taken.again.append(i)
             if {before, i} <= place.keys() and place[before] != place[i]:
                 raise ValueError(
                     f"{path}: sample {i} has the inputs of sample {before}, and they are in different splits, "
                     f"{place[i]} and {place[before]}"
                 )
         start += len(block.nu)
+        taken.look(block)
         yield block
 
 

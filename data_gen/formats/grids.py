@@ -15,6 +15,9 @@ from data_gen.grid import KINDS, Grid, Kind
 WRAPPED = 3.0
 """How many times larger than between neighbours the step across the ends of a periodic axis may be, on average."""
 
+TWICE = 1e-6
+"""The same ratio, below which the last point is the first one again."""
+
 
 def grid_of(
     foreign: Foreign, path: Path, told: Kind | None, some: slice
@@ -40,11 +43,18 @@ def grid_of(
         kind, by = kind_of_grid(solutions.reshape(-1, n, m)), "as solutions vanish on its edges"
     if kind is None:
         raise ValueError(f"{path} does not tell the kind of its grid: say grid {', '.join(KINDS)}")
-    if kind == "periodic" and (ratio := wrapped(foreign.read_outputs(some))) > WRAPPED:
-        raise ValueError(
-            f"{path}: a periodic grid must close, and across its ends fields differ {ratio:.0f} times more than "
-            "between neighbouring points: say another grid"
-        )
+    if kind == "periodic":
+        least, most = across_ends(foreign.read_outputs(some))
+        if most > WRAPPED:
+            raise ValueError(
+                f"{path}: a periodic grid must close, and across its ends fields differ {most:.0f} times more than "
+                "between neighbouring points: say another grid"
+            )
+        if least < TWICE:
+            raise ValueError(
+                f"{path}: a periodic grid has each point once, and fields are the same at both ends of an axis: "
+                "leave the last point out, or say another grid"
+            )
     intervals = [points - (kind == "vertices") for points in (n, m)]
     sides = [1.0 if h is None else round(h * k, 9) for (_, h), k in zip(read, intervals, strict=True)]
     if foreign.x is None and foreign.y is None:
@@ -97,11 +107,15 @@ def kind_of_grid(u: Float[np.ndarray, "k n m"]) -> Kind | None:
     return "left" if near < 0.1 * far else None
 
 
-def wrapped(u: Shaped[np.ndarray, "*any n m"]) -> float:
-    """How many times larger the mean step across the ends of an axis is than that between neighbours, at most."""
+def across_ends(u: Shaped[np.ndarray, "*any n m"]) -> tuple[float, float]:
+    """How many times larger the mean step across the ends of an axis is than that between neighbours, of (n, m) fields.
+
+    The lesser of the two axes, and the larger; 1 along an axis on which nothing changes.
+    """
     fields = np.asarray(u, dtype=np.float64)
     ratios = []
     for axis in (-2, -1):
         across = np.abs(fields.take(0, axis) - fields.take(-1, axis)).mean()
-        ratios.append(across / (np.abs(np.diff(fields, axis=axis)).mean() or 1.0))
-    return float(max(ratios))
+        between = np.abs(np.diff(fields, axis=axis)).mean()
+        ratios.append(float(across / between) if between else 1.0)
+    return min(ratios), max(ratios)
