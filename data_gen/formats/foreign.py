@@ -180,5 +180,5 @@ def plain_attributes(attributes: Mapping[str, Any], *known: str) -> dict[str, An
         each = plain.reshape(-1)[0].item() if plain.dtype.kind != "O" else plain.reshape(-1)[0]
         each = each.decode(errors="replace") if isinstance(each, bytes) else each
         if isinstance(each, bool | int | float | str):
-            kept[name] = each
+            kept[name if isinstance(name, str) else repr(name)] = each
     return kept

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data_gen.formats.assembled import assemble, chosen, line, of_lettered
-from data_gen.formats.axes import Lettered
+from data_gen.formats.axes import Lettered, agree
 from data_gen.formats.foreign import Foreign, Source, Values, plain_attributes
 from data_gen.formats.selection import Selection
 from data_gen.problem import Field
@@ -47,12 +47,10 @@ def read(source: Source) -> Foreign | None:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is no netCDF file, or a truncated one: {' '.join(str(error).split())}") from error
     arrays: dict[str, Values] = {str(name): _Variable(data[name]) for name in data.variables}
-    attributes = plain_attributes(data.attrs)
-    units = {str(name): each.attrs["units"] for name, each in data.variables.items() if "units" in each.attrs}
-    attributes |= {f"units of {name}": unit for name, unit in units.items()}
-    notes: list[str] = []
+    units = {f"units of {name}": each.attrs["units"] for name, each in data.variables.items() if "units" in each.attrs}
+    attributes = plain_attributes(data.attrs) | plain_attributes(units)
     if source.told.axes:
-        return assemble(source, arrays, notes=notes, attributes=attributes)
+        return assemble(source, arrays, attributes=attributes)
     roles = {role: [n for n in arrays if data[n].attrs.get("role") == role] for role in ("input", "output")}
     ours = bool(roles["input"] and roles["output"]) and not source.told
     inputs, outputs = (
@@ -65,14 +63,18 @@ def read(source: Source) -> Foreign | None:
         for each in (inputs, outputs)
     )
     axes: dict[str, Any] = {}
+    dimensions = [str(name) for name in data[next(iter(outputs.values()))].dims]
     for letter in "txy":
-        name = next(
-            (str(d) for d in data[next(iter(outputs.values()))].dims if str(d).lower() in DIMENSIONS[letter]), ""
-        )
+        name = next((each for each in dimensions if each.lower() in DIMENSIONS[letter]), "")
         axes[letter] = line(arrays, (name,), ()) if name in data.coords else None
+    if not agree([*given, *found], None, (None, None)):
+        shapes = ", ".join(f"{each.name} {each.values.shape}" for each in (*given, *found))
+        raise ValueError(f"{path}: inputs and outputs must be on the same points, got {shapes}")
+    if any("t" in each.axes for each in given):
+        raise ValueError(f"{path}: inputs have no time: name outputs alone, whose first state is then the input")
     if any("t" in each.axes for each in found) and axes["t"] is None:
         raise ValueError(f"{path}: solutions in time need their times, a coordinate of the dimension of time")
-    about = {"x": axes["x"], "y": axes["y"], "notes": notes, "attributes": attributes}
+    about = {"x": axes["x"], "y": axes["y"], "attributes": attributes}
     foreign = of_lettered(path, given, found, () if axes["t"] is None else tuple(axes["t"]), arrays.get, **about)
     return _named(foreign, data, roles) if ours else foreign
 

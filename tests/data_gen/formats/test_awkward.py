@@ -113,6 +113,12 @@ def nc(dims, engine="h5netcdf", **changes):
     return make
 
 
+def other_mesh(folder):
+    content = {"a": (["sample", "x", "y"], A), "u": (["sample", "lon", "lat"], U[:, ::2, ::2])}
+    xr.Dataset(content).to_netcdf(folder / "f.nc", engine="h5netcdf")
+    return folder / "f.nc"
+
+
 def truncated(folder):
     path = npz(a=A, u=U)(folder)
     path.write_bytes(path.read_bytes()[:1000])
@@ -390,6 +396,7 @@ REFUSED = {
     ),
     "times of their own": (uneven, {}, "another t than sample 0000"),
     "netCDF of other dimensions": (nc(["s0", "x0", "y0"]), {}, "must be called sample, x, y"),
+    "netCDF on two meshes": (other_mesh, {}, r"on the same points, got a \(6, 9, 7\), u \(6, 5, 4\)"),
     "indices of MATLAB": (npz(a=A, u=U, i=np.arange(1, N + 1)), {"split": "train=i"}, "count from 1"),
     "a sample in two splits": (
         npz(a=A, u=U, i=[0, 1, 2], j=[2, 3]),
