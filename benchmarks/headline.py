@@ -1,9 +1,9 @@
 """The tables and figures of README and of the results' pages, made from the published records.
 
-A table stands between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``. Behind ``<!-- SUITE short:
-… -->`` it is of operators and the quoted solver alone, behind ``<!-- SUITE paired: … -->`` of paired differences, behind
-``<!-- SUITE worth: … -->`` of what operators are worth. A figure is a link of README to
-``docs/pages/results/SUITE/NAME.png``. What they ask for is what is made.
+A table is between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``; with ``SUITE short`` it is
+of operators and the quoted solver alone, with ``SUITE paired`` of paired differences, with ``SUITE worth`` of what
+operators are worth. A figure is a link of README to ``docs/pages/results/SUITE/NAME.png``. What they ask for is what is
+made.
 
     python benchmarks/headline.py
 """

@@ -12,7 +12,7 @@ from data_gen import storage
 from data_gen.grid import Grid
 from data_gen.lookup import source_sha256
 from data_gen.problem import Problem
-from data_gen.problems import PROBLEMS, build_problem, called, sources
+from data_gen.problems import PROBLEMS, build_problem, called, kind_of, sources
 from data_gen.storage import DatasetInfo, Header
 
 SPLIT = (0.8, 0.1, 0.1)
@@ -199,6 +199,26 @@ def problem_of(info: DatasetInfo, arrays: dict[str, np.ndarray], trust: bool = F
     if source_sha256(info.problem, PROBLEMS) != recorded.get("problem"):
         raise ValueError(f"problem {info.problem!r} is not the one that {info.path} was made by: its file has changed")
     return build_problem(info.problem, **info.parameters | arrays)
+
+
+def unsolved(attributes: dict[str, Any]) -> str:
+    """Why no solver can stand beside operators on the samples of a file, in words; "" where one can.
+
+    Parameters
+    ----------
+    attributes : dict
+        Root attributes of a dataset file.
+    """
+    problem, parameters = storage.problem_of(attributes)
+    if problem == storage.UNKNOWN:
+        return "the equation is unknown"
+    if parameters.get("source", 0.0) is None:  # of Darcy flow, as a converted file has it
+        if attributes.get("coefficient") == "indicator":
+            return "the coefficient only names phases, and their values are unknown"
+        return f"the {'boundary condition' if 'beta' in attributes else 'source'} is unknown"
+    if problem in PROBLEMS and kind_of(problem) != attributes["grid"]:
+        return f"{problem} is solved on {kind_of(problem)}, and its grid is {attributes['grid']}"
+    return ""
 
 
 def recipe_of(info: DatasetInfo, arrays: dict[str, np.ndarray], trust: bool = False) -> Recipe:

@@ -51,7 +51,7 @@ def open_hdf5(path: str | Path | h5py.File) -> Iterator[h5py.File]:
     if path.is_file() and not os.access(path, os.R_OK):
         raise PermissionError(f"{path}: permission denied")
     if not path.is_file() or not h5py.is_hdf5(path):
-        raise ValueError(f"{path} is not an HDF5 file")
+        raise ValueError(f"{path} is not an HDF5 file; convert makes one of .npz, .npy, .nc, .mat and .pt")
     try:
         file = h5py.File(path, "r")
     except OSError as error:

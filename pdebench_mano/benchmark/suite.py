@@ -36,11 +36,12 @@ import itertools
 import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from data_gen.grid import Norm
+from data_gen.grid import Kind, Norm
+from data_gen.splits import parsed
 from pdebench_mano.evaluation.records import NAMED
 
 SUITES = Path(__file__).parent / "suites"
@@ -125,16 +126,26 @@ class Counts(_Table):
 class Data(_Table):
     """What to train and test on: a recipe, or files of the schema or of a kind that `convert` reads.
 
-    Paths are relative to the suite and may hold environment variables; `test` is `train` by default. Of files that
-    `convert` reads, `grid` and `samples` say what they do not say themselves. With `each`, there are several datasets:
-    its tables are, by name, what a dataset says that is not, or is otherwise, in the table around it.
+    Paths are relative to the suite and may hold environment variables; `test` is `train` by default. What files that
+    `convert` reads do not say themselves is said as to `convert`: `grid`, `source`, `boundary`, `law`, `inputs`,
+    `outputs`, `axes`; and `split`, or `samples`, how many each split has. With a `test` file, `split` is that of the
+    file to train on, and all samples of the other are tested on, unless `split` names an array of it. With `each`,
+    there are several datasets: its tables are, by name, what a dataset says that is not, or is otherwise, in the table
+    around it.
     """
 
     generate: Generate | None = None
     train: str | None = None
     test: str | None = None
-    grid: Literal["vertices", "left"] | None = None
+    grid: Kind | None = None
     samples: Counts | None = None
+    source: float | None = None
+    boundary: str | None = None
+    law: str | None = None
+    split: str | tuple[float, float, float] | dict[str, str] | None = None
+    inputs: list[str] | None = None
+    outputs: list[str] | None = None
+    axes: str | None = None
     each: dict[str, dict[str, Any]] = {}
 
     @property
@@ -160,6 +171,13 @@ class Data(_Table):
                 raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
         return table
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is said of a file, as `convert` takes it, beside its splits; only what is said."""
+        names = {"grid", "source", "boundary", "law", "inputs", "outputs", "axes"}
+        said = self.model_dump(include=names, exclude_none=True)
+        return {"f" if name == "source" else name: value for name, value in said.items()}
+
     @model_validator(mode="after")
     def _one_origin(self) -> "Data":
         if self.each:
@@ -168,8 +186,13 @@ class Data(_Table):
             raise ValueError("give either generate or train")
         if self.generate is not None and self.test is not None:
             raise ValueError("test goes with train, not with generate")
-        if self.generate is not None and (self.grid is not None or self.samples is not None):
-            raise ValueError("grid and samples go with train, not with generate")
+        said = self.model_fields_set - {"generate", "train", "test"}
+        if self.generate is not None and said:
+            raise ValueError(f"{' and '.join(sorted(said))} go with train, not with generate")
+        if self.samples is not None and self.split is not None:
+            raise ValueError("give samples or split, not both")
+        if self.split is not None:
+            parsed(self.split)
         return self
 
 
@@ -261,6 +284,8 @@ class Suite(_Table):
     label_uncertainty : int
         Number of test samples to estimate the error of the labels themselves on; 0 for none. Of data only that are
         generated with labels of their own grid: a file of refined labels says itself how uncertain they are.
+    metrics : list of str
+        Metrics of one's own beside those of the suite, ``file.py:function``, see `pdebench_mano.fields.metrics`.
     """
 
     title: str
@@ -277,6 +302,7 @@ class Suite(_Table):
     rivals: list[int] = []
     mean_solution: bool = False
     label_uncertainty: int = Field(0, ge=0)
+    metrics: list[str] = []
 
     @property
     def rolled_out_from(self) -> float | None:

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from data_gen.problem import Field
-from data_gen.recipe import installed
+from data_gen.recipe import installed, unsolved
 from data_gen.storage import COEFFICIENT, SOLUTION, fields_of, locked, write_text
 from pdebench_mano.evaluation.assess import slug
 from pdebench_mano.evaluation.in_time import THRESHOLD
@@ -197,6 +197,7 @@ def _comparison(
     kinds = dict(zip(part.model, part.group, strict=True))
     models = tables.order(part)
     solvers = [str(name) for name in part[part.quoted].model.unique()]
+    reason = "" if "solver" in set(part.kind) else unsolved(records[0].dataset)
 
     keep.csv("error", tables.means(part).rename_axis("model"), index=True)
     headline = keep.table(
@@ -204,8 +205,12 @@ def _comparison(
         tables.headline(part),
         "Relative L2 error, mean over seeds and test samples, with the 95 % interval of a bootstrap that resamples "
         "both: that of one seed, or of what is not trained, is of the samples alone, and few seeds give too narrow a "
-        "one. Upsampled rows predict at the training resolution and interpolate by splines; solvers solve the equation "
-        "on the grid they name."
+        "one. Upsampled rows predict at the training resolution and interpolate by splines"
+        + (
+            f". No solver stands beside them: {reason}."
+            if reason
+            else "; solvers solve the equation on the grid they name."
+        )
         + " The solver that is quoted is the scheme with the least validation error there." * bool(solvers)
         + " The label uncertainty is an estimate of the error of the labels themselves." * ("labels" in set(part.kind)),
         kinds | {models[0]: "best"},
