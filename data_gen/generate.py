@@ -25,6 +25,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from data_gen import storage
+from data_gen.counts import PROCESSES, check_count
 from data_gen.grid import Grid
 from data_gen.laws.stored import read_array
 from data_gen.lookup import find
@@ -164,10 +165,9 @@ def generate(
     shape = (resolution, resolution) if isinstance(resolution, int) else resolution
     built = built_problem(problem, shape, dict(problem_args or {}) | parameters)
     recipe = Recipe(samples, Grid(shape, built.kind, built.lengths), built, seed, rtol, split, device, label_refinement)
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    if shard_size is not None and shard_size < 1:
-        raise ValueError(f"shard_size must be at least 1, got {shard_size}")
+    check_count("workers", workers, PROCESSES)
+    if shard_size is not None:
+        check_count("shard_size", shard_size)
     check_device(device)
     report = progress or (lambda done, total: None)
     there = complete(out, recipe)
@@ -299,8 +299,9 @@ def _check_target(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
         raise PermissionError(f"{out.parent}: the folder is not writable")
     there, least = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), FIELDS * 8 * recipe.solved_on.points
     if least > there:
+        refined = f", label_refinement {recipe.label_refinement}" if recipe.label_refinement > 1 else ""
         raise ValueError(
-            f"resolution {recipe.grid}: a solve on {recipe.solved_on} points takes {least / 1e9:.0f} GB of memory or "
+            f"resolution {recipe.grid}{refined}: a solve on {recipe.solved_on} points takes {least / 1e9:.0f} GB of memory or "
             f"more, and this machine has {there / 1e9:.0f} GB"
         )
     needed = storage.file_size(recipe.header()) * (2 if merge else 1)

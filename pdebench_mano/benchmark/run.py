@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
+from data_gen.counts import PROCESSES, check_count
 from pdebench_mano.benchmark.cases import Case, Work, check, run_case, suite_cases
 from pdebench_mano.benchmark.data import first_resolution, locate, make
 from pdebench_mano.benchmark.jobs import run_side_by_side
@@ -78,6 +79,7 @@ def run_suite(
         done; if there are no workers any more.
     """
     out, say, shown = Path(out), say or (lambda line: None), say is not None
+    check_count("jobs", jobs, PROCESSES)
     suite.refuse_others(only)
     train, test, data = locate(suite.data, out / "data", Path(folder))
     every = list(suite_cases(suite, train, data))

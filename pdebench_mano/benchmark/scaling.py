@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from data_gen.counts import check_count
 from data_gen.storage import atomic, read_json, to_json, write_text
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.graphs import recorded_gradients
@@ -69,8 +70,7 @@ class Settings:
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be float32 or bfloat16, got {self.precision!r}")
         for name in ("batch_size", "repeats"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_count(name, getattr(self, name))
 
 
 @dataclass(frozen=True)

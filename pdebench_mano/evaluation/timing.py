@@ -26,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from data_gen.counts import check_count
 from data_gen.grid import Grid
 from data_gen.problem import Problem, samples_at_once
 from data_gen.recipe import Recipe, recipe_of
@@ -195,8 +196,7 @@ class Stopwatch:
     loaded: bool = False
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
+        check_count("repeats", self.repeats)
 
     @classmethod
     def on(cls, device: str | None = None, repeats: int = 5) -> "Stopwatch":

@@ -24,7 +24,8 @@ def chosen(name: torch.device | str | None = None) -> torch.device:
     ValueError
         If this machine has no such device.
     """
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -12,6 +12,7 @@ from pdebench_mano.cli import main
 GENERATE = "generate --samples 3 --resolution 17 --out new"
 TRAIN = "train --data darcy.hdf5 --out new --epochs 1 --operator"
 EVALUATE = "evaluate run --data darcy.hdf5 --resolutions"
+ABSURD = 10**20
 TIME = "time run --data darcy.hdf5 --resolutions"
 
 TABLE = [
@@ -40,6 +41,12 @@ TABLE = [
     (f"{GENERATE} --source nan", "source f"),
     (f"{GENERATE} --mean quadratic", "--mean"),
     (f"{GENERATE} --workers 0", "workers"),
+    (f"{GENERATE} --workers {ABSURD}", f"workers must be at most 4096, got {ABSURD}"),
+    (f"{GENERATE} --samples {ABSURD}", f"samples must be at most 100000000, got {ABSURD}"),
+    (f"{GENERATE} --shard-size {ABSURD}", f"shard_size must be at most 100000000, got {ABSURD}"),
+    (f"{GENERATE} --label-refinement {ABSURD}", f"label_refinement must be at most 100000000, got {ABSURD}"),
+    (f"{GENERATE} --label-refinement 1000000", "resolution 17×17, label_refinement 1000000: a solve on"),
+    (f"{GENERATE} --scheduler ''", "the argument after --scheduler is empty"),
     (f"{GENERATE} --device cpu:x", "device"),
     (f"{GENERATE} --scheduler nowhere", "missing port number in address 'nowhere'"),
     (f"{TRAIN} fnoo", "operator 'fnoo' is unknown: use mano, "),
@@ -54,6 +61,9 @@ TABLE = [
     (f"{TRAIN} fno --resolution 12", "possible are"),
     (f"{TRAIN} fno --resolution wide", "integers"),
     (f"{TRAIN} fno --lr -1", "lr=-1.0"),
+    (f"{TRAIN} fno --epochs {ABSURD}", f"epochs={ABSURD}: Input should be less than or equal to 100000000"),
+    (f"{TRAIN} fno --batch-size {ABSURD}", f"batch_size={ABSURD}: Input should be less than or equal to"),
+    (f"{TRAIN} fno --device ''", "the argument after --device is empty"),
     (f"{TRAIN} fno --seed 4294967296", "seed=4294967296: Input should be less than 4294967296"),
     (f"{GENERATE} --seed 99999999999999999999999", "seed must be non-negative and below 2^63"),
     (f"{TRAIN} fno --schedule linear", "schedule='linear'"),
@@ -74,7 +84,14 @@ TABLE = [
     ("export run --out occupied", "holds something that is no exported operator"),
     ("export run --out text.hdf5", "holds something that is no exported operator"),
     ("export run --out new --records occupied", "holds no record of the weights of run"),
-    ("benchmark none.toml --out new", "there is no suite none"),
+    ("benchmark none.toml --out new", "there is no suite none.toml: give a TOML file, or one of "),
+    ("benchmark occupied/demo-quick.toml --out new", "No such file or directory: 'occupied/demo-quick.toml'"),
+    ("benchmark circle.toml --out new", "there is no suite circle.toml"),
+    ("benchmark circle.toml --out new --time", "there is no suite circle.toml"),
+    (f"benchmark demo-quick --out new --jobs {ABSURD}", f"jobs must be at most 4096, got {ABSURD}"),
+    ("benchmark demo-quick --out new --jobs 0", "jobs must be at least 1, got 0"),
+    ("benchmark demo-quick --out new --scheduler ''", "the argument after --scheduler is empty"),
+    ("benchmark demo-quick --out new --scheduler=", "--scheduler is empty"),
     ("benchmark demo-quick.toml --out new --only transolver", "no model is called transolver"),
     ("benchmark demo-quick --out new --scheduler nowhere", "missing port number in address 'nowhere'"),
     ("benchmark demo-quick --out new --jobs 2 --scheduler tcp://a:1", "--jobs 2 is of this machine"),
@@ -88,12 +105,14 @@ TABLE = [
     (f"{TIME} 9 --out text.hdf5", "out=text.hdf5 is a file; choose a folder"),
     (f"{TIME} 9 --out timed", "times.jsonl holds no times: "),
     (f"{TIME} 9 --repeats 0 --out new", "repeats must be at least 1, got 0"),
+    (f"{TIME} 9 --repeats {ABSURD} --out new", f"repeats must be at most 100000000, got {ABSURD}"),
     (f"{TIME} 9 --device tpu --out new", "device must be cpu, or cuda where there is one, got 'tpu'"),
     ("time none --data darcy.hdf5 --resolutions 9 --out new", "is not a run folder"),
     ("time --data darcy.hdf5 --resolutions 9 --out new", "nothing to time: name run folders, or --rivals"),
     ("time --rivals --data darcy.hdf5 --resolutions 12 --out new", "possible are"),
     ("benchmark demo-quick --out new --time", "new holds no record of demo-quick: run it without --time first"),
-    ("benchmark demo-quick --out new --time --jobs 2", "--time trains nothing, and takes neither --jobs nor --fresh"),
+    ("benchmark demo-quick --out new --time --jobs 2", "--time trains nothing, and takes neither --jobs, --sch"),
+    (f"scaling --operators fno --repeats {ABSURD} --out new", f"repeats must be at most 100000000, got {ABSURD}"),
     ("scaling --operators fnoo --out new", "operator 'fnoo' is unknown"),
     ("scaling --operators fno --resolutions 1 --out new", "resolutions must be at least 2, got 1"),
     ("scaling --operators fno --precision float8 --out new", "precision must be float32 or bfloat16, got 'float8'"),
@@ -112,6 +131,7 @@ def place(tmp_path_factory):
     (place / "own.py").write_text("")
     (place / "occupied").mkdir()
     (place / "occupied" / "thesis.tex").write_text("dear to somebody")
+    (place / "circle.toml").symlink_to(place / "circle.toml")
     (place / "timed").mkdir()
     (place / "timed" / "times.jsonl").write_text("{}")
     arguments = {"width": 4, "depth": 1, "modes": 4}
