@@ -301,8 +301,8 @@ def _check_target(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
     if least > there:
         refined = f", label_refinement {recipe.label_refinement}" if recipe.label_refinement > 1 else ""
         raise ValueError(
-            f"resolution {recipe.grid}{refined}: a solve on {recipe.solved_on} points takes {least / 1e9:.0f} GB of memory or "
-            f"more, and this machine has {there / 1e9:.0f} GB"
+            f"resolution {recipe.grid}{refined}: a solve on {recipe.solved_on} points takes {least / 1e9:.0f} GB of "
+            f"memory or more, and this machine has {there / 1e9:.0f} GB"
         )
     needed = storage.file_size(recipe.header()) * (2 if merge else 1)
     needed -= sum(shard.stat().st_size for shard in complete_shards(folder))

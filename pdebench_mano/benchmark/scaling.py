@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from data_gen.counts import check_count
-from data_gen.storage import atomic, read_json, to_json, write_text
+from data_gen.storage import atomic, leftovers, locked, read_json, to_json, write_text
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.graphs import recorded_gradients
 from pdebench_mano.machine.provenance import environment
@@ -33,6 +33,7 @@ from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.report.figures import MARKERS, PALETTE
 from pdebench_mano.training.losses import relative_l2
 
+LOCK = ".lock"
 PUBLISHED = {"mano-unfolded": "pdebench_mano.mano.unfolded:UnfoldedMANO"}
 NAMES = (*OPERATORS, *PUBLISHED)
 QUANTITIES = {"step_ms": "training step (ms)", "inference_ms": "inference (ms)", "peak_mb": "memory of a step (MB)"}
@@ -206,20 +207,29 @@ def scaling(names: Sequence[str], resolutions: Sequence[int], settings: Settings
     ------
     ValueError
         If an operator is unknown, a resolution is below 2, or `out` holds measurements under other settings.
+    FileExistsError
+        If another process measures there.
     """
     for name in names:
         build_operator(PUBLISHED.get(name, name), 1, 1)
     if min(resolutions) < 2:
         raise ValueError(f"resolutions must be at least 2, got {min(resolutions)}")
     description = {"settings": asdict(settings), "environment": environment()}
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out / LOCK, out):
+        yield from _measured(names, resolutions, settings, out, description)
+
+
+def _measured(
+    names: Sequence[str], resolutions: Sequence[int], settings: Settings, out: Path, description: dict[str, Any]
+) -> Iterator[Measurement]:
     table, about = out / "scaling.csv", out / "scaling.json"
     if about.exists():
         known = read_json(about)
         if {key: known.get(key) for key in description} != description:
             raise ValueError(f"{out} holds measurements under other settings or versions: choose another folder")
-    elif out.exists() and any(out.iterdir()):
+    elif {*out.iterdir()} - {out / LOCK, *leftovers(out)}:
         raise ValueError(f"{out} holds something else: choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
     write_text(about, json.dumps(description, indent=1))
     rows = read_table(table) if table.exists() else pd.DataFrame(columns=[each.name for each in fields(Measurement)])
     for name in names:

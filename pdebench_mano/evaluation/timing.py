@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from data_gen.grid import Grid
 from data_gen.problem import Problem, samples_at_once
 from data_gen.recipe import Recipe, recipe_of
 from data_gen.samples import draw_all
-from data_gen.storage import write_text
+from data_gen.storage import alone, write_text
 from pdebench_mano.evaluation.assess import describe, samples
 from pdebench_mano.evaluation.evaluate import POINTS, check_grid, held_out, solvable
 from pdebench_mano.evaluation.records import digest, solver_name, told_apart
@@ -413,8 +414,17 @@ def take(
     Raises
     ------
     ValueError, OSError
-        If the file holds something else.
+        If the file holds something else, or another process takes times into it.
     """
+    contenders = iter(contenders)
+    for first in contenders:  # what cannot be timed at all is refused before there is a folder
+        with alone(out / TIMES):
+            yield from _take(chain([first], contenders), watch, out, say)
+
+
+def _take(
+    contenders: Iterable[Contender], watch: Stopwatch, out: Path, say: Callable[[str], None]
+) -> Iterator[Timing]:
     known = read_times(out)
     for contender in contenders:
         there = [each for each in known if each.same(contender.about)]

@@ -17,6 +17,7 @@ from pdebench_mano.evaluation.records import read_record, write_record
 
 TRAIN = "train --operator fno --operator-args width=4 depth=1 modes=4 --data darcy.hdf5 --resolution 9 --epochs 4"
 EVALUATE = "evaluate run --data darcy.hdf5 --resolutions 9"
+TIME = "time --rivals --data darcy.hdf5 --resolutions 5 --repeats 1"
 REPORT = "report run --out report"
 
 
@@ -139,6 +140,8 @@ def test_a_damaged_manifest_of_shards_is_named(place, capsys, content):
         ("report/.report.lock", "report", REPORT),
         ("run/records/.{digest}.jsonl.lock", "run/records/{digest}.jsonl", EVALUATE),
         ("./.new.hdf5.lock", "new.hdf5", "convert darcy.pt new.hdf5"),
+        ("times/.times.jsonl.lock", "times/times.jsonl", TIME + " --out times"),
+        ("scaling/.lock", "scaling", "scaling --operators fno --resolutions 8 --repeats 1 --out scaling"),
     ],
 )
 def test_of_two_writers_one_says_so_and_the_other_is_not_disturbed(place, capsys, lock, what, words):
