@@ -30,7 +30,7 @@ from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.graphs import recorded_gradients
 from pdebench_mano.machine.provenance import environment
 from pdebench_mano.operators.registry import OPERATORS, build_operator
-from pdebench_mano.report.figures import MARKERS, PALETTE
+from pdebench_mano.report.figures import MARKERS, PALETTE, literally
 from pdebench_mano.training.losses import relative_l2
 
 LOCK = ".lock"
@@ -286,7 +286,7 @@ def figure(table: pd.DataFrame, description: dict[str, Any]) -> Figure:
             drawn = rows[rows[quantity] > 0].sort_values("points")
             text = f"{name}, {slope[quantity][str(name)]:.2f}" if len(drawn) > 1 else str(name)
             style = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
-            axis.loglog(drawn.points, drawn[quantity], label=text, **style)
+            axis.loglog(drawn.points, drawn[quantity], label=literally(text), **style)
         axis.set_xticks(points, [f"{math.isqrt(n)}²" for n in points])
         axis.xaxis.set_minor_locator(NullLocator())
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -296,6 +296,7 @@ def figure(table: pd.DataFrame, description: dict[str, Any]) -> Figure:
         axis.grid(alpha=0.3)
     settings = description["settings"]
     graphs = ", CUDA graphs" if settings["cuda_graphs"] else ""
-    where = f"{description['environment']['device']}, {settings['precision']}, batch {settings['batch_size']}{graphs}"
+    device = literally(description["environment"]["device"])
+    where = f"{device}, {settings['precision']}, batch {settings['batch_size']}{graphs}"
     axis.set_xlabel(f"grid points\n{where}")
     return drawing

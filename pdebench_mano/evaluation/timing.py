@@ -422,9 +422,7 @@ def take(
             yield from _take(chain([first], contenders), watch, out, say)
 
 
-def _take(
-    contenders: Iterable[Contender], watch: Stopwatch, out: Path, say: Callable[[str], None]
-) -> Iterator[Timing]:
+def _take(contenders: Iterable[Contender], watch: Stopwatch, out: Path, say: Callable[[str], None]) -> Iterator[Timing]:
     known = read_times(out)
     for contender in contenders:
         there = [each for each in known if each.same(contender.about)]

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from data_gen.grid import Grid
-from data_gen.storage import UNKNOWN, atomic
+from data_gen.storage import UNKNOWN, alone, atomic
 from pdebench_mano.evaluation.assess import describe, records_of, weights_of
 from pdebench_mano.evaluation.records import Record, find_records, read_record
 from pdebench_mano.fields.data import Dataset
@@ -68,7 +68,7 @@ def export(
             refuse_other(out, Path(made), torch_export)
         return Exported(False)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(out) as temporary:
+    with alone(out), atomic(out) as temporary:
         shared.save_pretrained(temporary)
         if not torch_export:
             return Exported(True)
