@@ -39,7 +39,7 @@ def time(
 
     from pdebench_mano.evaluation import timing
     from pdebench_mano.fields.data import Dataset
-    from pdebench_mano.training.runs import TRUSTED, read_config
+    from pdebench_mano.training.runs import TRUSTED, read_config, read_summary
 
     sizes = integers(resolutions, "resolutions")
     if not (runs or rivals):
@@ -48,6 +48,8 @@ def time(
         raise ValueError(f"out={out} is a file; choose a folder")
     file, watch = Dataset(data, trust), timing.Stopwatch.on(device, repeats)
     names = [read_config(run).operator for run in runs or []]
+    for run in runs or []:
+        read_summary(run)
     if trust:
         for config in map(read_config, runs or []):
             TRUSTED.update((config.operator, config.regime))

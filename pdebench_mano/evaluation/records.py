@@ -9,6 +9,7 @@ import json
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass, field
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +256,7 @@ def read_examples(record: Path) -> dict[str, np.ndarray]:
         If the archive is damaged, or another program's.
     """
     path = record.with_suffix(".npz")
-    if not path.exists():
+    if not lexists(path):
         return {}
     try:
         with path.open("rb") as stream, np.load(stream) as archive:

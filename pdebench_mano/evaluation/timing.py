@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
+from os.path import lexists
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -622,7 +623,7 @@ def read_times(folder: Path) -> list[Timing]:
     """
     path = folder / TIMES
     try:
-        return [_TIMING.validate_json(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        return [_TIMING.validate_json(line) for line in path.read_text("utf-8").splitlines()] if lexists(path) else []
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{path} holds no times: {'.'.join(map(str, first['loc']))} {first['msg']}") from None

@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +249,7 @@ def samples_of(run: str | Path) -> Samples | None:
     where they are not.
     """
     path = Path(run) / SAMPLES
-    if path.exists():
+    if lexists(path):
         return Samples.read(path)
     config = read_config(run)
     if not Path(config.data).exists() or (data := Dataset(config.data)).info.digest != trained_on(run):

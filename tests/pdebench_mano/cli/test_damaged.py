@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from pdebench_mano.evaluation.records import read_record, write_record
 
 TRAIN = "train --operator fno --operator-args width=4 depth=1 modes=4 --data darcy.hdf5 --resolution 9 --epochs 4"
 EVALUATE = "evaluate run --data darcy.hdf5 --resolutions 9"
+TIMED, EXPORT = "time run --data darcy.hdf5 --resolutions 9 --out times", "export run --out exported"
 TIME = "time --rivals --data darcy.hdf5 --resolutions 5 --repeats 1"
 REPORT = "report run --out report"
 
@@ -67,7 +69,7 @@ def refused(capsys, words):
     ("name", "commands"),
     [
         ("config.json", [TRAIN + " --out run", EVALUATE, REPORT, "leaderboard --add run"]),
-        ("summary.json", [TRAIN + " --out run", EVALUATE, REPORT, "leaderboard --add run"]),
+        ("summary.json", [TRAIN + " --out run", EVALUATE, REPORT, "leaderboard --add run", TIMED, EXPORT]),
         ("history.csv", [TRAIN + " --out run", EVALUATE]),
         ("best.pt", [EVALUATE, EVALUATE + " --split val", REPORT, "check fno --run run"]),
         ("samples.json", [EVALUATE, REPORT]),
@@ -91,6 +93,16 @@ def test_a_damaged_file_of_a_run_is_named(place, capsys, name, commands, damage)
         line = refused(capsys, words)
         assert f"run/{name}" in line, line
         assert "Traceback" not in line
+
+
+@pytest.mark.parametrize("name", ["config.json", "history.csv", "samples.json", "records/record.npz"])
+def test_a_link_that_leads_nowhere_is_no_missing_file(place, capsys, name):
+    """What a record can do without was passed over."""
+    path = place / "run" / name
+    path.unlink()
+    path.symlink_to(path.name)
+    words = REPORT if name in ("config.json", "records/record.npz") else EVALUATE
+    assert Path(name).name in refused(capsys, words)
 
 
 def test_what_only_looks_like_the_history_of_a_run_is_refused(place, capsys):
