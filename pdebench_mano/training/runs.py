@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt
 
+from data_gen.grid import Kind
 from data_gen.lookup import source_sha256
 from data_gen.recipe import PUBLISHED_MEANING
 from data_gen.storage import locked, read_json, to_json, write_text
@@ -31,6 +33,7 @@ from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.parallel import processes, threads_for, world
 from pdebench_mano.machine.progress import Progress, console, silent
 from pdebench_mano.machine.provenance import provenance
+from pdebench_mano.machine.typed import typed
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.fit import History, check_steps, fit
@@ -292,14 +295,40 @@ def training_data(config: RunConfig, data: Dataset | None = None) -> tuple[list[
     return sets, data.view(split, resolutions[0], pairs=config.pairs, indices=np.sort(order[:held]))
 
 
+class _Data(BaseModel):
+    """What `train` keeps of the dataset, as far as every version did."""
+
+    digest: str
+    grid: Kind
+    resolution: PositiveInt
+    channels: list[PositiveInt] = Field(min_length=2, max_length=2)
+
+
+class _Description(BaseModel):
+    """What ``config.json`` holds."""
+
+    config: dict[str, Any]
+    data: _Data
+    environment: dict[str, str]
+    sources: dict[str, str] = {}
+
+
+class _Summary(BaseModel):
+    """What ``summary.json`` holds at least."""
+
+    best_epoch: PositiveInt
+    best_validation: float
+    seconds: NonNegativeFloat
+    parameters: PositiveInt = 1
+
+
 def _read_description(run: Path) -> dict[str, Any]:
     path = run / "config.json"
     try:
         description = read_json(path, "config", "data", "environment")
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{run} is not a run folder: it has no config.json") from None
-    if missing := {"digest", "grid", "resolution", "channels"} - set(description["data"]):
-        raise ValueError(f"{path} is damaged, or another program's: its data lack {', '.join(sorted(missing))}")
+    typed(_Description, description, path)
     return description
 
 
@@ -317,6 +346,7 @@ def read_summary(run: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         _read_description(run)
         raise ValueError(f"{run} is not finished: the same train command again goes on with it") from None
+    typed(_Summary, summary, run / "summary.json")
     if not (run / checkpoint.BEST).exists():
         raise ValueError(f"{run} has lost its {checkpoint.BEST}: remove the folder, and train again")
     return summary
