@@ -5,6 +5,7 @@ The kind of grid is read off the data: from coordinates where there are any, whi
 unit square along both axes; else from solutions that vanish on all four edges, or on two of them.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import accumulate
@@ -68,7 +69,7 @@ def convert(
     source, target = Path(source), Path(target)
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file")
-    if target.exists():
+    if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; it is left as it is")
     to = to or next((name for name, layout in FORMATS.items() if layout.suffix == target.suffix), "schema")
     if to != "schema" and to not in FORMATS:
@@ -82,7 +83,7 @@ def convert(
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(storage.alone(target))
-        if target.exists():
+        if os.path.lexists(target):
             raise FileExistsError(f"{target} exists; it is left as it is")
         if ours:
             if (grid, f, boundary, law, counts) != (None,) * 5:

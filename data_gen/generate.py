@@ -28,7 +28,7 @@ from data_gen import storage
 from data_gen.counts import PROCESSES, check_count
 from data_gen.grid import Grid
 from data_gen.laws.stored import read_array
-from data_gen.lookup import find
+from data_gen.lookup import find_callable
 from data_gen.problem import Problem, samples_at_once
 from data_gen.problems import build_problem, kind_of
 from data_gen.recipe import PUBLISHED_MEANING, SPLIT, Fractions, Recipe
@@ -254,12 +254,27 @@ def sampled(name: str, value: Any, grid: Grid) -> Any:
         try:
             return float(value)
         except ValueError:
-            value = find(value, {}, name) if ":" in value else read_array(value, name)
+            value = _sampled_function(value, name, grid) if ":" in value else read_array(value, name)
     elif isinstance(value, str) and value.endswith(".npy") and name != "law":
         value = read_array(value, name)
     if callable(value):
         value = np.broadcast_to(value(*grid.mesh()), grid.shape)
     return np.array(value, dtype=np.float64) if isinstance(value, np.ndarray) else value
+
+
+def _sampled_function(typed: str, name: str, grid: Grid) -> np.ndarray:
+    """The values of a function of the coordinates that a parameter names.
+
+    Raises
+    ------
+    ValueError
+        If there is no such function, it raises anything, or its values are no numbers for each of the points.
+    """
+    function = find_callable(typed, {}, name)
+    try:
+        return np.array(np.broadcast_to(function(*grid.mesh()), grid.shape), dtype=np.float64)
+    except Exception as error:  # of the user's own
+        raise ValueError(f"{name} {typed!r}: {type(error).__name__}: {error}") from error
 
 
 def complete(out: Path, recipe: Recipe) -> DatasetInfo | None:
@@ -270,7 +285,7 @@ def complete(out: Path, recipe: Recipe) -> DatasetInfo | None:
     FileExistsError
         If something else is there.
     """
-    if not out.exists():
+    if not os.path.lexists(out):
         return None
     try:
         info = storage.read_info(out)

@@ -13,6 +13,7 @@ any time and run in pieces, and goes on from records that others have published:
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from os.path import lexists
 from pathlib import Path
 
 from data_gen.counts import PROCESSES, check_count
@@ -89,9 +90,9 @@ def run_suite(
     files = {part.name: out / "records" / f"{part.name}.jsonl" for part in parts}
     if published is not None and (taken := take_over(Path(published), {part.key: files[part.name] for part in parts})):
         say(f"{taken} of {len(files)} records are published ones (--fresh makes all anew)")
-    todo = {case.name: case for case in cases if not files[case.name].exists()}
+    todo = {case.name: case for case in cases if not lexists(files[case.name])}
     failures: list[str] = []
-    if todo or not files[references.name].exists():
+    if todo or not lexists(files[references.name]):
         if workers is None and jobs > 1:
             workers = partial(processes, jobs)
         with workers() if workers and todo else nullcontext() as staff:
@@ -113,7 +114,7 @@ def run_suite(
                     failures += run_side_by_side(work, staff, say, progress)
             else:
                 failures += run_one_by_one(work, say, shown)
-        if not files[references.name].exists():
+        if not lexists(files[references.name]):
             config, target = every[0].config, files[references.name]
             mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
             fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -224,14 +225,14 @@ def _measured(
     names: Sequence[str], resolutions: Sequence[int], settings: Settings, out: Path, description: dict[str, Any]
 ) -> Iterator[Measurement]:
     table, about = out / "scaling.csv", out / "scaling.json"
-    if about.exists():
+    if lexists(about):
         known = read_json(about)
         if {key: known.get(key) for key in description} != description:
             raise ValueError(f"{out} holds measurements under other settings or versions: choose another folder")
     elif {*out.iterdir()} - {out / LOCK, *leftovers(out)}:
         raise ValueError(f"{out} holds something else: choose another folder")
     write_text(about, json.dumps(description, indent=1))
-    rows = read_table(table) if table.exists() else pd.DataFrame(columns=[each.name for each in fields(Measurement)])
+    rows = read_table(table) if lexists(table) else pd.DataFrame(columns=[each.name for each in fields(Measurement)])
     for name in names:
         for resolution in sorted(resolutions):
             if ((rows.operator == name) & (rows.resolution == resolution)).any():

@@ -623,7 +623,7 @@ def read_times(folder: Path) -> list[Timing]:
     """
     path = folder / TIMES
     try:
-        return [_TIMING.validate_json(line) for line in path.read_text("utf-8").splitlines()] if lexists(path) else []
+        return [_TIMING.validate_json(line) for line in path.read_bytes().splitlines()] if lexists(path) else []
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{path} holds no times: {'.'.join(map(str, first['loc']))} {first['msg']}") from None

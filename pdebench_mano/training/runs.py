@@ -108,9 +108,9 @@ def train(
         view.read_all()
     tracked = tracker(track, out, description)
     _claim(out, description)
-    if (out / "summary.json").exists():
+    if lexists(out / "summary.json"):
         return read_history(out)
-    if (out / checkpoint.STANDING).exists() and not of_this_version(out):
+    if lexists(out / checkpoint.STANDING) and not of_this_version(out):
         console.print(f"{out} was begun by another version of the code: it goes on", highlight=False)
     points = config.batch_size * max(each.grid.points for each in datasets)
     with ExitStack() as held, processes() as rank, threads_for(points), torch.random.fork_rng():
@@ -128,7 +128,7 @@ def train(
             if not (out / SAMPLES).exists():
                 Samples.of(datasets[0].dataset, [*datasets[0].samples, *validation.samples]).write(out / SAMPLES)
         device = f"cuda:{os.environ['LOCAL_RANK']}" if world() > 1 and torch.cuda.is_available() else device
-        fresh = not (out / checkpoint.STANDING).exists()
+        fresh = not lexists(out / checkpoint.STANDING)
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         with _refusal_leaves_nothing(out), tracked if rank == 0 else nullcontext() as watch:

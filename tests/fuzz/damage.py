@@ -13,6 +13,9 @@ SPOILED = ["-nu", "-tensor", "-quality", "-x-coordinate", "nu~nan", "nu~-1", "te
 SPOILED += ['schema:"x"', "schema_version:9", "beta:NaN", 'grid:"left"', 'recipe:"{}"', 'recipe:"["', 'equation:"x"']
 """Changes of a dataset file, see `damaged`."""
 
+FOUND = [kind for kind in SPOILED if "~" in kind or kind.startswith(("-x", "beta", "grid", "equation"))]
+"""Those that leave a file which can be read, and are found by what was sealed."""
+
 
 def damaged(path: Path, kind: str) -> None:
     """Make a file what it should not be: of one of `KINDS`, with other TEXT (``=TEXT``), or with another value.

@@ -90,18 +90,18 @@ def place() -> dict[str, str]:
 
 
 def run(row: Row, whole: Path, path: str = "", kind: str = "") -> tuple[int | None, str]:
-    """Exit status, None where there is no answer, and what was printed to stderr; in a copy of the folder."""
+    """Exit status, None where there is no answer, and what was printed; in a copy of the folder."""
     with tempfile.TemporaryDirectory() as here:
         shutil.copytree(whole, here, symlinks=True, dirs_exist_ok=True)
         if kind:
             damaged(Path(here) / path, kind)
-        errors = Path(here) / ".stderr"
+        errors, output = Path(here) / ".stderr", Path(here) / ".stdout"
         child = os.fork()
         if child == 0:
             os.chdir(here)
             descriptor = os.open(errors, os.O_WRONLY | os.O_CREAT)
             os.dup2(descriptor, 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), 1)
             sys.argv = ["pdebench-mano", *row.words]
             status = 1
             try:
@@ -113,6 +113,7 @@ def run(row: Row, whole: Path, path: str = "", kind: str = "") -> tuple[int | No
 
                 traceback.print_exc()
             finally:
+                sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(status)
         began = time.monotonic()
@@ -122,7 +123,8 @@ def run(row: Row, whole: Path, path: str = "", kind: str = "") -> tuple[int | No
                 os.waitpid(child, 0)
                 return None, ""
             time.sleep(0.01)
-        return os.waitstatus_to_exitcode(ended[1]), errors.read_text(errors="replace") if errors.exists() else ""
+        said = [path.read_text(errors="replace") for path in (output, errors) if path.exists()]
+        return os.waitstatus_to_exitcode(ended[1]), "\n".join(said)
 
 
 def faults(row: Row, status: int | None, text: str) -> Iterator[str]:
@@ -132,7 +134,7 @@ def faults(row: Row, status: int | None, text: str) -> Iterator[str]:
         return
     if "Traceback" in text:
         yield "traceback"
-    if status == 0 and row.status == 2:
+    if status == 0 and row.status:
         yield "silent"
     elif status != row.status:
         yield "status"

@@ -3,6 +3,7 @@
 import shlex
 import sys
 
+import numpy as np
 import pytest
 
 from data_gen import generate
@@ -33,6 +34,15 @@ TABLE = [
     ("generate --samples 3", "Missing option"),
     (f"{GENERATE} --law magic", "law 'magic' is unknown: use piecewise"),
     (f"{GENERATE} --law typo.py:law", "SyntaxError: '(' was never closed"),
+    (f"{GENERATE} --law own.py:three", "law 'own.py:three' must be a class or a function, got int"),
+    (f"{GENERATE} --law empty.npy", "law 'empty.npy' is no .npy file of numbers"),
+    (f"{GENERATE} --law several.npy", "law 'several.npy' is no .npy file of numbers"),
+    (f"{GENERATE} --source own.py:three", "source 'own.py:three' must be a class or a function, got int"),
+    (f"{GENERATE} --source own.py:fails", "source 'own.py:fails': KeyError: 3"),
+    (f"{GENERATE} --source empty.npy", "source 'empty.npy' is no .npy file of numbers"),
+    (f"{GENERATE} --problem own.py:three", "problem 'own.py:three' must be a class or a function, got int"),
+    ("generate --samples 3 --resolution 17 --out circle.toml", "left as it is"),
+    ("convert darcy.hdf5 circle.toml --to neuralop", "left as it is"),
     (f"{GENERATE} --law-args low=0", "low must be positive"),
     (f"{GENERATE} --law-args colour=3", "high, low, alpha, tau"),
     (f"{GENERATE} --law-args low", "law-args must be key=value"),
@@ -58,6 +68,10 @@ TABLE = [
     (f"{TRAIN} fno --operator-args width=wide", "operator 'fno': "),
     (f"{TRAIN} fno --operator-args width", "must be key=value"),
     (f"{TRAIN} fno --regime hebb", "regime 'hebb' is unknown: use backprop, "),
+    (f"{TRAIN} fno --regime own.py:three", "regime 'own.py:three' must be a class or a function, got int"),
+    (f"{TRAIN} fno --regime own.py:Nothing", "regime 'own.py:Nothing' has no check, gradients, retract"),
+    (f"{TRAIN} own.py:three", "operator 'own.py:three' must be a class or a function, got int"),
+    (f"{TRAIN} fno --device meta", "device must be cpu, or cuda where there is one, got 'meta'"),
     (f"{TRAIN} fno --resolution 12", "possible are"),
     (f"{TRAIN} fno --resolution wide", "integers"),
     (f"{TRAIN} fno --lr -1", "lr=-1.0"),
@@ -128,7 +142,10 @@ def place(tmp_path_factory):
     (place / "cut.hdf5").write_bytes(data.read_bytes()[:5000])
     (place / "text.hdf5").write_text("mine")
     (place / "typo.py").write_text("def law(shape, rng:\n")
-    (place / "own.py").write_text("")
+    (place / "own.py").write_text("three = 3\nclass Nothing: pass\ndef fails(x, y): raise KeyError(3)\n")
+    (place / "empty.npy").write_bytes(b"")
+    with (place / "several.npy").open("wb") as stream:
+        np.savez(stream, a=np.ones(3))
     (place / "occupied").mkdir()
     (place / "occupied" / "thesis.tex").write_text("dear to somebody")
     (place / "circle.toml").symlink_to(place / "circle.toml")

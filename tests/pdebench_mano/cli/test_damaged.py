@@ -4,9 +4,11 @@ import json
 import shlex
 import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from data_gen import generate, read_info, storage
 from pdebench_mano import RunConfig, train
 from pdebench_mano.cli import main
 from pdebench_mano.evaluation.records import read_record, write_record
+from pdebench_mano.report import export
 
 TRAIN = "train --operator fno --operator-args width=4 depth=1 modes=4 --data darcy.hdf5 --resolution 9 --epochs 4"
 EVALUATE = "evaluate run --data darcy.hdf5 --resolutions 9"
@@ -114,6 +117,55 @@ def test_what_only_looks_like_the_history_of_a_run_is_refused(place, capsys):
     assert "history.csv is damaged or gone" in refused(capsys, TRAIN + " --out run")
 
 
+@pytest.mark.parametrize(
+    ("name", "keys", "value"),
+    [
+        ("config.json", "data", None),
+        ("config.json", "data.channels", [1]),
+        ("config.json", "data.channels", ["a", "b"]),
+        ("config.json", "data.grid", "torus"),
+        ("config.json", "data.resolution", "nine"),
+        ("config.json", "environment", None),
+        ("summary.json", "best_epoch", None),
+        ("summary.json", "seconds", None),
+        ("samples.json", "positions", [0]),
+        ("records/record.jsonl", "evaluations", []),
+        ("records/record.jsonl", "evaluations.0.errors", {}),
+        ("records/record.jsonl", "evaluations.0.errors", {"relative_l2": []}),
+        ("records/record.jsonl", "dataset", {}),
+        ("records/record.jsonl", "configuration", {"config": {}}),
+        ("records/record.jsonl", "history", [{}]),
+    ],
+)
+def test_a_value_of_another_kind_is_named(place, capsys, name, keys, value):
+    """Tables, cards and operators were made of such values, or a traceback."""
+    path = place / "run" / name
+    whole = part = json.loads(path.read_text())
+    *above, last = keys.split(".")
+    for key in above:
+        part = part[int(key) if key.isdecimal() else key]
+    part[last] = value
+    path.write_text(json.dumps(whole))
+    for words in (REPORT, EXPORT):
+        if words == REPORT or name != "samples.json":
+            assert f"run/{name} is " in refused(capsys, words)
+
+
+def test_a_dataset_whose_seal_is_broken_is_not_used(place, capsys):
+    with h5py.File(place / "darcy.hdf5", "r+") as file:
+        file.attrs["grid"] = "left"
+    for words in (
+        TRAIN + " --out new",
+        EVALUATE,
+        TIME + " --out new",
+        "inspect darcy.hdf5",
+        "convert darcy.hdf5 new.pt",
+    ):
+        assert "darcy.hdf5 is damaged: an attribute" in refused(capsys, words)
+    assert run("inspect darcy.hdf5 --verify") == 1
+    assert "not as it was written" in capsys.readouterr().out
+
+
 def test_an_interrupted_run_is_not_finished(place, capsys):
     (place / "run" / "summary.json").unlink()
     for words in (EVALUATE, EVALUATE + " --split val", REPORT, "leaderboard --add run"):
@@ -143,6 +195,22 @@ def test_a_damaged_manifest_of_shards_is_named(place, capsys, content):
     (place / "d.hdf5").unlink()
     (place / "d.hdf5.shards" / "recipe.json").write_text(content)
     assert "d.hdf5.shards/recipe.json is damaged" in refused(capsys, words)
+
+
+def test_an_export_that_was_written_meanwhile_is_compared(place, monkeypatch):
+    """Of two at the same time, the second stumbled over the folder of the first."""
+    alone = storage.alone
+
+    @contextmanager
+    def late(path):
+        monkeypatch.setattr(export, "alone", alone)
+        assert run(EXPORT) == 0
+        with alone(path):
+            yield
+
+    monkeypatch.setattr(export, "alone", late)
+    assert run(EXPORT) == 0
+    assert sorted(path.name for path in place.glob(".*")) == []
 
 
 @pytest.mark.parametrize(
