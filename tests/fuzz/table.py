@@ -166,11 +166,8 @@ def option_rows() -> Iterator[Row]:
         for option, values in bad.items():
             for value in dict.fromkeys(values):
                 named = option.lstrip("-")
-                said = (
-                    named,
-                    named.replace("-", "_"),
-                    *([value, value.split("=")[0] or value] if value else ["empty"]),
-                )
+                parts = [value, value.split("=")[0] or value, *value.split("/")[:-1]] if value else ["empty"]
+                said = (named, named.replace("-", "_"), *filter(None, parts))
                 words = [base[0], value, *base[2:]] if option.isupper() else with_option(base, option, value)
                 yield Row(words, 2, said)
         yield Row([*base, "--no-such-option"], 2, ("no-such-option", "no such option"))
