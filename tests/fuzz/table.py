@@ -389,6 +389,7 @@ HARMLESS = {
     ("run/config.json", "config.regime", "report"),
     ("run/config.json", "config.regime", "leaderboard"),
     ("run/config.json", "config.regime", "check"),
+    ("run/config.json", "data.channels:[2", "report"),
     ("run/summary.json", "best_epoch:7", ""),
     ("bench/records/RECORD", "missing", "benchmark"),
     ("bench/records/RECORD", "missing", "report"),
@@ -398,7 +399,7 @@ HARMLESS = {
 SAID = {
     "run/config.json": ("operator", "configuration"),
     "RECORD": ("no record", "record"),
-    "suite.toml": ("seed", "colour", "tune", "rivals", "resolution", "solver"),
+    "suite.toml": ("record", "seed", "colour", "tune", "rivals", "resolution", "solver"),
     "own.py": ("source", "own.py"),
     "virtual.hdf5.shards/000000000.hdf5": ("shard",),
     "darcy.hdf5": ("sample", "attribute"),
