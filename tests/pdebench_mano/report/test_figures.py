@@ -1,11 +1,13 @@
-"""Names in legends: what Matplotlib would read as something else is shown as it is typed."""
+"""Names in legends, cards and file names: what a library would read as something else is shown as it is typed."""
 
 import dataclasses
 
+import pandas as pd
 import pytest
 
 from pdebench_mano.report import figures, tables, worth
 from pdebench_mano.report.card import markdown
+from pdebench_mano.report.page import _Keeper
 
 NAMES = ["_own", "__main__.py:Net", "a $x$ b", "[red]", "100 %"]
 
@@ -45,3 +47,12 @@ def test_every_layer_stands_in_the_legend_of_alignment(made):
 def test_names_in_a_card_are_no_markdown(made):
     cells = tables.headline(tables.rows([made("_a_ | <b> $x$ [red]")]))
     assert r"| \_a\_ \| \<b\> \$x\$ \[red\] |" in markdown(cells)
+
+
+def test_models_that_leave_one_file_name_have_a_file_each(tmp_path):
+    """x and _x do."""
+    keep = _Keeper(tmp_path)
+    for value in (1, 2, 3):
+        keep.csv("samples-x", pd.DataFrame({"value": [value]}))
+    names = ("samples-x.csv", "samples-x-2.csv", "samples-x-3.csv")
+    assert [pd.read_csv(tmp_path / "tables" / name).value[0] for name in names] == [1, 2, 3]
