@@ -17,8 +17,8 @@ import torch
 
 from pdebench_mano.cli import main
 
-MEASURED = {"seconds", "memory"}
-"""Keys of values that a clock or a device gave."""
+MEASURED = {"seconds", "memory", "commit"}
+"""Keys of values that a clock, a device or the checkout gave, in which somebody may commit meanwhile."""
 
 DRAWN = {".png", ".svg", ".html"}
 """Suffixes of what a report draws of all else."""
