@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt
 from data_gen.grid import Kind
 from data_gen.lookup import source_sha256
 from data_gen.recipe import PUBLISHED_MEANING
-from data_gen.storage import locked, read_json, to_json, write_text
+from data_gen.storage import leftovers, locked, read_json, to_json, write_text
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer, normalized
 from pdebench_mano.fields.samples import Samples
@@ -401,7 +401,7 @@ def _refusal_leaves_nothing(out: Path) -> Iterator[None]:
 
 def _claim(out: Path, description: dict[str, Any]) -> None:
     """Refuse a path that holds anything but an earlier state of this very run."""
-    if not out.exists() or (out.is_dir() and not {*out.iterdir()} - {out / LOCK}):
+    if not out.exists() or (out.is_dir() and not {*out.iterdir()} - {out / LOCK, *leftovers(out)}):
         return
     if not (out / "config.json").exists():
         raise ValueError(f"out={out} holds something that is no run; choose a new folder")

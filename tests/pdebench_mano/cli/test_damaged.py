@@ -1,6 +1,7 @@
 """Our own files, cut off, empty or another program's: one line that names the file, and exit status 2."""
 
 import json
+import platform
 import shlex
 import shutil
 import sys
@@ -164,6 +165,15 @@ def test_a_dataset_whose_seal_is_broken_is_not_used(place, capsys):
         assert "darcy.hdf5 is damaged: an attribute" in refused(capsys, words)
     assert run("inspect darcy.hdf5 --verify") == 1
     assert "not as it was written" in capsys.readouterr().out
+
+
+def test_a_training_that_was_killed_before_its_config_was_whole_begins_anew(place):
+    """Its folder was taken for something else; so was that of another process at that moment."""
+    (place / "new").mkdir()
+    left = place / "new" / f".config.{platform.node()}-{2**22 + 1}.partial.json"  # of a process that cannot be
+    left.write_text("{")
+    assert run(TRAIN + " --out new") == 0
+    assert not left.exists()
 
 
 def test_an_interrupted_run_is_not_finished(place, capsys):
