@@ -6,6 +6,7 @@ said: the kind of grid, see `data_gen.formats.grids`, and which inputs are posit
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -94,7 +95,7 @@ def convert(
     source, target = Path(source), Path(target)
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file")
-    if target.exists():
+    if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; it is left as it is")
     to = to or next((name for name, layout in FORMATS.items() if layout.suffix == target.suffix), "schema")
     if to != "schema" and to not in FORMATS:
@@ -111,7 +112,7 @@ def convert(
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(storage.alone(target))
-        if target.exists():
+        if os.path.lexists(target):
             raise FileExistsError(f"{target} exists; it is left as it is")
         if ours:
             if (grid, f, boundary, law, counts) != (None,) * 5 or told:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from data_gen import storage
+from data_gen.counts import check_count
 from data_gen.grid import Grid
 from data_gen.lookup import source_sha256
 from data_gen.problem import Problem
@@ -72,14 +73,12 @@ class Recipe:
     def __post_init__(self) -> None:
         rtol = self.tolerance
         object.__setattr__(self, "rtol", rtol)
-        if self.samples < 1:
-            raise ValueError(f"samples must be at least 1, got {self.samples}")
+        check_count("samples", self.samples)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be non-negative and below 2^63, got {self.seed}")
         if not 0 < rtol < 1:
             raise ValueError(f"rtol must lie between 0 and 1, got {rtol}")
-        if self.label_refinement < 1:
-            raise ValueError(f"label_refinement must be at least 1, got {self.label_refinement}")
+        check_count("label_refinement", self.label_refinement)
         if self.grid.kind != self.problem.kind:
             raise ValueError(f"problem {self.problem.name!r} lives on {self.problem.kind}, not {self.grid.kind}")
         splits(self.samples, self.split)

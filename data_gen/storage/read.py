@@ -25,6 +25,7 @@ from data_gen.storage.schema import (
     DatasetInfo,
     Header,
     plain,
+    seal,
 )
 
 NO_LOCK = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOLCK, errno.ENOSYS)
@@ -121,14 +122,21 @@ def checked(path: Path, file: h5py.File) -> DatasetInfo:
     Raises
     ------
     FileNotFoundError, ValueError
-        If a shard is missing or truncated, or the file is not of the schema.
+        If a shard is missing, truncated or no HDF5 file, or the file is not of the schema; if its seal is broken, which
+        files of earlier versions do not have.
     """
     info = describe(path, file)
+    if info.attributes.get("seal") not in (None, seal(file)):
+        raise ValueError(
+            f"{path} is damaged: an attribute, coordinate, split or record of quality is not as it was written"
+        )
     for shard, size in shard_sizes(path, file):
         if not shard.exists():
             raise FileNotFoundError(f"{path}: its shard {shard} is missing")
         if shard.stat().st_size != size:
             raise ValueError(f"{path}: its shard {shard} has {shard.stat().st_size} bytes, not {size}")
+        if not h5py.is_hdf5(shard):
+            raise ValueError(f"{path}: its shard {shard} is damaged: it is no HDF5 file")
     return info
 
 

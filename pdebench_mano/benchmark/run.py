@@ -13,8 +13,10 @@ any time and run in pieces, and goes on from records that others have published:
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from os.path import lexists
 from pathlib import Path
 
+from data_gen.counts import PROCESSES, check_count
 from data_gen.recipe import unsolved
 from pdebench_mano.benchmark.cases import Case, Work, all_cases, check, run_case
 from pdebench_mano.benchmark.data import datasets, make
@@ -79,6 +81,7 @@ def run_suite(
         done; if there are no workers any more.
     """
     out, say, shown = Path(out), say or (lambda line: None), say is not None
+    check_count("jobs", jobs, PROCESSES)
     suite.refuse_others(only)
     places = datasets(suite.data, out / "data", Path(folder), say)
     every = list(all_cases(suite, places))
@@ -89,8 +92,8 @@ def run_suite(
     if published is not None and (taken := take_over(Path(published), {part.key: files[part.name] for part in parts})):
         say(f"{taken} of {len(files)} records are published ones (--fresh makes all anew)")
     seed_by_seed = sorted(cases, key=lambda case: case.config.seed)  # so that what is stopped has all models
-    todo = {case.name: case for case in seed_by_seed if not files[case.name].exists()}
-    beside = [each for each in references if not files[each.name].exists()]
+    todo = {case.name: case for case in seed_by_seed if not lexists(files[case.name])}
+    beside = [each for each in references if not lexists(files[each.name])]
     failures: list[str] = []
     if todo or beside:
         if workers is None and jobs > 1:

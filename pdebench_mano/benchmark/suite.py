@@ -43,6 +43,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from data_gen.grid import Kind, Norm
 from data_gen.splits import parsed
 from pdebench_mano.evaluation.records import NAMED
+from pdebench_mano.training.options import Count
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -87,7 +88,7 @@ class Generate(BaseModel):
     device: str = "cpu"
     workers: int | None = Field(None, ge=1)
     label_refinement: int = 1
-    test_samples: int | None = Field(None, ge=1)
+    test_samples: Count | None = None
     test_seed: int | None = Field(None, ge=0)
 
     @property
@@ -118,9 +119,9 @@ class Counts(_Table):
     Those of `val` follow those of `train`, and those of `test` both where it is one file.
     """
 
-    train: int = Field(ge=1)
-    val: int = Field(ge=1)
-    test: int = Field(ge=1)
+    train: Count
+    val: Count
+    test: Count
 
 
 class Data(_Table):
@@ -296,7 +297,7 @@ class Suite(_Table):
     training: dict[str, Any] = {}
     budgets: list[Budget] = Field([Budget()], min_length=1)
     seeds: list[int] = Field([0], min_length=1)
-    tune_epochs: int | None = Field(None, ge=1)
+    tune_epochs: Count | None = None
     models: list[Model] = Field(min_length=1)
     coarse_solver: list[int] | None = None
     rivals: list[int] = []
@@ -389,7 +390,7 @@ def read_suite(path: str | Path) -> Suite:
 
 
 def packaged(name: str) -> Path:
-    """The file of a suite that comes with the package.
+    """The file of a suite that comes with the package, by its name, with or without ``.toml``.
 
     Raises
     ------
@@ -397,9 +398,9 @@ def packaged(name: str) -> Path:
         If there is none of that name.
     """
     known = {path.stem: path for path in sorted(SUITES.glob("*.toml"))}
-    if name not in known:
+    if (stem := name.removesuffix(".toml")) not in known:
         raise FileNotFoundError(f"there is no suite {name}: give a TOML file, or one of {', '.join(known)}")
-    return known[name]
+    return known[stem]
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def generate(
             split=_fractions(split),
             device=device,
             workers=workers,
-            executor=stack.enter_context(dask_workers(scheduler)).executor if scheduler else None,
+            executor=stack.enter_context(dask_workers(scheduler)).executor if scheduler is not None else None,
             shard_size=shard_size,
             merge=merge or scheduler is None,
             label_refinement=label_refinement,

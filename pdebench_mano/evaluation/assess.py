@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Sequence
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def record_run(
         test split, or a sample to test on was trained on.
     """
     run, data = Path(run), opened(data)
-    summary, past = read_summary(run), read_history(run).epochs if (run / "history.csv").exists() else []
+    summary, past = read_summary(run), read_history(run).epochs if lexists(run / "history.csv") else []
     if split is None and "test" not in data.info.splits:
         raise ValueError(f"{data.path} has no test split: --split all tests on all of its samples, and says so")
     refuse_trained(run, Samples.of(data, samples(data)))
@@ -300,7 +301,7 @@ def records_of(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     paths = find_records(folder)
-    if (folder / "config.json").exists():
+    if lexists(folder / "config.json"):
         read_config(folder), read_summary(folder)
         now = weights_of(folder)
         for path in paths:

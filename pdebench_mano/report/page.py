@@ -4,8 +4,9 @@ import base64
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -149,14 +150,26 @@ def check_folder(out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Keeper:
-    """Writes every table and figure as a file, and gives it back as the page shows it."""
+    """Writes every table and figure as a file, and gives it back as the page shows it.
+
+    Of several that would have one name, as of the models ``x`` and ``_x``, those after the first have a number, too.
+    """
 
     out: Path
     prefix: str = ""
+    written: set[Path] = field(default_factory=set)
+
+    def path(self, folder: str, name: str) -> Path:
+        """Where the next table or figure of a name goes, without suffix."""
+        (self.out / folder).mkdir(exist_ok=True)
+        first = self.out / folder / f"{self.prefix}{name}"
+        numbered = (first.with_name(f"{first.name}-{number}") for number in count(2))
+        path = next(each for each in chain([first], numbered) if each not in self.written)
+        self.written.add(path)
+        return path
 
     def csv(self, name: str, table: pd.DataFrame, index: bool = False) -> None:
-        (self.out / "tables").mkdir(exist_ok=True)
-        table.to_csv(self.out / "tables" / f"{self.prefix}{name}.csv", index=index)
+        table.to_csv(f"{self.path('tables', name)}.csv", index=index)
 
     def table(
         self, name: str, cells: pd.DataFrame, caption: str, kinds: dict[str, str] | None = None
@@ -169,14 +182,13 @@ class _Keeper:
         return {"caption": caption, "columns": columns, "rows": rows}
 
     def figure(self, name: str, figure: Figure, caption: str, embed: str = "svg") -> dict[str, str]:
-        (self.out / "figures").mkdir(exist_ok=True)
-        data = {}
+        path, data = self.path("figures", name), {}
         for suffix, options in {"svg": {"metadata": {"Date": None}}, "png": {"dpi": 200}}.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, **options)  # type: ignore[arg-type]
             figure.set_layout_engine("none")  # what the first one has laid out serves the second
             data[suffix] = buffer.getvalue()
-            (self.out / "figures" / f"{self.prefix}{name}.{suffix}").write_bytes(data[suffix])
+            Path(f"{path}.{suffix}").write_bytes(data[suffix])
         kind = {"svg": "image/svg+xml", "png": "image/png"}[embed]
         return {"caption": caption, "source": f"data:{kind};base64,{base64.b64encode(data[embed]).decode()}"}
 
