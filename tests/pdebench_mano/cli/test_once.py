@@ -11,6 +11,7 @@ import pytest
 from h5py._hl import files
 
 from data_gen import generate
+from data_gen.card import write_card
 from pdebench_mano.cli import main
 
 FNO = (
@@ -58,6 +59,7 @@ def place(tmp_path, monkeypatch):
     """A folder with a dataset, a suite and an operator, to work in."""
     monkeypatch.chdir(tmp_path)
     generate("darcy.hdf5", 12, 17, split=(0.5, 0.25, 0.25))
+    write_card(Path("darcy.hdf5"))
     Path("suite.toml").write_text(SUITE)
     Path("own.py").write_text(OWN)
     return tmp_path
