@@ -65,8 +65,8 @@ def locate(
         return paths[0], paths[-1], ", tested on ".join(f"recipe {json.dumps(recipe(each))}" for each in made)
     assert data.train is not None
     learned = ("train", "val") if data.test else ("train", "val", "test")
-    train = Dataset(_schema_file(data.train, out, folder, _told(data, learned), say))
-    test = Dataset(_schema_file(data.test, out, folder, _told(data, ("test",)), say)) if data.test else train
+    train = _dataset(data.train, out, folder, _told(data, learned), say)
+    test = _dataset(data.test, out, folder, _told(data, ("test",)), say) if data.test else train
     return train, test, f"digests {train.info.digest} {test.info.digest}"
 
 
@@ -181,7 +181,7 @@ def _told(data: Data, splits: Sequence[str]) -> dict[str, Any]:
     return data.told | {name: value for name, value in parts.items() if value is not None}
 
 
-def _schema_file(name: str, out: Path, folder: Path, told: dict[str, Any], say: Callable[[str], None]) -> Path:
+def _dataset(name: str, out: Path, folder: Path, told: dict[str, Any], say: Callable[[str], None]) -> Dataset:
     """The file itself if it is of our schema, else its conversion, with what is told of it."""
     expanded = os.path.expandvars(name)
     if "$" in expanded:
@@ -190,17 +190,23 @@ def _schema_file(name: str, out: Path, folder: Path, told: dict[str, Any], say: 
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file")
     if h5py.is_hdf5(source):
-        with open_hdf5(source) as file:
-            ours = is_dataset(file)
-        if ours and told:
-            raise ValueError(f"data {name!r} is of our schema, which says {' and '.join(told)} itself: leave it out")
-        if ours:
-            return source
+        try:
+            dataset = Dataset(source)
+        except ValueError:
+            with open_hdf5(source) as file:
+                if is_dataset(file):
+                    raise
+        else:
+            if told:
+                raise ValueError(
+                    f"data {name!r} is of our schema, which says {' and '.join(told)} itself: leave it out"
+                )
+            return dataset
     content = _sha256(source)
     target = out / f"{source.stem}-{(digest([content, told]) if told else content)[:8]}.hdf5"
     if not target.exists():
         convert(source, target, **told, say=lambda line: say(f"{source.name}: {line}"))
-    return target
+    return Dataset(target)
 
 
 def _sha256(source: Path) -> str:

@@ -22,10 +22,18 @@ from data_gen import generate
 
 GENERATE = ["generate", "--samples", "48", "--resolution", "65", "--shard-size", "4", "--out", "new.hdf5"]
 TRAIN = ["train", "--data", "darcy.hdf5", "--operator", "fno", "--operator-args", "width=8", "modes=4", "depth=2"]
+WAVES = ["--problem", "helmholtz", "--problem-args", "law=piecewise", "--resolution", "65", "--samples", "40"]
+FLOW = ["--problem", "navier-stokes", "--problem-args", "viscosity=1e-3", "times=[0.5,1]", "--resolution", "32"]
+FLOW += ["--samples", "24"]
+TRANSIENT = ["--problem", "transient-darcy", "--label-refinement", "2", "--resolution", "41", "--samples", "24"]
+SHARDS = ["--workers", "2", "--shard-size", "2", "--out", "new.hdf5"]
 COMMANDS = {
     "generate": GENERATE,
     "generate, two workers": [*GENERATE, "--workers", "2"],
     "generate, refined labels": [*GENERATE[:2], "12", *GENERATE[3:], "--label-refinement", "2"],
+    "generate, waves": [*GENERATE[:1], *WAVES, *SHARDS],
+    "generate, a flow": [*GENERATE[:1], *FLOW, *SHARDS],
+    "generate, transient": [*GENERATE[:1], *TRANSIENT, *SHARDS],
     "train": [*TRAIN, "--epochs", "24", "--batch-size", "4", "--ema", "0.9", "--symmetries", "--out", "new"],
     "train, muon": [
         *TRAIN,
