@@ -41,7 +41,7 @@ from pdebench_mano.benchmark.suite import read_suite
 from pdebench_mano.cli import main
 from pdebench_mano.evaluation.assess import assess
 from pdebench_mano.evaluation.records import find_records
-from pdebench_mano.evaluation.timing import About, Timing, write_times
+from pdebench_mano.evaluation.timing.rows import About, Timing, write_times
 from pdebench_mano.report.export import export
 
 SECONDS = 60
@@ -59,7 +59,9 @@ def place() -> dict[str, str]:
         np.save("stored.npy", file["nu"][:, ::2, ::2])
     torch.save(fields, "pairs.pt")
     convert("darcy.hdf5", "pairs.mat")
-    convert("darcy.hdf5", "pdebench.hdf5", to="pdebench")
+    np.savez("arrays.npz", a=fields["x"].numpy(), u=fields["y"].numpy())
+    for to, name in (("pdebench", "pdebench.hdf5"), ("the_well", "well.hdf5"), ("netcdf", "fields.nc")):
+        convert("darcy.hdf5", name, to=to)
     config = RunConfig(
         operator="fno",
         operator_args={"width": 4, "depth": 1, "modes": 4},
@@ -75,7 +77,7 @@ def place() -> dict[str, str]:
         (Path("begun") / name).unlink()
     settings = Settings(repeats=5)
     list(scaling(["fno"], [8], settings, Path("scaling")))
-    about = About("fno", "operator", "darcy", 9, "a CPU, one core", "float32", "eager", "a", "d")
+    about = About("fno", "operator", "darcy", 9, "a CPU, one core", "float32", "eager", "a", "d", 1)
     write_times([Timing(**about._asdict(), rtol=None, batch=1, latency_ms=1.0, throughput_ms=1.0, spread=0.0, repeats=5,
                         busy=False, commit="c")], Path("times"))  # fmt: skip
     export("run", "exported")
