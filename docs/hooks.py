@@ -95,7 +95,9 @@ def described(name: str, command: Any) -> str:
 def meaning(option: Any, annotation: Any) -> str:
     """Its help, with the words that it takes where the help does not say them."""
     words, text = choices(annotation), option.help or ""
-    return text if all(word in text for word in words) else f"{text} {', '.join(words[:-1])} or {words[-1]}."
+    if all(word in text for word in words):
+        return text
+    return f"{text.rstrip('.')}: {', '.join(words[:-1])} or {words[-1]}."
 
 
 def choices(annotation: Any) -> list[str]:
