@@ -160,6 +160,15 @@ def test_pages_have_every_operator_problem_and_notebook_once():
     assert sorted(made("notebook")) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
+def test_the_example_of_the_quickstart_runs(tmp_path, monkeypatch, capsys):
+    (example,) = examples("quickstart.md")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "quickstart.md", "exec"), {"__name__": "example"})
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == ["17", "33", "65"]
+    assert all(float(row[1]) < 0.5 for row in rows), "twenty epochs learn more than predicting zero"
+
+
 def test_examples_of_ones_own_keep_their_contracts(tmp_path, monkeypatch):
     law, problem, operator, _ = examples("your-own.md")
     monkeypatch.chdir(tmp_path)
