@@ -1,8 +1,9 @@
 """The tables and figures of README and of the results' pages, made from the published records.
 
-A table stands between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``, one of paired
-differences behind ``<!-- SUITE paired: … -->``, one of what operators are worth behind ``<!-- SUITE worth: … -->``; a
-figure is a link of README to ``docs/SUITE/NAME.png``. What they ask for is what is made.
+A table is between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``; with ``SUITE short`` it is
+of operators and the quoted solver alone, with ``SUITE paired`` of paired differences, with ``SUITE worth`` of what
+operators are worth. A figure is a link of README to ``docs/pages/results/SUITE/NAME.png``. What they ask for is what is
+made.
 
     python benchmarks/headline.py
 """
@@ -20,16 +21,17 @@ from pdebench_mano.report import figures, tables, worth
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-TEXTS = (README, *sorted((ROOT / "docs" / "pages" / "results").glob("*.md")))
+RESULTS = ROOT / "docs" / "pages" / "results"
+TEXTS = (README, *sorted(RESULTS.glob("*.md")))
 TABLE = re.compile(r"(<!-- ([\w-]+)( \w+)?: made by benchmarks/headline\.py -->\n).*?(<!-- end -->)", re.DOTALL)
-FIGURE = re.compile(r"docs/([\w-]+)/(error-against-resolution|plane-\d+)\.png")
+FIGURE = re.compile(r"docs/pages/results/([\w-]+)/(error-against-resolution|plane-\d+)\.png")
 
 
 def with_tables(text: str) -> str:
     """A text with every table made anew."""
 
     def made(found: re.Match[str]) -> str:
-        makes = {None: suite_tables, " paired": paired_table, " worth": worth_table}
+        makes = {None: suite_tables, " short": short_table, " paired": paired_table, " worth": worth_table}
         return f"{found[1]}\n{makes[found[3]](found[2])}\n{found[4]}"
 
     return TABLE.sub(made, text)
@@ -48,6 +50,16 @@ def suite_tables(suite: str) -> str:
             tables.headline(part if number == 0 else part[part.group != "baseline"]), f"relative L2 error, {budget}"
         )
         for number, (budget, part) in enumerate(parts)
+    )
+
+
+def short_table(suite: str) -> str:
+    """The first budget's operators, the quoted solver on each of its grids and the mean solution, in Markdown."""
+    budget, part = next(comparisons(suite))
+    schemes = tuple(name.rpartition(" at ")[0] + " at " for name in part[part.quoted].model.unique())
+    solvers = part.model.str.startswith(schemes) if schemes else part.quoted
+    return markdown(
+        tables.headline(part[part.kind.isin(["operator", "mean"]) | solvers]), f"relative L2 error, {budget}"
     )
 
 
@@ -98,6 +110,6 @@ if __name__ == "__main__":
     for path in TEXTS:
         path.write_text(with_tables(path.read_text()))
     for suite, name in dict.fromkeys(FIGURE.findall(README.read_text())):
-        path = ROOT / "docs" / suite / f"{name}.png"
+        path = RESULTS / suite / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
         figure(suite, name).savefig(path, dpi=120)

@@ -25,9 +25,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from data_gen import storage
+from data_gen.counts import PROCESSES, check_count
 from data_gen.grid import Grid
 from data_gen.laws.stored import read_array
-from data_gen.lookup import find
+from data_gen.lookup import find_callable
 from data_gen.problem import Problem, samples_at_once
 from data_gen.problems import build_problem, kind_of
 from data_gen.recipe import PUBLISHED_MEANING, SPLIT, Fractions, Recipe
@@ -164,10 +165,9 @@ def generate(
     shape = (resolution, resolution) if isinstance(resolution, int) else resolution
     built = built_problem(problem, shape, dict(problem_args or {}) | parameters)
     recipe = Recipe(samples, Grid(shape, built.kind, built.lengths), built, seed, rtol, split, device, label_refinement)
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    if shard_size is not None and shard_size < 1:
-        raise ValueError(f"shard_size must be at least 1, got {shard_size}")
+    check_count("workers", workers, PROCESSES)
+    if shard_size is not None:
+        check_count("shard_size", shard_size)
     check_device(device)
     report = progress or (lambda done, total: None)
     there = complete(out, recipe)
@@ -265,12 +265,27 @@ def sampled(name: str, value: Any, grid: Grid) -> Any:
         try:
             return float(value)
         except ValueError:
-            value = find(value, {}, name) if ":" in value else read_array(value, name)
+            value = _sampled_function(value, name, grid) if ":" in value else read_array(value, name)
     elif isinstance(value, str) and value.endswith(".npy") and name != "law":
         value = read_array(value, name)
     if callable(value):
         value = np.broadcast_to(value(*grid.mesh()), grid.shape)
     return np.array(value, dtype=np.float64) if isinstance(value, np.ndarray) else value
+
+
+def _sampled_function(typed: str, name: str, grid: Grid) -> np.ndarray:
+    """The values of a function of the coordinates that a parameter names.
+
+    Raises
+    ------
+    ValueError
+        If there is no such function, it raises anything, or its values are no numbers for each of the points.
+    """
+    function = find_callable(typed, {}, name)
+    try:
+        return np.array(np.broadcast_to(function(*grid.mesh()), grid.shape), dtype=np.float64)
+    except Exception as error:  # of the user's own
+        raise ValueError(f"{name} {typed!r}: {type(error).__name__}: {error}") from error
 
 
 def complete(out: Path, recipe: Recipe) -> DatasetInfo | None:
@@ -281,7 +296,7 @@ def complete(out: Path, recipe: Recipe) -> DatasetInfo | None:
     FileExistsError
         If something else is there.
     """
-    if not out.exists():
+    if not os.path.lexists(out):
         return None
     try:
         info = storage.read_info(out)
@@ -310,9 +325,10 @@ def _check_target(recipe: Recipe, out: Path, folder: Path, merge: bool) -> None:
         raise PermissionError(f"{out.parent}: the folder is not writable")
     there, least = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), FIELDS * 8 * recipe.solved_on.points
     if least > there:
+        refined = f", label_refinement {recipe.label_refinement}" if recipe.label_refinement > 1 else ""
         raise ValueError(
-            f"resolution {recipe.grid}: a solve on {recipe.solved_on} points takes {least / 1e9:.0f} GB of memory or "
-            f"more, and this machine has {there / 1e9:.0f} GB"
+            f"resolution {recipe.grid}{refined}: a solve on {recipe.solved_on} points takes {least / 1e9:.0f} GB of "
+            f"memory or more, and this machine has {there / 1e9:.0f} GB"
         )
     needed = storage.file_size(recipe.header()) * (2 if merge else 1)
     needed -= sum(shard.stat().st_size for shard in complete_shards(folder))

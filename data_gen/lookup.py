@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,6 +52,20 @@ def find(name: str, known: Mapping[str, Any], what: str) -> Any:
         return getattr(module, attribute)
     except AttributeError:
         raise ValueError(f"{what} {name!r}: {place} has no {attribute}") from None
+
+
+def find_callable(name: str, known: Mapping[str, Any], what: str) -> Callable[..., Any]:
+    """The class or function that a name stands for, see `find`.
+
+    Raises
+    ------
+    ValueError
+        As `find`, or if it is something else.
+    """
+    found = find(name, known, what)
+    if not callable(found):
+        raise ValueError(f"{what} {name!r} must be a class or a function, got {type(found).__name__}")
+    return found
 
 
 def construct(factory: Any, what: str, arguments: Mapping[str, Any]) -> Any:

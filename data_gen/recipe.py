@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from data_gen import storage
+from data_gen.counts import check_count
 from data_gen.grid import Grid
 from data_gen.lookup import source_sha256
 from data_gen.problem import Problem
-from data_gen.problems import PROBLEMS, build_problem, called, sources
+from data_gen.problems import PROBLEMS, build_problem, called, kind_of, sources
 from data_gen.storage import DatasetInfo, Header
 
 SPLIT = (0.8, 0.1, 0.1)
@@ -72,14 +73,12 @@ class Recipe:
     def __post_init__(self) -> None:
         rtol = self.tolerance
         object.__setattr__(self, "rtol", rtol)
-        if self.samples < 1:
-            raise ValueError(f"samples must be at least 1, got {self.samples}")
+        check_count("samples", self.samples)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be non-negative and below 2^63, got {self.seed}")
         if not 0 < rtol < 1:
             raise ValueError(f"rtol must lie between 0 and 1, got {rtol}")
-        if self.label_refinement < 1:
-            raise ValueError(f"label_refinement must be at least 1, got {self.label_refinement}")
+        check_count("label_refinement", self.label_refinement)
         if self.grid.kind != self.problem.kind:
             raise ValueError(f"problem {self.problem.name!r} lives on {self.problem.kind}, not {self.grid.kind}")
         splits(self.samples, self.split)
@@ -199,6 +198,26 @@ def problem_of(info: DatasetInfo, arrays: dict[str, np.ndarray], trust: bool = F
     if source_sha256(info.problem, PROBLEMS) != recorded.get("problem"):
         raise ValueError(f"problem {info.problem!r} is not the one that {info.path} was made by: its file has changed")
     return build_problem(info.problem, **info.parameters | arrays)
+
+
+def unsolved(attributes: dict[str, Any]) -> str:
+    """Why no solver can stand beside operators on the samples of a file, in words; "" where one can.
+
+    Parameters
+    ----------
+    attributes : dict
+        Root attributes of a dataset file.
+    """
+    problem, parameters = storage.problem_of(attributes)
+    if problem == storage.UNKNOWN:
+        return "the equation is unknown"
+    if parameters.get("source", 0.0) is None:  # of Darcy flow, as a converted file has it
+        if attributes.get("coefficient") == "indicator":
+            return "the coefficient only names phases, and their values are unknown"
+        return f"the {'boundary condition' if 'beta' in attributes else 'source'} is unknown"
+    if problem in PROBLEMS and kind_of(problem) != attributes["grid"]:
+        return f"{problem} is solved on {kind_of(problem)}, and its grid is {attributes['grid']}"
+    return ""
 
 
 def recipe_of(info: DatasetInfo, arrays: dict[str, np.ndarray], trust: bool = False) -> Recipe:

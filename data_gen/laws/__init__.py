@@ -18,7 +18,7 @@ from data_gen.laws.mixture import Mixture
 from data_gen.laws.phases import Piecewise
 from data_gen.laws.shapes import Channels, Inclusions
 from data_gen.laws.stored import Stored
-from data_gen.lookup import find
+from data_gen.lookup import find, find_callable
 
 __all__ = ["LAWS", "Law", "build_law", "law_description", "law_parameters"]
 
@@ -57,13 +57,13 @@ def build_law(name: str, arguments: dict[str, Any]) -> Law | Stored:
     except TypeError as error:
         allowed = ", ".join(signature.parameters) or "none"
         raise ValueError(f"law {name!r}: {error}; its parameters are {allowed}") from None
-    law = find(name, LAWS, "law")
+    law = find_callable(name, LAWS, "law")
     return law(**arguments) if name in LAWS else partial(law, **arguments)
 
 
 def _signature(name: str) -> inspect.Signature:
     """The parameters of a law, without the shape and the generator that a function takes first."""
-    signature = inspect.signature(find(name, LAWS, "law"))
+    signature = inspect.signature(find_callable(name, LAWS, "law"))
     return signature if name in LAWS else signature.replace(parameters=list(signature.parameters.values())[2:])
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from data_gen.grid import Kind
-from data_gen.lookup import construct, find, name_of, source_sha256
+from data_gen.lookup import construct, find_callable, name_of, source_sha256
 from data_gen.problem import Problem, plain
 
 PROBLEMS = {
@@ -32,7 +32,7 @@ def build_problem(name: str, **parameters: Any) -> Problem:
     ValueError
         If there is no such problem, it does not take the parameters, or it is not one of two dimensions.
     """
-    factory = find(name, PROBLEMS, "problem")
+    factory = find_callable(name, PROBLEMS, "problem")
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
     problem = construct(factory, f"problem {name!r}", given)
     if not isinstance(problem, Problem):
@@ -60,7 +60,7 @@ def defaults(name: str) -> dict[str, Any]:
     ValueError
         If there is no such problem.
     """
-    factory = find(name, PROBLEMS, "problem")
+    factory = find_callable(name, PROBLEMS, "problem")
     if not is_dataclass(factory):
         return dict.fromkeys(signature(factory).parameters)
     made = {each.name: each.default_factory() for each in fields(factory) if each.default_factory is not MISSING}
@@ -97,7 +97,7 @@ def kind_of(name: str) -> Kind:
     ValueError
         If there is no such problem.
     """
-    return getattr(find(name, PROBLEMS, "problem"), "kind", Problem.kind)
+    return getattr(find_callable(name, PROBLEMS, "problem"), "kind", Problem.kind)
 
 
 def sources(problem: Problem) -> dict[str, str]:

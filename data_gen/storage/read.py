@@ -25,6 +25,7 @@ from data_gen.storage.schema import (
     DatasetInfo,
     Header,
     plain,
+    seal,
 )
 
 NO_LOCK = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOLCK, errno.ENOSYS)
@@ -51,7 +52,7 @@ def open_hdf5(path: str | Path | h5py.File) -> Iterator[h5py.File]:
     if path.is_file() and not os.access(path, os.R_OK):
         raise PermissionError(f"{path}: permission denied")
     if not path.is_file() or not h5py.is_hdf5(path):
-        raise ValueError(f"{path} is not an HDF5 file")
+        raise ValueError(f"{path} is not an HDF5 file; convert makes one of .npz, .npy, .nc, .mat and .pt")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -121,14 +122,21 @@ def checked(path: Path, file: h5py.File) -> DatasetInfo:
     Raises
     ------
     FileNotFoundError, ValueError
-        If a shard is missing or truncated, or the file is not of the schema.
+        If a shard is missing, truncated or no HDF5 file, or the file is not of the schema; if its seal is broken, which
+        files of earlier versions do not have.
     """
     info = describe(path, file)
+    if info.attributes.get("seal") not in (None, seal(file)):
+        raise ValueError(
+            f"{path} is damaged: an attribute, coordinate, split or record of quality is not as it was written"
+        )
     for shard, size in shard_sizes(path, file):
         if not shard.exists():
             raise FileNotFoundError(f"{path}: its shard {shard} is missing")
         if shard.stat().st_size != size:
             raise ValueError(f"{path}: its shard {shard} has {shard.stat().st_size} bytes, not {size}")
+        if not h5py.is_hdf5(shard):
+            raise ValueError(f"{path}: its shard {shard} is damaged: it is no HDF5 file")
     return info
 
 

@@ -16,6 +16,7 @@ from pdebench_mano.benchmark.suite import Model, Suite, merge
 from pdebench_mano.evaluation.assess import record_run, slug, train_command
 from pdebench_mano.evaluation.records import digest
 from pdebench_mano.fields.data import Dataset
+from pdebench_mano.fields.metrics import own_metric, own_sources
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.operators.registry import build_operator
 from pdebench_mano.training.fit import Diverged, History
@@ -50,6 +51,8 @@ class Case:
         Names of the datasets, in a suite of several.
     elsewhere : str
         What the data to test on are, where they are not those of the dataset that is trained on.
+    metrics : tuple of str
+        Metrics of one's own.
     """
 
     model: str
@@ -63,12 +66,15 @@ class Case:
     trained_on: str = ""
     tested_on: str = ""
     elsewhere: str = ""
+    metrics: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Digest of all that determines the outcome."""
         configs = [identity(config, self.data) for config in (self.config, *self.trials)]
-        beyond = [{name: value} for name, value in (("start", self.start), ("tested on", self.elsewhere)) if value]
+        own_metrics = own_sources(self.metrics) if self.metrics else {}
+        said = {"start": self.start, "tested on": self.elsewhere, "metrics": own_metrics}
+        beyond = [{name: value} for name, value in said.items() if value]
         return digest([configs, self.resolutions, self.finer, *beyond])
 
     @property
@@ -110,7 +116,8 @@ def suite_cases(suite: Suite, train_file: str | os.PathLike[str], data: str) -> 
                 own = parse_config(config | {"seed": seed})
                 places = model.resolutions or suite.resolutions
                 at, short_trials = (tuple(places), tuple(suite.resolutions)), bool(short)
-                yield Case(model.label, own, tuple(trials), data, *at, short_trials, suite.rolled_out_from)
+                start, own_metrics = suite.rolled_out_from, tuple(suite.metrics)
+                yield Case(model.label, own, tuple(trials), data, *at, short_trials, start, metrics=own_metrics)
 
 
 def all_cases(suite: Suite, datasets: Mapping[str, Located]) -> Iterator[Case]:
@@ -129,7 +136,9 @@ def configuration(suite: Suite, model: Model, train_file: str | os.PathLike[str]
 
 
 def check(case: Case, data: Dataset) -> None:
-    """Raise ValueError or TypeError if the operator, the regime or the data of a case do not exist or fit."""
+    """Raise ValueError or TypeError if operator, regime, metrics or data of a case do not exist or fit."""
+    for metric in case.metrics:
+        own_metric(metric)
     for config in (case.config, *case.trials):
         sets, _ = training_data(config, data)
         with torch.random.fork_rng():
@@ -212,6 +221,7 @@ def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progres
             start=case.start,
             trained_on=case.trained_on,
             tested_on=case.tested_on,
+            metrics=case.metrics,
             commands=[work.command, train_command(read_config(run), run)],
             training={"trials": trials} if trials else {},
             progress=progress,

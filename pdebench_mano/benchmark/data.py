@@ -3,17 +3,19 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import torch
 
 from data_gen import convert
 from data_gen.generate import built_problem, generate
 from data_gen.problems import sources
 from data_gen.recipe import PUBLISHED_MEANING, said
+from data_gen.storage import is_dataset, open_hdf5
 from pdebench_mano.benchmark.suite import Data, Generate
 from pdebench_mano.evaluation.assess import slug
 from pdebench_mano.evaluation.records import digest
@@ -37,7 +39,9 @@ PUBLISHED_RECIPE: dict[str, Any] = {
 PUBLISHED_MEAN = "arithmetic"
 
 
-def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | Dataset, str]:
+def locate(
+    data: Data, out: Path, folder: Path, say: Callable[[str], None] = lambda line: None
+) -> tuple[Path | Dataset, Path | Dataset, str]:
     """The files to train and test on, open if they are there, or to be made by `make`; and what they are, wherever.
 
     Parameters
@@ -47,6 +51,8 @@ def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | 
         Where files are generated or converted to.
     folder : Path
         What the suite's paths are relative to.
+    say : callable
+        Told in a line each what was inferred of files that are converted.
 
     Raises
     ------
@@ -59,8 +65,8 @@ def locate(data: Data, out: Path, folder: Path) -> tuple[Path | Dataset, Path | 
         return paths[0], paths[-1], ", tested on ".join(f"recipe {json.dumps(recipe(each))}" for each in made)
     assert data.train is not None
     learned = ("train", "val") if data.test else ("train", "val", "test")
-    train = Dataset(_schema_file(data.train, out, folder, _told(data, learned)))
-    test = Dataset(_schema_file(data.test, out, folder, _told(data, ("test",)))) if data.test else train
+    train = Dataset(_schema_file(data.train, out, folder, _told(data, learned), say))
+    test = Dataset(_schema_file(data.test, out, folder, _told(data, ("test",)), say)) if data.test else train
     return train, test, f"digests {train.info.digest} {test.info.digest}"
 
 
@@ -78,7 +84,7 @@ class Located(NamedTuple):
         return train, train if self.test == self.train else opened(self.test, trust=self.data.generate is not None)
 
 
-def datasets(data: Data, out: Path, folder: Path) -> dict[str, Located]:
+def datasets(data: Data, out: Path, folder: Path, say: Callable[[str], None] = lambda line: None) -> dict[str, Located]:
     """What `locate` says of each of a suite's datasets, by its name.
 
     Raises
@@ -88,7 +94,7 @@ def datasets(data: Data, out: Path, folder: Path) -> dict[str, Located]:
     """
     found: dict[str, Located] = {}
     for name, each in data.named.items():
-        located = Located(each, *locate(each, out, folder))
+        located = Located(each, *locate(each, out, folder, say))
         if same := [other for other, there in found.items() if there.said == located.said]:
             raise ValueError(f"data.each.{name} is the same as data.each.{same[0]}")
         found[name] = located
@@ -166,24 +172,43 @@ def first_resolution(data: Data, config: RunConfig, train: Path | Dataset) -> in
 def _told(data: Data, splits: Sequence[str]) -> dict[str, Any]:
     """What a suite says of a file with these splits, as `convert` takes it; empty if nothing."""
     counts = data.samples and data.samples.model_dump(include=set(splits))
-    return {name: value for name, value in (("grid", data.grid), ("counts", counts)) if value is not None}
+    split: Any = data.split
+    if isinstance(split, dict):
+        split = {name: key for name, key in split.items() if name in splits} or None
+    elif "train" not in splits:
+        split = None
+    parts = {"counts": counts, "split": split}
+    return data.told | {name: value for name, value in parts.items() if value is not None}
 
 
-def _schema_file(name: str, out: Path, folder: Path, told: dict[str, Any]) -> Path:
+def _schema_file(name: str, out: Path, folder: Path, told: dict[str, Any], say: Callable[[str], None]) -> Path:
     """The file itself if it is of our schema, else its conversion, with what is told of it."""
     expanded = os.path.expandvars(name)
     if "$" in expanded:
         raise ValueError(f"data {name!r}: set that environment variable to the folder of the files")
     source = folder / expanded
-    if source.suffix in (".hdf5", ".h5"):
-        if told:
-            raise ValueError(f"data {name!r} is of our schema, which says {' and '.join(told)} itself: leave it out")
-        return source
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file")
-    with source.open("rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
+    if h5py.is_hdf5(source):
+        with open_hdf5(source) as file:
+            ours = is_dataset(file)
+        if ours and told:
+            raise ValueError(f"data {name!r} is of our schema, which says {' and '.join(told)} itself: leave it out")
+        if ours:
+            return source
+    content = _sha256(source)
     target = out / f"{source.stem}-{(digest([content, told]) if told else content)[:8]}.hdf5"
     if not target.exists():
-        convert(source, target, **told)
+        convert(source, target, **told, say=lambda line: say(f"{source.name}: {line}"))
     return target
+
+
+def _sha256(source: Path) -> str:
+    """SHA-256 of a file; of all arrays that are read with it, where it is ``.npy`` or a folder of such."""
+    folder = source if source.is_dir() else source.parent
+    parts = sorted(folder.glob("*.npy")) if source.is_dir() or source.suffix == ".npy" else [source]
+    contents = []
+    for part in parts:
+        with part.open("rb") as stream:
+            contents.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return contents[0] if parts == [source] else digest([[part.name for part in parts], contents])

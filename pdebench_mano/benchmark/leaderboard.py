@@ -11,6 +11,7 @@ positions must agree, whichever device solved them, or the digest of the file wh
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def beside(board: Sequence[Record], run: Path, tested: Sequence[Samples] = ()) -
     if not (by := [record for record in same if record.norm == board[0].norm]):
         raise ValueError(f"{run} has errors by the norm {same[0].norm!r}, and the board by {board[0].norm!r}")
     same = by
-    trained_on = samples_of(run) if (run / "config.json").exists() else None
+    trained_on = samples_of(run) if lexists(run / "config.json") else None
     if trained_on is not None:
         for each in tested:
             refuse_overlap(each, trained_on, str(run))

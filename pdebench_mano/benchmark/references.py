@@ -20,6 +20,7 @@ from pdebench_mano.evaluation.evaluate import (
 from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import Record, digest, write_record
 from pdebench_mano.fields.data import Dataset
+from pdebench_mano.fields.metrics import own_sources
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.provenance import commit, cpu, provenance
 from pdebench_mano.training.options import RunConfig
@@ -60,6 +61,7 @@ class References:
         beyond: list[dict[str, Any]] = [{"norm": suite.norm}] if suite.norm != "points" else []
         beyond += [{"rivals": suite.rivals}] if suite.rivals else []
         beyond += [] if suite.rolled_out_from is None else [{"start": suite.rolled_out_from}]
+        beyond += [{"metrics": own_sources(suite.metrics)}] if suite.metrics else []
         return digest(content + ([suite.label_uncertainty] if suite.label_uncertainty else []) + beyond)
 
     @property
@@ -93,12 +95,12 @@ def record_references(
     """
     suite = references.suite
     at, norm, start = suite.resolutions, suite.norm, suite.rolled_out_from
-    options: dict[str, Any] = {"norm": norm, "start": start, "mean": fluctuating}
+    options: dict[str, Any] = {"norm": norm, "start": start, "mean": fluctuating, "metrics": suite.metrics}
     rows = evaluate_solver(test, references.grids, at, progress, **options)
     rows += evaluate_rivals(test, suite.rivals, at, progress, **options)
     trials = validate_rivals(train, suite.rivals, progress, norm=norm, start=start) if suite.rivals else []
     if start is not None:
-        rows += evaluate_persistence(test, at, progress, norm=norm, start=start, mean=fluctuating)
+        rows += evaluate_persistence(test, at, progress, **options)
     if mean is not None:
         place = references.trained_at
         rows += evaluate_upsampled(mean, "mean solution", test, place, at, progress, kind="mean", **options)

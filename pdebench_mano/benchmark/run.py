@@ -13,8 +13,11 @@ any time and run in pieces, and goes on from records that others have published:
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from os.path import lexists
 from pathlib import Path
 
+from data_gen.counts import PROCESSES, check_count
+from data_gen.recipe import unsolved
 from pdebench_mano.benchmark.cases import Case, Work, all_cases, check, run_case
 from pdebench_mano.benchmark.data import datasets, make
 from pdebench_mano.benchmark.jobs import run_side_by_side
@@ -27,7 +30,7 @@ from pdebench_mano.evaluation.records import Record, find_records, read_record, 
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.fields.steps import Rollouts
-from pdebench_mano.machine.progress import bar
+from pdebench_mano.machine.progress import Progress, bar
 from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.machine.workers import Workers, processes
 from pdebench_mano.operators.registry import build_reference
@@ -78,8 +81,9 @@ def run_suite(
         done; if there are no workers any more.
     """
     out, say, shown = Path(out), say or (lambda line: None), say is not None
+    check_count("jobs", jobs, PROCESSES)
     suite.refuse_others(only)
-    places = datasets(suite.data, out / "data", Path(folder))
+    places = datasets(suite.data, out / "data", Path(folder), say)
     every = list(all_cases(suite, places))
     cases = [case for case in every if not only or case.model in only]
     references = all_references(suite, places, every[0].config)
@@ -88,8 +92,8 @@ def run_suite(
     if published is not None and (taken := take_over(Path(published), {part.key: files[part.name] for part in parts})):
         say(f"{taken} of {len(files)} records are published ones (--fresh makes all anew)")
     seed_by_seed = sorted(cases, key=lambda case: case.config.seed)  # so that what is stopped has all models
-    todo = {case.name: case for case in seed_by_seed if not files[case.name].exists()}
-    beside = [each for each in references if not files[each.name].exists()]
+    todo = {case.name: case for case in seed_by_seed if not lexists(files[case.name])}
+    beside = [each for each in references if not lexists(files[each.name])]
     failures: list[str] = []
     if todo or beside:
         if workers is None and jobs > 1:
@@ -99,18 +103,16 @@ def run_suite(
                 for place in places.values():
                     make(place.data, Path(place.train), Path(place.test), progress, staff and staff.executor)
             pairs = {name: place.opened() for name, place in places.items()}
-            for _, test in pairs.values():
-                held_out(test, [*(suite.coarse_solver or []), *suite.rivals], suite.rolled_out_from)
             refuse_shared(pairs, every[0].config)
+            for name, (_, test) in pairs.items():
+                held_out(test, [*(suite.coarse_solver or []), *suite.rivals], suite.rolled_out_from)
+                say_why_unsolved(test, name, say)
             for case in todo.values():
                 check(case, pairs[case.trained_on][0])
                 held_out(pairs[case.tested_on][1], [*case.resolutions, *case.finer], case.start)
             for each in beside:
-                config, (train, test) = every[0].config, pairs[each.tested_on]
-                mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
-                fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
                 with bar("references", shown) as progress:
-                    record_references(each, mean, train, test, files[each.name], command, progress, fluctuating)
+                    stand_beside(each, every[0].config, *pairs[each.tested_on], files[each.name], command, progress)
             work = [
                 Work(case, out / "runs", pairs[case.trained_on][0], pairs[case.tested_on][1], files[name], command)
                 for name, case in todo.items()
@@ -126,6 +128,28 @@ def run_suite(
     if older := sum(record.environment["source"] != provenance()["source"] for record in records):
         say(f"{older} of {len(records)} records were made by another version of the code")
     return records
+
+
+def say_why_unsolved(data: Dataset, name: str, say: Callable[[str], None]) -> None:
+    """Say in a line why no solver stands beside operators on this dataset of a suite, if none does."""
+    if reason := unsolved(data.info.attributes):
+        say(f"no solver row{f' on {name}' if name else ''}: {reason}")
+
+
+def stand_beside(
+    references: References,
+    config: RunConfig,
+    train: Dataset,
+    test: Dataset,
+    target: Path,
+    command: str,
+    progress: Progress,
+) -> None:
+    """Leave the record of what is not trained at `target`, the mean of the training of `config` among it."""
+    suite = references.suite
+    mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
+    fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
+    record_references(references, mean, train, test, target, command, progress, fluctuating)
 
 
 def averaged(suite: Suite, config: RunConfig, train: Dataset) -> View:

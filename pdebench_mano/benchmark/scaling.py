@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,16 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from data_gen.storage import atomic, read_json, to_json, write_text
+from data_gen.counts import check_count
+from data_gen.storage import atomic, leftovers, locked, read_json, to_json, write_text
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.graphs import recorded_gradients
 from pdebench_mano.machine.provenance import environment
 from pdebench_mano.operators.registry import OPERATORS, build_operator
-from pdebench_mano.report.figures import MARKERS, PALETTE
+from pdebench_mano.report.figures import MARKERS, PALETTE, literally
 from pdebench_mano.training.losses import relative_l2
 
+LOCK = ".lock"
 PUBLISHED = {"mano-unfolded": "pdebench_mano.mano.unfolded:UnfoldedMANO"}
 NAMES = (*OPERATORS, *PUBLISHED)
 QUANTITIES = {"step_ms": "training step (ms)", "inference_ms": "inference (ms)", "peak_mb": "memory of a step (MB)"}
@@ -69,8 +72,7 @@ class Settings:
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be float32 or bfloat16, got {self.precision!r}")
         for name in ("batch_size", "repeats"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_count(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -206,22 +208,31 @@ def scaling(names: Sequence[str], resolutions: Sequence[int], settings: Settings
     ------
     ValueError
         If an operator is unknown, a resolution is below 2, or `out` holds measurements under other settings.
+    FileExistsError
+        If another process measures there.
     """
     for name in names:
         build_operator(PUBLISHED.get(name, name), 1, 1)
     if min(resolutions) < 2:
         raise ValueError(f"resolutions must be at least 2, got {min(resolutions)}")
     description = {"settings": asdict(settings), "environment": environment()}
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out / LOCK, out):
+        yield from _measured(names, resolutions, settings, out, description)
+
+
+def _measured(
+    names: Sequence[str], resolutions: Sequence[int], settings: Settings, out: Path, description: dict[str, Any]
+) -> Iterator[Measurement]:
     table, about = out / "scaling.csv", out / "scaling.json"
-    if about.exists():
+    if lexists(about):
         known = read_json(about)
         if {key: known.get(key) for key in description} != description:
             raise ValueError(f"{out} holds measurements under other settings or versions: choose another folder")
-    elif out.exists() and any(out.iterdir()):
+    elif {*out.iterdir()} - {out / LOCK, *leftovers(out)}:
         raise ValueError(f"{out} holds something else: choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
     write_text(about, json.dumps(description, indent=1))
-    rows = read_table(table) if table.exists() else pd.DataFrame(columns=[each.name for each in fields(Measurement)])
+    rows = read_table(table) if lexists(table) else pd.DataFrame(columns=[each.name for each in fields(Measurement)])
     for name in names:
         for resolution in sorted(resolutions):
             if ((rows.operator == name) & (rows.resolution == resolution)).any():
@@ -276,7 +287,7 @@ def figure(table: pd.DataFrame, description: dict[str, Any]) -> Figure:
             drawn = rows[rows[quantity] > 0].sort_values("points")
             text = f"{name}, {slope[quantity][str(name)]:.2f}" if len(drawn) > 1 else str(name)
             style = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
-            axis.loglog(drawn.points, drawn[quantity], label=text, **style)
+            axis.loglog(drawn.points, drawn[quantity], label=literally(text), **style)
         axis.set_xticks(points, [f"{math.isqrt(n)}²" for n in points])
         axis.xaxis.set_minor_locator(NullLocator())
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -286,6 +297,7 @@ def figure(table: pd.DataFrame, description: dict[str, Any]) -> Figure:
         axis.grid(alpha=0.3)
     settings = description["settings"]
     graphs = ", CUDA graphs" if settings["cuda_graphs"] else ""
-    where = f"{description['environment']['device']}, {settings['precision']}, batch {settings['batch_size']}{graphs}"
+    device = literally(description["environment"]["device"])
+    where = f"{device}, {settings['precision']}, batch {settings['batch_size']}{graphs}"
     axis.set_xlabel(f"grid points\n{where}")
     return drawing

@@ -36,12 +36,14 @@ import itertools
 import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from data_gen.grid import Norm
+from data_gen.grid import Kind, Norm
+from data_gen.splits import parsed
 from pdebench_mano.evaluation.records import NAMED
+from pdebench_mano.training.options import Count
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -86,7 +88,7 @@ class Generate(BaseModel):
     device: str = "cpu"
     workers: int | None = Field(None, ge=1)
     label_refinement: int = 1
-    test_samples: int | None = Field(None, ge=1)
+    test_samples: Count | None = None
     test_seed: int | None = Field(None, ge=0)
 
     @property
@@ -117,24 +119,34 @@ class Counts(_Table):
     Those of `val` follow those of `train`, and those of `test` both where it is one file.
     """
 
-    train: int = Field(ge=1)
-    val: int = Field(ge=1)
-    test: int = Field(ge=1)
+    train: Count
+    val: Count
+    test: Count
 
 
 class Data(_Table):
     """What to train and test on: a recipe, or files of the schema or of a kind that `convert` reads.
 
-    Paths are relative to the suite and may hold environment variables; `test` is `train` by default. Of files that
-    `convert` reads, `grid` and `samples` say what they do not say themselves. With `each`, there are several datasets:
-    its tables are, by name, what a dataset says that is not, or is otherwise, in the table around it.
+    Paths are relative to the suite and may hold environment variables; `test` is `train` by default. What files that
+    `convert` reads do not say themselves is said as to `convert`: `grid`, `source`, `boundary`, `law`, `inputs`,
+    `outputs`, `axes`; and `split`, or `samples`, how many each split has. With a `test` file, `split` is that of the
+    file to train on, and all samples of the other are tested on, unless `split` names an array of it. With `each`,
+    there are several datasets: its tables are, by name, what a dataset says that is not, or is otherwise, in the table
+    around it.
     """
 
     generate: Generate | None = None
     train: str | None = None
     test: str | None = None
-    grid: Literal["vertices", "left"] | None = None
+    grid: Kind | None = None
     samples: Counts | None = None
+    source: float | None = None
+    boundary: str | None = None
+    law: str | None = None
+    split: str | tuple[float, float, float] | dict[str, str] | None = None
+    inputs: list[str] | None = None
+    outputs: list[str] | None = None
+    axes: str | None = None
     each: dict[str, dict[str, Any]] = {}
 
     @property
@@ -160,6 +172,13 @@ class Data(_Table):
                 raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
         return table
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is said of a file, as `convert` takes it, beside its splits; only what is said."""
+        names = {"grid", "source", "boundary", "law", "inputs", "outputs", "axes"}
+        said = self.model_dump(include=names, exclude_none=True)
+        return {"f" if name == "source" else name: value for name, value in said.items()}
+
     @model_validator(mode="after")
     def _one_origin(self) -> "Data":
         if self.each:
@@ -168,8 +187,13 @@ class Data(_Table):
             raise ValueError("give either generate or train")
         if self.generate is not None and self.test is not None:
             raise ValueError("test goes with train, not with generate")
-        if self.generate is not None and (self.grid is not None or self.samples is not None):
-            raise ValueError("grid and samples go with train, not with generate")
+        said = self.model_fields_set - {"generate", "train", "test"}
+        if self.generate is not None and said:
+            raise ValueError(f"{' and '.join(sorted(said))} go with train, not with generate")
+        if self.samples is not None and self.split is not None:
+            raise ValueError("give samples or split, not both")
+        if self.split is not None:
+            parsed(self.split)
         return self
 
 
@@ -261,6 +285,8 @@ class Suite(_Table):
     label_uncertainty : int
         Number of test samples to estimate the error of the labels themselves on; 0 for none. Of data only that are
         generated with labels of their own grid: a file of refined labels says itself how uncertain they are.
+    metrics : list of str
+        Metrics of one's own beside those of the suite, ``file.py:function``, see `pdebench_mano.fields.metrics`.
     """
 
     title: str
@@ -271,12 +297,13 @@ class Suite(_Table):
     training: dict[str, Any] = {}
     budgets: list[Budget] = Field([Budget()], min_length=1)
     seeds: list[int] = Field([0], min_length=1)
-    tune_epochs: int | None = Field(None, ge=1)
+    tune_epochs: Count | None = None
     models: list[Model] = Field(min_length=1)
     coarse_solver: list[int] | None = None
     rivals: list[int] = []
     mean_solution: bool = False
     label_uncertainty: int = Field(0, ge=0)
+    metrics: list[str] = []
 
     @property
     def rolled_out_from(self) -> float | None:
@@ -363,7 +390,7 @@ def read_suite(path: str | Path) -> Suite:
 
 
 def packaged(name: str) -> Path:
-    """The file of a suite that comes with the package.
+    """The file of a suite that comes with the package, by its name, with or without ``.toml``.
 
     Raises
     ------
@@ -371,9 +398,9 @@ def packaged(name: str) -> Path:
         If there is none of that name.
     """
     known = {path.stem: path for path in sorted(SUITES.glob("*.toml"))}
-    if name not in known:
+    if (stem := name.removesuffix(".toml")) not in known:
         raise FileNotFoundError(f"there is no suite {name}: give a TOML file, or one of {', '.join(known)}")
-    return known[name]
+    return known[stem]
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import io
 import os
 import shlex
 import sys
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -112,6 +113,22 @@ def repeat_options(words: list[str]) -> list[str]:
     return result
 
 
+def refuse_empty(words: list[str]) -> None:
+    """Refuse an argument or a value that is empty, such as that of an unset shell variable: it names nothing.
+
+    Raises
+    ------
+    ValueError
+        If there is one; names the word before it.
+    """
+    for before, word in pairwise(["pdebench-mano", *words]):
+        option, equals, value = word.partition("=")
+        if not word:
+            raise ValueError(f"the argument after {before} is empty")
+        if word.startswith("--") and equals and not value:
+            raise ValueError(f"{option} is empty")
+
+
 def main() -> None:
     """Entry point of ``pdebench-mano``."""
     # threads that wait without spinning: on a machine with other work, spinning ones are slower tenfold
@@ -122,6 +139,7 @@ def main() -> None:
     for name in COMMANDS:
         importlib.import_module(f"pdebench_mano.cli.{name}")
     try:
+        refuse_empty(sys.argv[1:])
         status = app(repeat_options(sys.argv[1:] or ["--help"]), standalone_mode=False)
     except UsageError as error:
         _fail(error.format_message())

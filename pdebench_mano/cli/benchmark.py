@@ -16,7 +16,7 @@ def benchmark(
     out: Annotated[Path, typer.Option(help="Folder of data, runs, records and report.")],
     only: Annotated[list[str] | None, typer.Option(help="Run this model only; may be repeated.")] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Cases to run at the same time, on one thread each; they take the GPUs in turn.")
+        int, typer.Option(help="Cases to run at the same time, on one thread each; they take the GPUs in turn.")
     ] = 1,
     scheduler: Annotated[
         str | None,
@@ -38,15 +38,16 @@ def benchmark(
     from pdebench_mano.benchmark.leaderboard import PUBLISHED
     from pdebench_mano.benchmark.suite import packaged
 
-    if scheduler and jobs > 1:
+    if scheduler is not None and jobs != 1:
         raise ValueError(f"--jobs {jobs} is of this machine, --scheduler {scheduler} of another: give one of the two")
-    path = suite if suite.is_file() else packaged(suite.stem)
-    if time and (fresh or jobs > 1):
-        raise ValueError("--time trains nothing, and takes neither --jobs nor --fresh")
+    named = suite.name == str(suite) and not suite.is_file()
+    path = packaged(suite.name) if named else suite
+    if time and (fresh or jobs != 1 or scheduler is not None):
+        raise ValueError("--time trains nothing, and takes neither --jobs, --scheduler nor --fresh")
     if time:
         time_and_report(path, out, only or [])
         return
-    published = None if fresh or suite.is_file() else PUBLISHED / path.stem
+    published = PUBLISHED / path.stem if named and not fresh else None
     run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [], jobs, scheduler, published)
 
 
@@ -88,7 +89,7 @@ def run_and_report(
         folder=suite_file.parent,
         only=only,
         jobs=jobs,
-        workers=partial(dask_workers, scheduler) if scheduler else None,
+        workers=None if scheduler is None else partial(dask_workers, scheduler),
         published=published,
         command=command,
         say=say,

@@ -92,7 +92,7 @@ def generate(
             split=_fractions(split),
             device=device,
             workers=workers,
-            executor=stack.enter_context(dask_workers(scheduler)).executor if scheduler else None,
+            executor=stack.enter_context(dask_workers(scheduler)).executor if scheduler is not None else None,
             shard_size=shard_size,
             merge=merge or scheduler is None,
             label_refinement=label_refinement,
@@ -230,23 +230,48 @@ def _summary(data: Any) -> dict[str, Any]:
 @app.command()
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="A dataset: .pt (neuraloperator), .mat (FNO), HDF5 (PDEBench or ours).")
+        Path,
+        typer.Argument(
+            help="A dataset: .pt (neuraloperator), .mat (FNO), HDF5 (PDEBench, The Well, any arrays, or ours), .nc, "
+            ".npz, or .npy beside others."
+        ),
     ],
     target: Annotated[Path, typer.Argument(help="File to write.")],
     to: Annotated[
-        Literal["schema", "neuralop", "fno", "pdebench", "the_well"] | None,
-        typer.Option(help="Format of the target; by default from its suffix: .pt, .mat, else our schema."),
+        Literal["schema", "netcdf", "neuralop", "fno", "pdebench", "the_well", "arrays"] | None,
+        typer.Option(help="Format of the target; by default from its suffix: .pt, .mat, .nc, .npz, else our schema."),
     ] = None,
-    grid: Annotated[Literal["vertices", "left"] | None, typer.Option(help="Import: kind of grid.")] = None,
+    grid: Annotated[Literal["vertices", "left", "periodic"] | None, typer.Option(help="Import: kind of grid.")] = None,
     source_term: Annotated[float | None, typer.Option("--source", help="Import: constant source f.")] = None,
     boundary: Annotated[str | None, typer.Option(help='Import: boundary condition, such as "u = 0".')] = None,
     law: Annotated[str | None, typer.Option(help="Import: law of the coefficient, in words.")] = None,
-    split: Annotated[str | None, typer.Option(help="Export: only the samples of this split.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Import: fractions of train,val,test in the order of samples, as 0.8,0.1,0.1; arrays of indices, as "
+            "train=NAME,test=NAME; or pdebench, whose first tenth is the test. Export: only the samples of this split."
+        ),
+    ] = None,
     resolution: Annotated[int | None, typer.Option(help="Export: an exact stride of the grid.")] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option(help="Import: arrays that are inputs, as kappa,q or FIELD=ARRAY; a channel is a field."),
+    ] = None,
+    outputs: Annotated[
+        str | None, typer.Option(help="Import: arrays that are outputs. An input called as one is its state at t = 0.")
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="Import: axes of the arrays, a letter each of s sample, t time, c channel, x, y: scxy, or of inputs "
+            "and outputs sxy,sxyt."
+        ),
+    ] = None,
 ) -> None:
-    """Convert a dataset of another project into our schema, or ours into theirs.
+    """Convert a dataset of another project, or of your own, into our schema, or ours into theirs.
 
-    What a foreign file does not say and no option tells is marked unknown.
+    What was inferred of a foreign file is said in a line each. What it does not say and no option tells is marked
+    unknown.
     """
     from data_gen import convert as run
 
@@ -260,5 +285,13 @@ def convert(
         law=law,
         split=split,
         resolution=resolution,
+        inputs=_names(inputs),
+        outputs=_names(outputs),
+        axes=axes or "",
+        say=print,
     )
     print(f"{target} written")
+
+
+def _names(text: str | None) -> list[str]:
+    return [word.strip() for word in text.split(",")] if text else []

@@ -23,6 +23,10 @@ def evaluate(
     start: Annotated[
         float | None, typer.Option(help="Of an operator of steps: roll out from the stored state at this time.")
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="A metric of your own, file.py:function of prediction and truth; may be repeated."),
+    ] = None,
     trust: Annotated[
         bool,
         typer.Option("--trust", help="Run code of your own: an operator that RUN names, a problem that DATA names."),
@@ -35,25 +39,33 @@ def evaluate(
     where it is known. What was trained on steps is rolled out, from t = 0 or --start. The record is kept in the run
     folder, for the report. Of another split than the test samples, the operator's errors are shown and nothing is kept.
     """
+    from data_gen.recipe import unsolved
     from pdebench_mano.evaluation.assess import assess, other_data
     from pdebench_mano.evaluation.evaluate import evaluate as evaluate_operator
     from pdebench_mano.evaluation.records import read_record
     from pdebench_mano.fields.data import Dataset
+    from pdebench_mano.fields.metrics import own_metric
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.report.terminal import print_comparison
     from pdebench_mano.training.runs import load, read_config, read_summary
 
-    sizes = integers(resolutions, "resolutions")
+    sizes, own = integers(resolutions, "resolutions"), metric or []
+    for each in own:
+        own_metric(each)
     if split not in (None, "all"):
         read_summary(run)
         name = read_config(run).operator
         operator = load(run, trust=trust)
-        for row in evaluate_operator(operator, name, Dataset(data, trust), sizes, split=split, start=start):
+        for row in evaluate_operator(
+            operator, name, Dataset(data, trust), sizes, split=split, start=start, metrics=own
+        ):
             error = f"{row.mean('relative_l2'):.3g} on {len(row.errors['relative_l2'])} samples of {split}"
             print(json.dumps(row.summary()) if as_json else f"{name} at {row.resolution}²: relative L2 error {error}")
         return
     with bar("evaluate", shown=not as_json) as progress:
-        record = read_record(assess(run, Dataset(data, trust), sizes, progress, split, start))
+        record = read_record(assess(run, opened := Dataset(data, trust), sizes, progress, split, start, own))
+    if reason := unsolved(opened.info.attributes):
+        say(f"no solver row: {reason}")
     if different := other_data(record):
         say(f"note: {data} is not what {run} was trained on: {different}")
     if split == "all":

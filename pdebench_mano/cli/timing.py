@@ -44,7 +44,7 @@ def time(
 
     from pdebench_mano.evaluation import timing
     from pdebench_mano.fields.data import Dataset
-    from pdebench_mano.training.runs import TRUSTED, read_config
+    from pdebench_mano.training.runs import TRUSTED, read_config, read_summary
 
     sizes = integers(resolutions, "resolutions")
     if not (runs or rivals):
@@ -53,6 +53,8 @@ def time(
         raise ValueError(f"out={out} is a file; choose a folder")
     file, watch = Dataset(data, trust), timing.Stopwatch.on(device, repeats)
     names = [read_config(run).operator for run in runs or []]
+    for run in runs or []:
+        read_summary(run)
     if start is None and (pairs := {read_config(run).pairs for run in runs or []}) >= {"step"}:
         if pairs != {"step"}:
             raise ValueError("operators of steps and others have no time in common: time them one after another")

@@ -3,11 +3,12 @@
 import json
 import shlex
 from collections.abc import Sequence
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
 from data_gen.grid import Norm
-from data_gen.recipe import drawn
+from data_gen.recipe import drawn, unsolved
 from data_gen.storage import DatasetInfo, alone, problem_of, read_json
 from pdebench_mano.evaluation.evaluate import (
     evaluate,
@@ -32,9 +33,11 @@ from pdebench_mano.evaluation.records import (
     write_record,
 )
 from pdebench_mano.fields.data import Dataset, opened
+from pdebench_mano.fields.metrics import own_sources
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.provenance import commit, cpu, provenance
+from pdebench_mano.operators.registry import build_reference
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.options import RunConfig
 from pdebench_mano.training.runs import (
@@ -44,6 +47,7 @@ from pdebench_mano.training.runs import (
     read_summary,
     samples_of,
     trained_on,
+    training_data,
     training_resolution,
 )
 
@@ -62,6 +66,7 @@ def record_run(
     start: float | None = None,
     trained_on: str = "",
     tested_on: str = "",
+    metrics: Sequence[str] = (),
     commands: Sequence[str] = (),
     training: dict[str, Any] | None = None,
     progress: Progress = silent,
@@ -91,6 +96,8 @@ def record_run(
         When the rollout of an operator of steps starts; 0 by default.
     trained_on, tested_on : str
         What a suite of several datasets calls those of the run and of `data`.
+    metrics : sequence of str
+        Metrics of one's own, see `pdebench_mano.fields.metrics`.
     commands : sequence of str
         What to type to get the record.
     training : dict, optional
@@ -105,7 +112,7 @@ def record_run(
         test split, or a sample to test on was trained on.
     """
     run, data = Path(run), opened(data)
-    summary, past = read_summary(run), read_history(run).epochs if (run / "history.csv").exists() else []
+    summary, past = read_summary(run), read_history(run).epochs if lexists(run / "history.csv") else []
     if split is None and "test" not in data.info.splits:
         raise ValueError(f"{data.path} has no test split: --split all tests on all of its samples, and says so")
     refuse_trained(run, Samples.of(data, samples(data)))
@@ -113,16 +120,19 @@ def record_run(
     name = model or config.operator
     norm, cost = config.norm, {}
     mean = training_mean(config, run, data)
-    options: dict[str, Any] = {"norm": norm, "start": start_of(operator, start), "mean": mean}
+    options: dict[str, Any] = {"norm": norm, "start": start_of(operator, start), "mean": mean, "metrics": metrics}
     rows = evaluate(operator, name, data, resolutions, progress, **options)
     if has_resolution(data.info, trained_at):
         above = [n for n in finer or resolutions if n > trained_at]
         rows += evaluate_upsampled(operator, f"upsampled {name}", data, trained_at, above, progress, **options)
         if solver:
             rows += solver_rows(data, trained_at, resolutions, progress, **options)
+        if solver and unsolved(data.info.attributes):
+            rows += mean_rows(config, run, data, resolutions, progress, norm=norm, metrics=metrics)
         cost = {"flops": {"prediction": flops_of(run, data.info, trained_at), "resolution": trained_at}}
     description = read_json(run / "config.json")
     asked = [list(resolutions), *([{"start": start}] if start else [])]
+    asked += [{"metrics": own_sources(metrics)}] if metrics else []
     record = Record(
         key=key or digest([description["config"], description["data"]["digest"], data.info.digest, *asked]),
         model=name,
@@ -159,6 +169,31 @@ def training_mean(config: RunConfig, run: Path, data: Dataset) -> TrainingMean |
     return TrainingMean(config, trained) if trained.info.digest == trained_on(run) else None
 
 
+def mean_rows(
+    config: RunConfig,
+    run: Path,
+    data: Dataset,
+    resolutions: Sequence[int],
+    progress: Progress = silent,
+    *,
+    norm: Norm = "points",
+    metrics: Sequence[str] = (),
+) -> list[Evaluation]:
+    """Rows of the mean training solution, where the training data are there and nothing is rolled out."""
+    if config.pairs == "step" or not Path(config.data).exists():
+        return []
+    trained = Dataset(config.data, data.trust)
+    if trained.info.digest != trained_on(run):
+        return []
+    views, _ = training_data(config, trained)
+    at = views[0].resolution
+    if not has_resolution(data.info, at) or views[0].info.times != data.info.times:
+        return []
+    mean = build_reference("mean", views[0])
+    options: dict[str, Any] = {"kind": "mean", "norm": norm, "metrics": metrics}
+    return evaluate_upsampled(mean, "mean solution", data, at, resolutions, progress, **options)
+
+
 def solver_rows(
     data: Dataset,
     grid: int,
@@ -168,13 +203,14 @@ def solver_rows(
     norm: Norm = "points",
     start: float | None = None,
     mean: TrainingMean | None = None,
+    metrics: Sequence[str] = (),
 ) -> list[Evaluation]:
     """Rows of all the problem's rivals on one grid, in time of persistence too.
 
     That which made the labels, on the grid that they are stored on, is the ``coarse solver`` of published tables.
     """
-    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean}
-    rows = [] if start is None else evaluate_persistence(data, resolutions, progress, norm=norm, start=start, mean=mean)
+    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean, "metrics": metrics}
+    rows = [] if start is None else evaluate_persistence(data, resolutions, progress, **options)
     others = [rival.scheme for rival in rivals(data)]
     if "label_refinement" in json.loads(data.info.attributes.get("recipe", "{}")) or data.problem is None:
         return rows + evaluate_rivals(data, [grid], resolutions, progress, **options)
@@ -203,6 +239,7 @@ def assess(
     progress: Progress = silent,
     split: str | None = None,
     start: float | None = None,
+    metrics: Sequence[str] = (),
 ) -> Path:
     """Evaluate a run beside the coarse solver, and keep the record in its folder; one for each dataset and start.
 
@@ -218,11 +255,12 @@ def assess(
     typed = ["pdebench-mano", "evaluate", str(run), "--data", str(data.path), "--resolutions", sizes]
     typed += [] if split is None else ["--split", split]
     typed += [] if start is None else ["--start", f"{start:g}"]
+    typed += [word for metric in metrics for word in ("--metric", metric)]
     target = run / "records" / (data.info.digest[:8] + (f"-from-{start:g}" if start else "") + ".jsonl")
     commands = [train_command(read_config(run), run), shlex.join(typed)]
-    options: dict[str, Any] = {"split": split, "start": start, "commands": commands, "progress": progress}
+    options: dict[str, Any] = {"split": split, "start": start, "metrics": metrics, "commands": commands}
     with alone(target):
-        record_run(run, data, resolutions, target, solver=True, **options)
+        record_run(run, data, resolutions, target, solver=True, progress=progress, **options)
     return target
 
 
@@ -263,7 +301,7 @@ def records_of(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     paths = find_records(folder)
-    if (folder / "config.json").exists():
+    if lexists(folder / "config.json"):
         read_config(folder), read_summary(folder)
         now = weights_of(folder)
         for path in paths:

@@ -14,9 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from data_gen.convergence import extrapolate
 from data_gen.grid import Kind, Norm
@@ -26,17 +25,7 @@ from pdebench_mano.evaluation.in_time import FLUCTUATION, UNTIL, TrainingMean, e
 from pdebench_mano.evaluation.records import Evaluation, Spectra, solver_name
 from pdebench_mano.evaluation.rollout import Rolled
 from pdebench_mano.fields.data import Dataset, View, opened
-from pdebench_mano.fields.metrics import (
-    BANDS,
-    band_errors,
-    energy,
-    max_error,
-    mode_energies,
-    order_one,
-    relative_h1,
-    relative_l2,
-    shells,
-)
+from pdebench_mano.fields.metrics import Compared, energy, errors, mode_energies, order_one, relative_l2, shells
 from pdebench_mano.fields.operator import Fields
 from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.machine.devices import chosen
@@ -48,12 +37,6 @@ POINTS = 1 << 18
 
 SHOWN = 4
 """Times at which fields of a rollout are shown, at most."""
-
-JUMP = 1.5
-"""Ratio between coefficients of one neighbourhood from which on they make a jump."""
-
-JUMP_WIDTH = 1 / 40
-"""How far from a jump a point is still near it."""
 
 
 @runtime_checkable
@@ -76,6 +59,7 @@ def evaluate(
     norm: Norm = "points",
     start: float | None = None,
     mean: TrainingMean | None = None,
+    metrics: Sequence[str] = (),
 ) -> list[Evaluation]:
     """Errors of an operator on the samples of a file, one row a resolution.
 
@@ -97,17 +81,23 @@ def evaluate(
         Roll an operator of one step out from the state at that time, 0 where it was trained on steps.
     mean : TrainingMean, optional
         What errors relative to the fluctuation of a rollout are counted from.
+    metrics : sequence of str
+        Metrics of one's own, beside `pdebench_mano.fields.metrics.METRICS`: ``module:function`` or
+        ``file.py:function``.
 
     Raises
     ------
     ValueError
         If a resolution is no exact stride, the file has no such split, no such time to start at, or another kind of
-        grid than the operator; for a start of an operator that was not trained on steps.
+        grid than the operator; for a start of an operator that was not trained on steps; if a metric is not there.
     """
     start = start_of(operator, start)
     truths = held_out(data, resolutions, start) if split is None else views(data, split, resolutions, start)
     check_grid(operator, name, truths[0])
-    rows = (measure(rolled(operator, truth), name, truth, truth, progress, norm=norm, mean=mean) for truth in truths)
+    rows = (
+        measure(rolled(operator, truth), name, truth, truth, progress, norm=norm, mean=mean, metrics=metrics)
+        for truth in truths
+    )
     return [replace(row, kind="operator") for row in rows]
 
 
@@ -142,6 +132,7 @@ def evaluate_upsampled(
     kind: str = "upsampled",
     start: float | None = None,
     mean: TrainingMean | None = None,
+    metrics: Sequence[str] = (),
 ) -> list[Evaluation]:
     """Errors of predictions made on the grid `computed_at`, interpolated to those of `resolutions` that are no coarser.
 
@@ -155,7 +146,14 @@ def evaluate_upsampled(
     predictor = rolled(predictor, inputs) if kind == "upsampled" else predictor
     rows = (
         measure(
-            build_reference("upsampled", predictor, truth.shape), name, inputs, truth, progress, norm=norm, mean=mean
+            build_reference("upsampled", predictor, truth.shape),
+            name,
+            inputs,
+            truth,
+            progress,
+            norm=norm,
+            mean=mean,
+            metrics=metrics,
         )
         for truth in held_out(data, [n for n in resolutions if n >= computed_at], start)
     )
@@ -171,6 +169,7 @@ def evaluate_solver(
     norm: Norm = "points",
     start: float | None = None,
     mean: TrainingMean | None = None,
+    metrics: Sequence[str] = (),
 ) -> list[Evaluation]:
     """Errors of the problem's own solver on each of `grids`, interpolated; none where the problem is not known.
 
@@ -180,7 +179,7 @@ def evaluate_solver(
     data = opened(data)
     if not solvable(data):
         return []
-    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean}
+    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean, "metrics": metrics}
     return _solver_rows(data.problem, "coarse solver", data, grids, resolutions, progress, **options)
 
 
@@ -194,6 +193,7 @@ def evaluate_rivals(
     schemes: Collection[str] | None = None,
     start: float | None = None,
     mean: TrainingMean | None = None,
+    metrics: Sequence[str] = (),
 ) -> list[Evaluation]:
     """Errors of each of the problem's `rivals` on each of `grids`, interpolated; only of `schemes`, if they are given.
 
@@ -206,7 +206,7 @@ def evaluate_rivals(
         If a resolution is no exact stride.
     """
     data = opened(data)
-    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean}
+    options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean, "metrics": metrics}
     return [
         row
         for rival in rivals(data)
@@ -223,10 +223,20 @@ def evaluate_persistence(
     norm: Norm = "points",
     start: float = 0.0,
     mean: TrainingMean | None = None,
+    metrics: Sequence[str] = (),
 ) -> list[Evaluation]:
     """Errors of the state at `start`, taken for all that are stored after it. Parameters are those of `evaluate`."""
     rows = (
-        measure(build_reference("persistence", truth), "persistence", truth, truth, progress, norm=norm, mean=mean)
+        measure(
+            build_reference("persistence", truth),
+            "persistence",
+            truth,
+            truth,
+            progress,
+            norm=norm,
+            mean=mean,
+            metrics=metrics,
+        )
         for truth in held_out(data, resolutions, start)
     )
     return [replace(row, kind="persistence") for row in rows]
@@ -274,6 +284,7 @@ def _solver_rows(
     norm: Norm,
     start: float | None,
     mean: TrainingMean | None,
+    metrics: Sequence[str],
 ) -> list[Evaluation]:
     """Rows of a solver on some grids."""
     rows = []
@@ -282,7 +293,7 @@ def _solver_rows(
         solver = _solver(problem, inputs)
         if solver is None:
             continue
-        options: dict[str, Any] = {"norm": norm, "kind": "solver", "start": start, "mean": mean}
+        options: dict[str, Any] = {"norm": norm, "kind": "solver", "start": start, "mean": mean, "metrics": metrics}
         with _left_out_where_it_fails(name, inputs):
             _solve_at_once(solver, inputs)
             rows += evaluate_upsampled(solver, name, data, grid, resolutions, progress, **options)
@@ -331,6 +342,7 @@ def evaluate_labels(
     norm: Norm = "points",
     start: float | None = None,
     mean: TrainingMean | None = None,
+    metrics: Sequence[str] = (),
 ) -> list[Evaluation]:
     """How far the labels of the first `count` test samples are from the solution of the differential equation.
 
@@ -356,7 +368,16 @@ def evaluate_labels(
     for truth in truths:
         later = np.stack(limits)[:, -(truth.channels[1] // len(data.info.outputs)) :]
         there = recipe.problem.restrict(later, recipe.grid, truth.grid, "output")
-        row = measure(_Known(there, truth), "label uncertainty", truth, truth, norm=norm, mean=mean, count=len(limits))
+        row = measure(
+            _Known(there, truth),
+            "label uncertainty",
+            truth,
+            truth,
+            norm=norm,
+            mean=mean,
+            count=len(limits),
+            metrics=metrics,
+        )
         rows.append(replace(row, kind="labels", computed_at=finest))
     return rows
 
@@ -415,6 +436,7 @@ def measure(
     norm: Norm = "points",
     mean: TrainingMean | None = None,
     count: int | None = None,
+    metrics: Sequence[str] = (),
 ) -> Evaluation:
     """Errors of one predictor, given inputs of `inputs`, against the solutions of `truths`, batch by batch.
 
@@ -433,7 +455,7 @@ def measure(
         prediction = predictor.predict(given)
         if not isinstance(truths, Rollouts):  # which may blow up: that is an outcome
             _refuse_infinite("prediction", prediction.flatten(1), name, truths, indices)
-        for metric, batch in errors(prediction, truth, a, truths, norm=norm).items():
+        for metric, batch in errors(Compared(prediction, truth, a, truths, norm), metrics).items():
             if not isinstance(truths, Rollouts):
                 _refuse_infinite(metric, batch[:, None], name, truths, indices)
             values.setdefault(metric, []).append(batch.cpu())
@@ -471,58 +493,6 @@ def _refuse_infinite(
         raise ValueError(
             f"{name} at {truths.resolution}²: the {what} is not finite in sample {sample} of {truths.path}"
         )
-
-
-def errors(
-    prediction: Fields, truth: Fields, a: Fields, data: View, *, norm: Norm = "points"
-) -> dict[str, Float[Tensor, " batch"]]:
-    """Every metric of the suite, one value per sample each.
-
-    ``near_jumps`` and ``elsewhere`` are the parts of the relative L2 error on points within 1/40 of a jump of an input
-    that is positive, and on the others; like the bands, their squares sum to its square. ``residual`` is that of the
-    problem's discrete equation on the grid of the prediction, where it has one.
-    """
-    edges = ["0", *(f"{edge:g}" for edge in BANDS), "inf"]
-    grid = data.grid.kind
-    bands = band_errors(prediction, truth, grid=grid, norm=norm).T
-    metrics = {
-        "relative_l2": relative_l2(prediction, truth, grid, norm),
-        "relative_h1": relative_h1(prediction, truth, grid, norm),
-        "max_error": max_error(prediction, truth),
-        **{f"band_{low}_{high}": band for low, high, band in zip(edges, edges[1:], bands, strict=False)},
-    }
-    positive = [channel for channel, field in enumerate(data.inputs) if field.positive]
-    if positive:
-        near = near_jumps(a[:, positive])
-        metrics["near_jumps"] = relative_l2(torch.where(near, prediction, truth), truth, grid, norm)
-        metrics["elsewhere"] = relative_l2(torch.where(near, truth, prediction), truth, grid, norm)
-    residuals = residuals_of(a, prediction, data)
-    return metrics if residuals is None else metrics | {"residual": residuals}
-
-
-def residuals_of(a: Fields, prediction: Fields, data: View) -> Float[Tensor, " batch"] | None:
-    """How far predictions are from the discrete equation of the problem; None where it has none, or is not known."""
-    problem = data.dataset.problem
-    if problem is None or (isinstance(data, Rollouts) and data.first):
-        return None
-    if isinstance(data, Rollouts):
-        a = data.given(a)
-    u = prediction.unflatten(1, (-1, len(data.info.outputs)))
-    pairs = zip(a.double().cpu().numpy(), u.double().cpu().numpy(), strict=True)
-    values = [problem.residual(a_i, u_i, data.grid) for a_i, u_i in pairs]
-    known = [value for value in values if value is not None]
-    return torch.tensor(known) if len(known) == len(values) else None
-
-
-def near_jumps(a: Fields) -> Bool[Tensor, "batch 1 height width"]:
-    """Points of which some neighbour's value, at most `JUMP_WIDTH` away, is `JUMP` times that of another."""
-    i, j = (max(1, round(JUMP_WIDTH * n)) for n in a.shape[-2:])
-
-    def largest_nearby(field: Tensor) -> Tensor:
-        along_x = max_pool2d(field, (2 * i + 1, 1), stride=1, padding=(i, 0))
-        return max_pool2d(along_x, (1, 2 * j + 1), stride=1, padding=(0, j))
-
-    return (largest_nearby(a) > -JUMP * largest_nearby(-a)).any(1, keepdim=True)
 
 
 def spectrum(field: Fields, truth: Fields, grid: Kind = "vertices", norm: Norm = "points") -> Float[Tensor, " half"]:

@@ -8,7 +8,9 @@ import hashlib
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +264,7 @@ def read_examples(record: Path) -> dict[str, np.ndarray]:
         If the archive is damaged, or another program's.
     """
     path = record.with_suffix(".npz")
-    if not path.exists():
+    if not lexists(path):
         return {}
     try:
         with path.open("rb") as stream, np.load(stream) as archive:
@@ -283,10 +285,34 @@ def read_record(path: Path) -> Record:
         If the file holds something else.
     """
     try:
-        return _RECORD.validate_json(path.read_bytes())
+        record = _RECORD.validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{path} is no record: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
+    for lacking in _lacking(record):
+        raise ValueError(f"{path} is no record: {lacking}")
+    return record
+
+
+def _lacking(record: Record) -> Iterator[str]:
+    """What a record lacks that tables are made of, in words."""
+    if not isinstance(record.dataset.get("digest"), str):
+        yield "its dataset has no digest"
+    if not record.evaluations:
+        yield "it has no evaluations"
+    for row in record.evaluations:
+        counts = {len(values) for values in (row.errors.get("relative_l2", []), *row.errors.values())}
+        if min(counts) < 1 or max(counts) > len(record.samples):
+            yield f"{row.model} at {row.resolution}² has not one error for each of {len(record.samples)} samples"
+    if any({"epoch", "loss", "validation"} - row.keys() for row in record.history):
+        yield "its history has an epoch without loss or validation error"
+    if (about := record.configuration) and not (
+        isinstance(about.get("config"), dict)
+        and isinstance(data := about.get("data"), dict)
+        and isinstance(data.get("digest"), str)
+        and isinstance(data.get("resolution"), int)
+    ):
+        yield "its configuration is none of a run"
 
 
 def find_records(folder: Path) -> list[Path]:

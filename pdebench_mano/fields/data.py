@@ -53,7 +53,8 @@ class Dataset:
     Raises
     ------
     FileNotFoundError, ValueError
-        If the file, or a shard of it, is missing, truncated or not of the schema.
+        If the file, or a shard of it, is missing, truncated or not of the schema, or what it says is not as it was
+        written; of the samples themselves, `data_gen.verification` recomputes the checksums.
     """
 
     def __init__(self, path: str | Path, trust: bool = False) -> None:

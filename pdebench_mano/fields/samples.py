@@ -17,6 +17,7 @@ from data_gen.grid import Grid
 from data_gen.recipe import drawn
 from data_gen.storage import read_json, write_text
 from pdebench_mano.fields.data import Dataset
+from pdebench_mano.machine.typed import typed
 
 FEWEST, MOST = 9, 65
 """Points a side of the grids that inputs are compared on, beside the stored one: fewer do not tell samples apart."""
@@ -72,8 +73,10 @@ class Samples:
         FileNotFoundError, ValueError
             If there is no such file, or it holds something else.
         """
-        content = read_json(path, "draw", "positions", "inputs")
-        return cls(content["draw"], content["positions"], content["inputs"])
+        samples = typed(cls, read_json(path, "draw", "positions", "inputs"), path)
+        if any(len(digests) != len(samples.positions) for digests in samples.inputs.values()):
+            raise ValueError(f"{path} is damaged: it has not one digest for each of {len(samples.positions)} positions")
+        return samples
 
     def write(self, path: Path) -> None:
         """Keep them in a file."""

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, cat, stack
 
+from data_gen.counts import check_count
 from data_gen.problem import Field, Problem, Symmetry
 from data_gen.storage import DatasetInfo
 from pdebench_mano.fields.data import CACHE_BYTES, Dataset, Stored, View
@@ -35,10 +36,9 @@ def roll(step: Callable[[Fields], Fields], a: Fields, steps: int, detach: bool =
     Raises
     ------
     ValueError
-        For fewer than one step.
+        If there cannot be so many.
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    check_count("steps", steps)
     states = [step(a)]
     for _ in range(steps - 1):
         state = states[-1].detach() if detach else states[-1]

@@ -24,11 +24,15 @@ def chosen(name: torch.device | str | None = None) -> torch.device:
     ValueError
         If this machine has no such device.
     """
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        there = device.type in ("cpu", "cuda")
     except (RuntimeError, AssertionError):
+        there = False
+    if not there:
         raise ValueError(f"device must be cpu, or cuda where there is one, got {str(name)!r}") from None
     return device
 

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from data_gen.generate import end_with_parent
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 CONNECT_SECONDS = 10
 """How long to wait for a scheduler, and for its first worker."""
@@ -40,10 +43,10 @@ def dask_workers(address: str) -> Iterator[Workers]:
         If Dask is not installed; if no scheduler answers at `address`, or it has no workers; if either is lost within.
     """
     try:
-        from distributed import Client, KilledWorker
+        from distributed import KilledWorker
     except ImportError:
         raise ValueError("a scheduler needs the extra: pip install pdebench-mano[distributed]") from None
-    with _quiet("distributed.client"), Client(address, timeout=CONNECT_SECONDS) as client:
+    with _quiet("distributed.client"), _connected(address) as client:
         gone = f"scheduler {address} is gone: start it, and type the same again"
         seen = time.monotonic()
 
@@ -69,6 +72,15 @@ def dask_workers(address: str) -> Iterator[Workers]:
             raise OSError(gone) from None
         except KilledWorker as error:
             raise OSError(f"scheduler {address} has lost every worker that was given one task: {error}") from None
+
+
+def _connected(address: str) -> "Client":
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=CONNECT_SECONDS)
+    except ValueError as error:
+        raise ValueError(f"scheduler {address!r} is no address: {error}") from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from data_gen.lookup import construct, find
+from data_gen.lookup import construct, find, find_callable
 from pdebench_mano.operators.presets import PRESETS, preset
 
 OPERATORS = {
@@ -45,7 +45,7 @@ def build_operator(name: str, in_channels: int, out_channels: int, **arguments: 
     """
     if name in PRESETS and "preset" in arguments:
         arguments = preset(name, arguments.pop("preset")) | arguments
-    factory = find(name, OPERATORS, "operator")
+    factory = find_callable(name, OPERATORS, "operator")
     channels = {"in_channels": in_channels, "out_channels": out_channels}
     operator = construct(factory, f"operator {name!r}", channels | arguments)
     if not isinstance(operator, nn.Module):

@@ -5,6 +5,7 @@ All of it is of its ``config.json`` (see `pdebench_mano.training.sharing`) and i
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def card(about: dict[str, Any], records: Sequence[Record], licence: str) -> str:
     header = [*spdx, "library_name: pdebench-mano", "tags:", "- neural-operator", "- pde", f"- {slug(problem)}"]
     sections = [
         "\n".join(["---", *header, "---"]),
-        f"# {name}, trained on {problem}",
+        f"# {literally(name)}, trained on {literally(problem)}",
         f"Maps {channels(data, 'inputs')} to {channels(data, 'outputs')}, on any grid of {POINTS[model['grid']]}.",
         "## Use\n\n" + use(model),
         "## Trained on\n\n" + listed(data_facts(about)),
@@ -199,8 +200,13 @@ def markdown(cells: pd.DataFrame) -> str:
     head = line(["", *map(tables.heading, cells.columns)])
     rule = line(["---", *("---:" for _ in cells.columns)])
     return "\n".join(
-        [head, rule, *(line([name, *row]) for name, row in zip(cells.index, cells.to_numpy(), strict=True))]
+        [head, rule, *(line([literally(name), *row]) for name, row in zip(cells.index, cells.to_numpy(), strict=True))]
     )
+
+
+def literally(name: str) -> str:
+    """A name as Markdown that is read as nothing else: no emphasis, link, tag, mathematics or column."""
+    return re.sub(r"[\\`*_\[\]<>|$~]", r"\\\g<0>", name)
 
 
 def slug(name: str) -> str:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from data_gen.grid import Grid
-from data_gen.storage import UNKNOWN, atomic
+from data_gen.storage import UNKNOWN, alone, atomic
 from pdebench_mano.evaluation.assess import describe, records_of, weights_of
 from pdebench_mano.evaluation.records import Record, find_records, read_record
 from pdebench_mano.fields.data import Dataset
@@ -51,36 +51,36 @@ def export(
     FileNotFoundError, ValueError
         If there is no trained run, `out` holds anything else, a record is of other weights, or `torch.export` does not
         take the operator.
+    FileExistsError
+        If another process writes there.
     """
     run, out = Path(run), Path(out)
-    there = out.exists() and not (out.is_dir() and not any(out.iterdir()))
-    if there:
-        refuse_foreign(out)
     trained = load(run, device="cpu")
     found = [read_record(path) for path in records_of(run)]
     found += [] if records is None else records_beside(Path(records), run)
     attributes = attributes_of_training(run, found)
     about = about_run(run, trained, attributes)
     shared = SharedOperator.of_run(run, trained, about, card(about, found, licence()))
-    if there:
-        with TemporaryDirectory() as made:
-            shared.save_pretrained(made)
-            refuse_other(out, Path(made), torch_export)
-        return Exported(False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(out) as temporary:
-        shared.save_pretrained(temporary)
-        if not torch_export:
-            return Exported(True)
-        grid = training_grid(about, attributes)
-        any_grid = write_program(trained, grid, temporary / MODEL)
-        words = f"any batch on {grid} points" + (", or on more along either axis" if any_grid else " alone")
-        with (temporary / CARD).open("a") as file:
-            file.write(
-                f"{PROGRAM}\n`{MODEL}` is the operator as `torch.export` traced it, normalisation included: "
-                f'`torch.export.load("{MODEL}").module()(a)`. It takes {words}.\n'
-            )
-        return Exported(True, words)
+    with alone(out):
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            refuse_foreign(out)
+            with TemporaryDirectory() as made:
+                shared.save_pretrained(made)
+                refuse_other(out, Path(made), torch_export)
+            return Exported(False)
+        with atomic(out) as temporary:
+            shared.save_pretrained(temporary)
+            if not torch_export:
+                return Exported(True)
+            grid = training_grid(about, attributes)
+            any_grid = write_program(trained, grid, temporary / MODEL)
+            words = f"any batch on {grid} points" + (", or on more along either axis" if any_grid else " alone")
+            with (temporary / CARD).open("a") as file:
+                file.write(
+                    f"{PROGRAM}\n`{MODEL}` is the operator as `torch.export` traced it, normalisation included: "
+                    f'`torch.export.load("{MODEL}").module()(a)`. It takes {words}.\n'
+                )
+            return Exported(True, words)
 
 
 def refuse_foreign(out: Path) -> None:

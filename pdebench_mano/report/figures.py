@@ -3,6 +3,7 @@
 Figures are narrow, so that their text is legible on a phone; a model has one colour and one marker in all of them.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ WIDTH = 4.8
 
 
 class Styles:
-    """Colour and marker of every model: an operator's own; its upsampled predictions share them, open and dashed."""
+    """Colour, marker and label of every model: an operator's own; its upsampled predictions are open and dashed."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         rows = table.drop_duplicates("model").set_index("model").loc[order(table)]
@@ -39,15 +40,12 @@ class Styles:
 
     def __call__(self, model: str) -> dict[str, Any]:
         group, operator = self.rows[model]
+        style: dict[str, Any] = {"label": literally(model)}
         if group == "baseline":
             i = self.baselines.index(model)
-            return {"color": GREYS[i % len(GREYS)], "marker": CROSSES[i % len(CROSSES)], "linestyle": ":"}
+            return style | {"color": GREYS[i % len(GREYS)], "marker": CROSSES[i % len(CROSSES)], "linestyle": ":"}
         i = self.operators.index(operator)
-        style: dict[str, Any] = {
-            "color": PALETTE[i % len(PALETTE)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "linestyle": "-",
-        }
+        style |= {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)], "linestyle": "-"}
         return style if group == "operator" else style | {"linestyle": "--", "markerfacecolor": "white"}
 
 
@@ -61,12 +59,13 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tu
 
 
 def error_against_resolution(table: pd.DataFrame, styles: Styles) -> Figure:
-    """Mean relative L2 error of every row against the resolution; bars are the range over seeds."""
+    """Mean relative L2 error of `uncrowded` rows against the resolution; bars are the range over seeds."""
     figure, ((axis,),) = canvas(3.8)
+    table = uncrowded(table)
     for model in order(table):
         cells = table[table.model == model].groupby("resolution").relative_l2.agg(["mean", "min", "max"])
         reach = [cells["mean"] - cells["min"], cells["max"] - cells["mean"]]
-        axis.errorbar(cells.index, cells["mean"], reach, label=model, markersize=5, linewidth=1.3, **styles(model))
+        axis.errorbar(cells.index, cells["mean"], reach, markersize=5, linewidth=1.3, **styles(model))
     axis.set(xscale="log", yscale="log", xlabel="grid points a side", ylabel="relative L2 error")
     axis.xaxis.set_major_locator(FixedLocator(sorted(table.resolution.unique())))
     axis.xaxis.set_major_formatter(ScalarFormatter())
@@ -75,6 +74,16 @@ def error_against_resolution(table: pd.DataFrame, styles: Styles) -> Figure:
     gridded(axis)
     legend(figure, axis)
     return figure
+
+
+def uncrowded(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the schemes beside the quoted one, and what squashes the rest: a mean solution ten times as wrong."""
+    scheme = table.model.str.rpartition(" at ")[0]
+    table = table[(table.kind != "solver") | scheme.isin(scheme[table.quoted]) | (not table.quoted.any())]
+    means = table.groupby("model").relative_l2.mean()
+    mean = table.model.isin(table[table.kind == "mean"].model)
+    worst = means[table[~mean].model.unique()].max() if (~mean).any() else math.inf
+    return table[~mean | (table.model.map(means) < 10 * worst)]
 
 
 def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) -> Figure:
@@ -92,9 +101,9 @@ def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) 
             continue
         point, style = here.loc[model], styles(model)
         if kinds[model] == "labels":
-            axis.axhline(point.relative_l2, label=model, **style | {"marker": ""})
+            axis.axhline(point.relative_l2, **style | {"marker": ""})
         elif point.seconds > 0:
-            axis.plot(1e3 * point.seconds, point.relative_l2, label=model, markersize=7, **style | {"linestyle": ""})
+            axis.plot(1e3 * point.seconds, point.relative_l2, markersize=7, **style | {"linestyle": ""})
     axis.set(
         xscale="log", yscale="log", xlabel=f"time of one prediction at {resolution}² [ms]", ylabel="relative L2 error"
     )
@@ -112,18 +121,19 @@ def plane(operators: Sequence[Point], solvers: Sequence[Point], styles: Styles, 
     """
     figure, ((axis,),) = canvas(4.0)
     for point in operators:
-        axis.plot(point.ms, point.error, label=point.name, markersize=7, **styles(point.name) | {"linestyle": ""})
+        axis.plot(point.ms, point.error, markersize=7, **styles(point.name) | {"linestyle": ""})
     for i, name in enumerate(dict.fromkeys(point.name for point in solvers)):
         line = sorted((point for point in solvers if point.name == name), key=lambda point: point.grid)
         style = {"color": GREYS[i % len(GREYS)], "marker": CROSSES[i % len(CROSSES)], "linestyle": ":"}
-        axis.plot([point.ms for point in line], [point.error for point in line], label=name, markersize=7, **style)
+        style |= {"label": literally(name)}
+        axis.plot([point.ms for point in line], [point.error for point in line], markersize=7, **style)
         for point in line:
             axis.annotate(f"{point.grid}²", (point.ms, point.error), (4, 3), textcoords="offset points", fontsize=6)
     best = front([*operators, *solvers])
     steps = {"color": "black", "linewidth": 0.8, "drawstyle": "steps-post", "label": "Pareto front"}
     axis.plot([point.ms for point in best], [point.error for point in best], zorder=1, **steps)
     axis.set(xscale="log", yscale="log", ylabel=f"relative L2 error at {resolution}²")
-    axis.set_xlabel(f"time of a prediction in the best batch [ms]\n{device}")
+    axis.set_xlabel(f"time of a prediction in the best batch [ms]\n{literally(device)}")
     plain_numbers(axis.xaxis)
     plain_numbers(axis.yaxis)
     gridded(axis)
@@ -140,9 +150,7 @@ def parts_of_the_error(table: pd.DataFrame, styles: Styles, resolution: int) -> 
     here = here.groupby("model")[parts].mean()
     for model in order(table):
         if model in here.index:
-            axis.plot(
-                range(len(parts)), here.loc[model], label=model, markersize=6, **styles(model) | {"linestyle": ""}
-            )
+            axis.plot(range(len(parts)), here.loc[model], markersize=6, **styles(model) | {"linestyle": ""})
     axis.axvline(len(bands) - 0.5, color="#dddddd")
     axis.set_xticks(range(len(parts)), [metric_name(part) for part in parts])
     axis.set(yscale="log", xlabel="frequency band [cycles per unit length] | place", ylabel="part of relative L2 error")
@@ -161,7 +169,7 @@ def spectra(rows: Sequence[Evaluation], styles: Styles) -> Figure:
         axis.set(xscale="log", yscale="log")
     for row in rows:
         style = styles(row.model) | {"marker": "", "linewidth": 1.3}
-        upper.plot(frequency, row.spectra.prediction, label=row.model, **style)
+        upper.plot(frequency, row.spectra.prediction, **style)
         lower.plot(frequency, row.spectra.error, **style)
     upper.set_ylabel("energy of predictions")
     lower.set_ylabel("energy of errors")
@@ -181,10 +189,11 @@ def curves(records: Sequence[Record], styles: Styles) -> Figure:
     named: set[str] = set()
     for record in records:
         style = styles(record.model) | {"marker": "." if len(record.history) == 1 else ""}
+        thick = {"linewidth": 1.5} | ({"label": None} if record.model in named else {})
+        thin = {"linewidth": 0.6, "alpha": 0.7, "label": None}
         epochs = [row["epoch"] for row in record.history]
-        label = None if record.model in named else record.model
-        axis.plot(epochs, [row["validation"] for row in record.history], label=label, **style | {"linewidth": 1.5})
-        axis.plot(epochs, [row["loss"] for row in record.history], **style | {"linewidth": 0.6, "alpha": 0.7})
+        axis.plot(epochs, [row["validation"] for row in record.history], **style | thick)
+        axis.plot(epochs, [row["loss"] for row in record.history], **style | thin)
         named.add(record.model)
     axis.set(yscale="log", xlabel="epoch", ylabel="validation error, training loss (thin)")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -201,7 +210,7 @@ def alignment(record: Record) -> Figure:
     epochs = [row["epoch"] for row in record.history]
     for place, layer in enumerate(layers):
         shade = 0.9 * place / max(1, len(layers) - 1)  # the last tenth is too light to be seen on white
-        line = {"color": colormaps["cividis"](shade), "linewidth": 1.3, "label": layer}
+        line = {"color": colormaps["cividis"](shade), "linewidth": 1.3, "label": literally(layer)}
         upper.plot(epochs, [row[f"cosine {layer}"] for row in record.history], **line)
         lower.plot(epochs, [row[f"ratio {layer}"] for row in record.history], **line)
     upper.set(ylabel="cosine", ylim=(-1.05, 1.05))
@@ -217,7 +226,7 @@ def error_over_time(table: pd.DataFrame, styles: Styles, resolution: int) -> Fig
     """Mean relative L2 error of every rollout at one resolution against time."""
     figure, ((axis,),) = canvas(3.8)
     for model, (times, means) in over_time(table, resolution).items():
-        axis.plot(times, means, label=model, markersize=4, linewidth=1.3, **styles(model))
+        axis.plot(times, means, markersize=4, linewidth=1.3, **styles(model))
     axis.set(yscale="log", xlabel="time", ylabel=f"relative L2 error at {resolution}²")
     plain_numbers(axis.yaxis)
     gridded(axis)
@@ -291,8 +300,8 @@ def symbol(field: Field) -> str:
 
 
 def literally(text: str) -> str:
-    """Text in which a dollar is a dollar, and begins no mathematics."""
-    return text.replace("$", r"\$")
+    """Text that Matplotlib shows as it is: a dollar begins no mathematics, and a leading _ hides no label."""
+    return ("\u200b" if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -317,5 +326,4 @@ def legend(figure: Figure, axis: Axes, fontsize: int = 8) -> None:
     handles, labels = axis.get_legend_handles_labels()
     columns = 2 if max(map(len, labels)) < 28 else 1
     figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(labels) // columns))
-    labels = [literally(label) for label in labels]
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=fontsize, frameon=False)

@@ -4,8 +4,9 @@ import base64
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from data_gen.problem import Field
-from data_gen.recipe import installed
+from data_gen.recipe import installed, unsolved
 from data_gen.storage import COEFFICIENT, SOLUTION, fields_of, locked, write_text
 from pdebench_mano.evaluation.assess import slug
 from pdebench_mano.evaluation.in_time import THRESHOLD
@@ -149,14 +150,26 @@ def check_folder(out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Keeper:
-    """Writes every table and figure as a file, and gives it back as the page shows it."""
+    """Writes every table and figure as a file, and gives it back as the page shows it.
+
+    Of several that would have one name, as of the models ``x`` and ``_x``, those after the first have a number, too.
+    """
 
     out: Path
     prefix: str = ""
+    written: set[Path] = field(default_factory=set)
+
+    def path(self, folder: str, name: str) -> Path:
+        """Where the next table or figure of a name goes, without suffix."""
+        (self.out / folder).mkdir(exist_ok=True)
+        first = self.out / folder / f"{self.prefix}{name}"
+        numbered = (first.with_name(f"{first.name}-{number}") for number in count(2))
+        path = next(each for each in chain([first], numbered) if each not in self.written)
+        self.written.add(path)
+        return path
 
     def csv(self, name: str, table: pd.DataFrame, index: bool = False) -> None:
-        (self.out / "tables").mkdir(exist_ok=True)
-        table.to_csv(self.out / "tables" / f"{self.prefix}{name}.csv", index=index)
+        table.to_csv(f"{self.path('tables', name)}.csv", index=index)
 
     def table(
         self, name: str, cells: pd.DataFrame, caption: str, kinds: dict[str, str] | None = None
@@ -169,14 +182,13 @@ class _Keeper:
         return {"caption": caption, "columns": columns, "rows": rows}
 
     def figure(self, name: str, figure: Figure, caption: str, embed: str = "svg") -> dict[str, str]:
-        (self.out / "figures").mkdir(exist_ok=True)
-        data = {}
+        path, data = self.path("figures", name), {}
         for suffix, options in {"svg": {"metadata": {"Date": None}}, "png": {"dpi": 200}}.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, **options)  # type: ignore[arg-type]
             figure.set_layout_engine("none")  # what the first one has laid out serves the second
             data[suffix] = buffer.getvalue()
-            (self.out / "figures" / f"{self.prefix}{name}.{suffix}").write_bytes(data[suffix])
+            Path(f"{path}.{suffix}").write_bytes(data[suffix])
         kind = {"svg": "image/svg+xml", "png": "image/png"}[embed]
         return {"caption": caption, "source": f"data:{kind};base64,{base64.b64encode(data[embed]).decode()}"}
 
@@ -197,6 +209,7 @@ def _comparison(
     kinds = dict(zip(part.model, part.group, strict=True))
     models = tables.order(part)
     solvers = [str(name) for name in part[part.quoted].model.unique()]
+    reason = "" if "solver" in set(part.kind) else unsolved(records[0].dataset)
 
     keep.csv("error", tables.means(part).rename_axis("model"), index=True)
     headline = keep.table(
@@ -204,8 +217,12 @@ def _comparison(
         tables.headline(part),
         "Relative L2 error, mean over seeds and test samples, with the 95 % interval of a bootstrap that resamples "
         "both: that of one seed, or of what is not trained, is of the samples alone, and few seeds give too narrow a "
-        "one. Upsampled rows predict at the training resolution and interpolate by splines; solvers solve the equation "
-        "on the grid they name."
+        "one. Upsampled rows predict at the training resolution and interpolate by splines"
+        + (
+            f". No solver stands beside them: {reason}."
+            if reason
+            else "; solvers solve the equation on the grid they name."
+        )
         + " The solver that is quoted is the scheme with the least validation error there." * bool(solvers)
         + " The label uncertainty is an estimate of the error of the labels themselves." * ("labels" in set(part.kind)),
         kinds | {models[0]: "best"},
@@ -240,7 +257,7 @@ def _comparison(
             "error-against-resolution",
             figures.error_against_resolution(part, styles),
             "Error against resolution. Dashed: the coarse prediction, upsampled. Dotted: no learning at all. "
-            "Bars span the seeds.",
+            "Bars span the seeds." + " Of the solvers, the scheme that is quoted." * bool(part.quoted.any()),
         ),
     ]
     worth = _worth(records, times, styles, keep)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from data_gen.recipe import said
 from pdebench_mano.evaluation.in_time import FLUCTUATION, THRESHOLD, UNTIL
 from pdebench_mano.evaluation.records import Evaluation, Record, digest, evaluated_on, kind_of
+from pdebench_mano.fields.metrics import METRICS
 from pdebench_mano.report.bootstrap import Interval, difference, interval
 from pdebench_mano.report.tuning import validation
 
@@ -371,9 +372,11 @@ def at_times(table: pd.DataFrame, resolution: int, most: int = 6) -> pd.DataFram
 
 
 def metric_name(metric: str) -> str:
-    """``relative_l2`` → ``relative L2``, ``band_4_16`` → ``4–16``."""
+    """``relative_l2`` → ``relative L2``, ``band_4_16`` → ``4–16``; of a metric of one's own, its name."""
+    if metric in METRICS:
+        return METRICS[metric].label
     kind, *edges = metric.split("_")
-    name = "–".join(edges) if kind == "band" else metric.replace("_", " ")
+    name = "–".join(edges) if kind == "band" else metric.replace("_", " ")  # of other bands
     return name.replace("inf", "∞").replace("l2", "L2").replace("h1", "H1")
 
 

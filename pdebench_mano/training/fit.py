@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -416,7 +417,7 @@ class _Loop:
         checkpoint.write(state, self.out / checkpoint.STANDING)
 
     def _resume(self) -> None:
-        if self.out is None or not (self.out / checkpoint.STANDING).exists():
+        if self.out is None or not lexists(self.out / checkpoint.STANDING):
             return
         try:
             self._take_up(checkpoint.read(self.out / checkpoint.STANDING, self.device))

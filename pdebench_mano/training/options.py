@@ -1,10 +1,13 @@
 """Options of a training, defined here alone: those of `fit`, of a run, and so of ``pdebench-mano train``."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from data_gen.counts import MOST
 from data_gen.grid import Norm
+
+Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class Training(BaseModel):
@@ -12,11 +15,11 @@ class Training(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
-    epochs: int = Field(24, ge=1)
+    epochs: Count = 24
     """Passes over the training samples."""
     seconds: float | None = Field(None, gt=0)
     """Training time instead of a number of epochs, validation and checkpoints not counted."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: Count = 16
     """Samples in one step, over all processes."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw; or muon, with adamw for what is no linear map."""
@@ -43,7 +46,7 @@ class Training(BaseModel):
     symmetries: bool = False
     """Augment by the symmetries of the problem on its grid: of Darcy flow all eight of the square on vertices; on a
     left grid, which reflections shift by a cell, the transposition."""
-    unroll: int = Field(1, ge=1)
+    unroll: Count = 1
     """Steps in a row that an operator of steps is trained over, each from the state it has predicted; the loss is their
     mean."""
     detach: bool = False

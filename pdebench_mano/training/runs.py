@@ -13,16 +13,19 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt
 
+from data_gen.grid import Kind
 from data_gen.lookup import source_sha256
 from data_gen.recipe import PUBLISHED_MEANING
-from data_gen.storage import locked, read_json, to_json, write_text
+from data_gen.storage import leftovers, locked, read_json, to_json, write_text
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer, normalized
 from pdebench_mano.fields.samples import Samples
@@ -30,6 +33,7 @@ from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.parallel import processes, threads_for, world
 from pdebench_mano.machine.progress import Progress, console, silent
 from pdebench_mano.machine.provenance import provenance
+from pdebench_mano.machine.typed import typed
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.fit import History, check_steps, fit
@@ -104,9 +108,9 @@ def train(
         view.read_all()
     tracked = tracker(track, out, description)
     _claim(out, description)
-    if (out / "summary.json").exists():
+    if lexists(out / "summary.json"):
         return read_history(out)
-    if (out / checkpoint.STANDING).exists() and not of_this_version(out):
+    if lexists(out / checkpoint.STANDING) and not of_this_version(out):
         console.print(f"{out} was begun by another version of the code: it goes on", highlight=False)
     points = config.batch_size * max(each.grid.points for each in datasets)
     with ExitStack() as held, processes() as rank, threads_for(points), torch.random.fork_rng():
@@ -124,7 +128,7 @@ def train(
             if not (out / SAMPLES).exists():
                 Samples.of(datasets[0].dataset, [*datasets[0].samples, *validation.samples]).write(out / SAMPLES)
         device = f"cuda:{os.environ['LOCAL_RANK']}" if world() > 1 and torch.cuda.is_available() else device
-        fresh = not (out / checkpoint.STANDING).exists()
+        fresh = not lexists(out / checkpoint.STANDING)
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         with _refusal_leaves_nothing(out), tracked if rank == 0 else nullcontext() as watch:
@@ -248,7 +252,7 @@ def samples_of(run: str | Path) -> Samples | None:
     where they are not.
     """
     path = Path(run) / SAMPLES
-    if path.exists():
+    if lexists(path):
         return Samples.read(path)
     config = read_config(run)
     if not Path(config.data).exists() or (data := Dataset(config.data)).info.digest != trained_on(run):
@@ -291,14 +295,40 @@ def training_data(config: RunConfig, data: Dataset | None = None) -> tuple[list[
     return sets, data.view(split, resolutions[0], pairs=config.pairs, indices=np.sort(order[:held]))
 
 
+class _Data(BaseModel):
+    """What `train` keeps of the dataset, as far as every version did."""
+
+    digest: str
+    grid: Kind
+    resolution: PositiveInt
+    channels: list[PositiveInt] = Field(min_length=2, max_length=2)
+
+
+class _Description(BaseModel):
+    """What ``config.json`` holds."""
+
+    config: dict[str, Any]
+    data: _Data
+    environment: dict[str, str]
+    sources: dict[str, str] = {}
+
+
+class _Summary(BaseModel):
+    """What ``summary.json`` holds at least."""
+
+    best_epoch: PositiveInt
+    best_validation: float
+    seconds: NonNegativeFloat
+    parameters: PositiveInt = 1
+
+
 def _read_description(run: Path) -> dict[str, Any]:
     path = run / "config.json"
     try:
         description = read_json(path, "config", "data", "environment")
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{run} is not a run folder: it has no config.json") from None
-    if missing := {"digest", "grid", "resolution", "channels"} - set(description["data"]):
-        raise ValueError(f"{path} is damaged, or another program's: its data lack {', '.join(sorted(missing))}")
+    typed(_Description, description, path)
     return description
 
 
@@ -316,6 +346,7 @@ def read_summary(run: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         _read_description(run)
         raise ValueError(f"{run} is not finished: the same train command again goes on with it") from None
+    typed(_Summary, summary, run / "summary.json")
     if not (run / checkpoint.BEST).exists():
         raise ValueError(f"{run} has lost its {checkpoint.BEST}: remove the folder, and train again")
     return summary
@@ -370,7 +401,7 @@ def _refusal_leaves_nothing(out: Path) -> Iterator[None]:
 
 def _claim(out: Path, description: dict[str, Any]) -> None:
     """Refuse a path that holds anything but an earlier state of this very run."""
-    if not out.exists() or (out.is_dir() and not {*out.iterdir()} - {out / LOCK}):
+    if not out.exists() or (out.is_dir() and not {*out.iterdir()} - {out / LOCK, *leftovers(out)}):
         return
     if not (out / "config.json").exists():
         raise ValueError(f"out={out} holds something that is no run; choose a new folder")

@@ -14,6 +14,7 @@ my_operator.py      the file of an operator of a user's own
 import hashlib
 import inspect
 import json
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer
 from pdebench_mano.operators.presets import preset
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
-from pdebench_mano.training.runs import read_config
+from pdebench_mano.training.runs import read_config, read_summary
 
 SCHEMA, VERSION = "pdebench-mano/operator", 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -192,7 +193,7 @@ def about_run(run: str | Path, trained: NormalizedOperator, attributes: dict[str
     """
     run, config = Path(run), read_config(run)
     description = json.loads((run / "config.json").read_text())
-    summary = json.loads((run / "summary.json").read_text()) if (run / "summary.json").exists() else {}
+    summary = read_summary(run) if lexists(run / "summary.json") else {}
     data, own = description["data"], own_file(config.operator)
     name = config.operator if own is None else f"{own}:{config.operator.partition(':')[2]}"
     source = description.get("sources", {}).get("operator")

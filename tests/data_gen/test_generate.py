@@ -231,7 +231,10 @@ def test_every_law_and_its_parameters_are_in_the_file(name, tmp_path):
         ({"source": np.ones((3, 4))}, "source"),
         ({"source": 0.0}, "source f is zero"),
         ({"resolution": 1_000_000}, "a solve on 1000000×1000000 points takes 80000 GB"),
-        ({"label_refinement": 100_000}, "resolution 9×9: a solve on 800001×800001 points takes"),
+        (
+            {"label_refinement": 100_000},
+            "resolution 9×9, label_refinement 100000: a solve on 800001×800001 points takes",
+        ),
         ({"source": np.pad(np.zeros((7, 7)), 1, constant_values=1.0)}, "source f is zero"),
     ],
 )

@@ -170,9 +170,9 @@ def test_the_example_of_the_quickstart_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_examples_of_ones_own_keep_their_contracts(tmp_path, monkeypatch):
-    law, problem, operator, _ = examples("your-own.md")
+    law, problem, operator, metric = examples("your-own.md")
     monkeypatch.chdir(tmp_path)
-    for name, text in (("my_laws.py", law), ("my_problem.py", problem), ("my_operator.py", operator)):
+    for name, text in (("my_laws.py", law), ("my_problem.py", problem), ("my_operator.py", operator), ("my_metrics.py", metric)):
         Path(name).write_text(text)
     info = generate("stripes.hdf5", 3, 17, problem_args={"law": "my_laws.py:stripes", "law_args": {"width": 0.1}})
     assert info.samples == 3

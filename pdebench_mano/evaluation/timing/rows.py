@@ -6,6 +6,7 @@ FOLDER/times.jsonl    one `Timing` a line; beside the records of a run or a benc
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from os.path import lexists
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,7 +105,7 @@ def read_times(folder: Path) -> list[Timing]:
     """
     path = folder / TIMES
     try:
-        return [_TIMING.validate_json(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        return [_TIMING.validate_json(line) for line in path.read_bytes().splitlines()] if lexists(path) else []
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{path} holds no times: {'.'.join(map(str, first['loc']))} {first['msg']}") from None

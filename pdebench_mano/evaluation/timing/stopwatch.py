@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from data_gen.counts import check_count
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.load import loaded
 from pdebench_mano.machine.provenance import cpu
@@ -39,8 +40,7 @@ class Stopwatch:
     loaded: bool = False
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
+        check_count("repeats", self.repeats)
 
     @classmethod
     def on(cls, device: str | None = None, repeats: int = 5) -> "Stopwatch":

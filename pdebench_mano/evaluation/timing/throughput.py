@@ -4,12 +4,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import torch
 
+from data_gen.storage import alone
 from pdebench_mano.evaluation.timing.contender import FEW, Contender, Predict
-from pdebench_mano.evaluation.timing.rows import Timing, read_times, write_times
+from pdebench_mano.evaluation.timing.rows import TIMES, Timing, read_times, write_times
 from pdebench_mano.evaluation.timing.stopwatch import Stopwatch, is_busy, one_core, spread
 from pdebench_mano.evaluation.timing.tolerances import tolerance
 from pdebench_mano.fields.operator import Fields
@@ -40,8 +42,15 @@ def take(
     Raises
     ------
     ValueError, OSError
-        If the file holds something else.
+        If the file holds something else, or another process takes times into it.
     """
+    contenders = iter(contenders)
+    for first in contenders:  # what cannot be timed at all is refused before there is a folder
+        with alone(out / TIMES):
+            yield from _take(chain([first], contenders), watch, out, say)
+
+
+def _take(contenders: Iterable[Contender], watch: Stopwatch, out: Path, say: Callable[[str], None]) -> Iterator[Timing]:
     known = read_times(out)
     for contender in contenders:
         there = [each for each in known if each.same(contender.about)]

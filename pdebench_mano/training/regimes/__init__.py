@@ -5,7 +5,7 @@ To add one: write its file, add its line to `REGIMES`.
 
 from typing import Any
 
-from data_gen.lookup import construct, find
+from data_gen.lookup import construct, find_callable
 from pdebench_mano.training.regimes.alignment import alignment
 from pdebench_mano.training.regimes.backprop import Backprop
 from pdebench_mano.training.regimes.base import TrainingRegime
@@ -38,6 +38,9 @@ def build_regime(name: str, **arguments: Any) -> TrainingRegime:
     Raises
     ------
     ValueError
-        If there is no such regime, or it does not take the arguments.
+        If there is no such regime, it does not take the arguments, or what it builds is no regime.
     """
-    return construct(find(name, REGIMES, "regime"), f"regime {name!r}", arguments)
+    regime = construct(find_callable(name, REGIMES, "regime"), f"regime {name!r}", arguments)
+    if lacking := [each for each in ("check", "gradients", "retract") if not callable(getattr(regime, each, None))]:
+        raise ValueError(f"regime {name!r} has no {', '.join(lacking)}, which every regime has")
+    return regime

@@ -1,11 +1,15 @@
 """Our own files, cut off, empty or another program's: one line that names the file, and exit status 2."""
 
 import json
+import platform
 import shlex
 import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -14,9 +18,12 @@ from data_gen import generate, read_info, storage
 from pdebench_mano import RunConfig, train
 from pdebench_mano.cli import main
 from pdebench_mano.evaluation.records import read_record, write_record
+from pdebench_mano.report import export
 
 TRAIN = "train --operator fno --operator-args width=4 depth=1 modes=4 --data darcy.hdf5 --resolution 9 --epochs 4"
 EVALUATE = "evaluate run --data darcy.hdf5 --resolutions 9"
+TIMED, EXPORT = "time run --data darcy.hdf5 --resolutions 9 --out times", "export run --out exported"
+TIME = "time --rivals --data darcy.hdf5 --resolutions 5 --repeats 1"
 REPORT = "report run --out report"
 
 
@@ -66,7 +73,7 @@ def refused(capsys, words):
     ("name", "commands"),
     [
         ("config.json", [TRAIN + " --out run", EVALUATE, REPORT, "leaderboard --add run"]),
-        ("summary.json", [TRAIN + " --out run", EVALUATE, REPORT, "leaderboard --add run"]),
+        ("summary.json", [TRAIN + " --out run", EVALUATE, REPORT, "leaderboard --add run", TIMED, EXPORT]),
         ("history.csv", [TRAIN + " --out run", EVALUATE]),
         ("best.pt", [EVALUATE, EVALUATE + " --split val", REPORT, "check fno --run run"]),
         ("samples.json", [EVALUATE, REPORT]),
@@ -92,6 +99,16 @@ def test_a_damaged_file_of_a_run_is_named(place, capsys, name, commands, damage)
         assert "Traceback" not in line
 
 
+@pytest.mark.parametrize("name", ["config.json", "history.csv", "samples.json", "records/record.npz"])
+def test_a_link_that_leads_nowhere_is_no_missing_file(place, capsys, name):
+    """What a record can do without was passed over."""
+    path = place / "run" / name
+    path.unlink()
+    path.symlink_to(path.name)
+    words = REPORT if name in ("config.json", "records/record.npz") else EVALUATE
+    assert Path(name).name in refused(capsys, words)
+
+
 def test_what_only_looks_like_the_history_of_a_run_is_refused(place, capsys):
     """Whole rows, and not all of them: that gave a wrong record, and status 0."""
     path = place / "run" / "history.csv"
@@ -99,6 +116,64 @@ def test_what_only_looks_like_the_history_of_a_run_is_refused(place, capsys):
     assert "history.csv is damaged or gone" in refused(capsys, EVALUATE)
     path.unlink()
     assert "history.csv is damaged or gone" in refused(capsys, TRAIN + " --out run")
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value"),
+    [
+        ("config.json", "data", None),
+        ("config.json", "data.channels", [1]),
+        ("config.json", "data.channels", ["a", "b"]),
+        ("config.json", "data.grid", "torus"),
+        ("config.json", "data.resolution", "nine"),
+        ("config.json", "environment", None),
+        ("summary.json", "best_epoch", None),
+        ("summary.json", "seconds", None),
+        ("samples.json", "positions", [0]),
+        ("records/record.jsonl", "evaluations", []),
+        ("records/record.jsonl", "evaluations.0.errors", {}),
+        ("records/record.jsonl", "evaluations.0.errors", {"relative_l2": []}),
+        ("records/record.jsonl", "dataset", {}),
+        ("records/record.jsonl", "configuration", {"config": {}}),
+        ("records/record.jsonl", "history", [{}]),
+    ],
+)
+def test_a_value_of_another_kind_is_named(place, capsys, name, keys, value):
+    """Tables, cards and operators were made of such values, or a traceback."""
+    path = place / "run" / name
+    whole = part = json.loads(path.read_text())
+    *above, last = keys.split(".")
+    for key in above:
+        part = part[int(key) if key.isdecimal() else key]
+    part[last] = value
+    path.write_text(json.dumps(whole))
+    for words in (REPORT, EXPORT):
+        if words == REPORT or name != "samples.json":
+            assert f"run/{name} is " in refused(capsys, words)
+
+
+def test_a_dataset_whose_seal_is_broken_is_not_used(place, capsys):
+    with h5py.File(place / "darcy.hdf5", "r+") as file:
+        file.attrs["grid"] = "left"
+    for words in (
+        TRAIN + " --out new",
+        EVALUATE,
+        TIME + " --out new",
+        "inspect darcy.hdf5",
+        "convert darcy.hdf5 new.pt",
+    ):
+        assert "darcy.hdf5 is damaged: an attribute" in refused(capsys, words)
+    assert run("inspect darcy.hdf5 --verify") == 1
+    assert "not as it was written" in capsys.readouterr().out
+
+
+def test_a_training_that_was_killed_before_its_config_was_whole_begins_anew(place):
+    """Its folder was taken for something else; so was that of another process at that moment."""
+    (place / "new").mkdir()
+    left = place / "new" / f".config.{platform.node()}-{2**22 + 1}.partial.json"  # of a process that cannot be
+    left.write_text("{")
+    assert run(TRAIN + " --out new") == 0
+    assert not left.exists()
 
 
 def test_an_interrupted_run_is_not_finished(place, capsys):
@@ -132,6 +207,22 @@ def test_a_damaged_manifest_of_shards_is_named(place, capsys, content):
     assert "d.hdf5.shards/recipe.json is damaged" in refused(capsys, words)
 
 
+def test_an_export_that_was_written_meanwhile_is_compared(place, monkeypatch):
+    """Of two at the same time, the second stumbled over the folder of the first."""
+    alone = storage.alone
+
+    @contextmanager
+    def late(path):
+        monkeypatch.setattr(export, "alone", alone)
+        assert run(EXPORT) == 0
+        with alone(path):
+            yield
+
+    monkeypatch.setattr(export, "alone", late)
+    assert run(EXPORT) == 0
+    assert sorted(path.name for path in place.glob(".*")) == []
+
+
 @pytest.mark.parametrize(
     ("lock", "what", "words"),
     [
@@ -139,6 +230,8 @@ def test_a_damaged_manifest_of_shards_is_named(place, capsys, content):
         ("report/.report.lock", "report", REPORT),
         ("run/records/.{digest}.jsonl.lock", "run/records/{digest}.jsonl", EVALUATE),
         ("./.new.hdf5.lock", "new.hdf5", "convert darcy.pt new.hdf5"),
+        ("times/.times.jsonl.lock", "times/times.jsonl", TIME + " --out times"),
+        ("scaling/.lock", "scaling", "scaling --operators fno --resolutions 8 --repeats 1 --out scaling"),
     ],
 )
 def test_of_two_writers_one_says_so_and_the_other_is_not_disturbed(place, capsys, lock, what, words):

@@ -20,7 +20,7 @@ from pdebench_mano.evaluation.evaluate import (
     validate_rivals,
 )
 from pdebench_mano.fields.data import DarcyDataset
-from pdebench_mano.fields.metrics import relative_l2
+from pdebench_mano.fields.metrics import near_jumps, relative_l2
 
 
 @pytest.fixture(scope="module")
@@ -154,10 +154,10 @@ def test_parts_of_the_error_add_up(dataset):
 def test_points_near_a_jump_are_those_within_a_fortieth_of_it():
     a = torch.full((1, 1, 121, 81), 3.0)
     a[..., 60:, :] = 12.0
-    rows = evaluation.near_jumps(a)[0, 0].all(1).nonzero()[:, 0]
+    rows = near_jumps(a)[0, 0].all(1).nonzero()[:, 0]
     assert rows.tolist() == list(range(57, 63))
     smooth = torch.linspace(1, 4, 121)[None, None, :, None].expand(1, 1, 121, 81)
-    assert not evaluation.near_jumps(smooth).any()
+    assert not near_jumps(smooth).any()
 
 
 def test_spectra_hold_the_energy_up_to_the_last_resolved_frequency(dataset):

@@ -6,12 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_gen import Grid, generate
-from pdebench_mano.evaluation.evaluate import errors, evaluate, spectrum
+from pdebench_mano.evaluation.evaluate import evaluate, spectrum
 from pdebench_mano.fields.data import DarcyDataset
 from pdebench_mano.fields.metrics import (
+    METRICS,
+    Compared,
     band_errors,
     cosine_spectrum,
     energy,
+    errors,
     max_error,
     mode_energies,
     order_one,
@@ -201,7 +204,7 @@ class WrongOnTheBoundary:
 def test_every_part_of_an_error_is_by_the_norm_of_the_whole(view, norm):
     a, u = view.batch(range(3))
     generator = torch.Generator().manual_seed(0)
-    found = errors(u + 0.01 * torch.randn(u.shape, generator=generator), u, a, view, norm=norm)
+    found = errors(Compared(u + 0.01 * torch.randn(u.shape, generator=generator), u, a, view, norm))
     whole = found["relative_l2"].square()
     torch.testing.assert_close(found["near_jumps"].square() + found["elsewhere"].square(), whole)
     torch.testing.assert_close(sum(each.square() for name, each in found.items() if name.startswith("band")), whole)
@@ -243,3 +246,61 @@ def test_the_error_of_a_spectrum_is_blind_to_places_and_sees_what_is_lost():
     t = torch.rand(2, 1, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.5
     assert spectrum_error(t.roll(5, 2), t, "periodic").max() < 1e-12
     assert spectrum_error(0.75 * t, t, "periodic").tolist() == pytest.approx([0.25] * 2)
+
+
+OWN = """
+import torch
+
+def bias(prediction, truth):
+    return (prediction - truth).mean((1, 2, 3))
+
+def missed_input(prediction, truth, a):
+    return (prediction - a).abs().amax((1, 2, 3))
+
+def mean_of_all(prediction, truth):
+    return (prediction - truth).mean()
+
+def broken(prediction, truth):
+    raise KeyError("nothing")
+
+def max_error(prediction, truth):
+    return (prediction - truth).abs().amax((1, 2, 3))
+
+def alone(prediction):
+    return prediction
+"""
+
+
+@pytest.fixture
+def compared(tmp_path, monkeypatch):
+    """Three samples of Darcy flow, and something near their solutions; in a folder with metrics of one's own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    generate("d.hdf5", 3, (9, 9))
+    view = DarcyDataset("d.hdf5")
+    a, truth = view.batch(range(3))
+    return Compared(truth + 0.01 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)), truth, a, view)
+
+
+def test_a_metric_of_ones_own_stands_beside_the_others(compared):
+    found = errors(compared, ["own.py:bias", "own.py:missed_input"])
+    assert list(found) == [*METRICS, "bias", "missed_input"]
+    torch.testing.assert_close(found["bias"], (compared.prediction - compared.truth).mean((1, 2, 3)))
+    torch.testing.assert_close(found["missed_input"], (compared.prediction - compared.a).abs().amax((1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("own.py:mean_of_all", r"must give one value per sample, \(3,\), got \(\)"),
+        ("own.py:broken", "KeyError: 'nothing'"),
+        ("own.py:max_error", "called as one that is always taken, max_error"),
+        ("own.py:alone", "must be a function of .prediction, truth. or"),
+        ("own.py:none", "has no none"),
+        ("nowhere.py:bias", "there is no file"),
+        ("bias", "is unknown: use module:name or file.py:name"),
+    ],
+)
+def test_what_is_no_metric_is_refused_in_a_line(compared, name, message):
+    with pytest.raises(ValueError, match=message):
+        errors(compared, [name])

@@ -12,7 +12,7 @@ from pdebench_mano.benchmark.leaderboard import named, published
 from pdebench_mano.evaluation.records import read_record, write_record
 from pdebench_mano.report import tables, write_report
 from pdebench_mano.report.bootstrap import difference, interval
-from pdebench_mano.report.figures import Styles, accuracy_against_time
+from pdebench_mano.report.figures import Styles, accuracy_against_time, uncrowded
 from pdebench_mano.report.terminal import print_comparison
 
 TAKEN = (
@@ -180,3 +180,14 @@ def test_what_was_not_recorded_is_left_empty(made, references):
     assert found.loc["fno", ["parameters", column, "training [s]"]].tolist() == ["1,234", "0.0025 at 9²", "5"]
     assert found.loc["vit", ["parameters", column, "training [s]"]].tolist() == ["7", "", ""]
     assert (found.loc["solver, harmonic at 9²", ["seeds", "parameters", column]] == "").all()
+
+
+def test_a_figure_leaves_out_what_squashes_the_rest_and_the_schemes_that_nobody_quotes():
+    table = tables.rows(published("darcy85-refined"))
+    drawn = set(uncrowded(table).model)
+    assert "mean solution" not in drawn
+    assert {name for name in drawn if name.startswith("solver")} == {
+        f"solver, average at {n}²" for n in (43, 61, 85, 141, 211, 421)
+    }
+    assert {"mano", "upsampled mano", "fno", "unet"} <= drawn
+    assert set(uncrowded(table[table.kind == "mean"]).model) == {"mean solution"}, "alone it squashes nothing"
