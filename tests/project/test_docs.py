@@ -18,7 +18,9 @@ from typer.main import get_command
 from data_gen import build_problem, generate
 from data_gen.contract import contract as problem_contract
 from data_gen.problems import PROBLEMS
+from pdebench_mano.benchmark.suite import SUITES
 from pdebench_mano.cli import app
+from pdebench_mano.fields.metrics import METRICS
 from pdebench_mano.operators.contract import contract as operator_contract
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 
@@ -28,7 +30,7 @@ WRITTEN = sorted(page for page in (ROOT / "docs" / "pages").rglob("*.md") if pag
 DOCUMENTED = [name for page in PAGES for name in re.findall(r"^::: (\S+)$", page.read_text(), flags=re.MULTILINE)]
 INTERNAL = re.compile(
     r"pdebench_mano\.(cli|mano\.(kernels|fusion)|report\.(figures|page|terminal)|training\.checkpoint"
-    r"|benchmark\.jobs|machine\.(devices|graphs|load|progress|provenance))\b"
+    r"|benchmark\.jobs|machine\.(devices|graphs|load|progress|provenance|typed))\b"
     r"|data_gen\.(storage\.files|problems\.darcy\.kernels)\b"
     r"|.*\.__\w+__$"
 )
@@ -160,19 +162,25 @@ def test_pages_have_every_operator_problem_and_notebook_once():
     assert sorted(made("notebook")) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
-def test_the_example_of_the_quickstart_runs(tmp_path, monkeypatch, capsys):
-    (example,) = examples("quickstart.md")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(example, "quickstart.md", "exec"), {"__name__": "example"})
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [row[0] for row in rows] == ["17", "33", "65"]
-    assert all(float(row[1]) < 0.5 for row in rows), "twenty epochs learn more than predicting zero"
+def test_comparing_names_every_metric_and_every_suite():
+    rows = re.findall(r"^\| ([^|]*) \|", (ROOT / "docs" / "pages" / "comparing.md").read_text(), flags=re.M)
+    names = {name for row in rows for name in re.findall(r"`(\S+?)`", row)}
+    assert names == {*METRICS, *(path.stem for path in SUITES.glob("*.toml"))}
+
+
+def test_the_example_of_the_quickstart_is_that_of_the_readme_which_is_run():
+    assert examples("quickstart.md") == re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
 def test_examples_of_ones_own_keep_their_contracts(tmp_path, monkeypatch):
     law, problem, operator, metric = examples("your-own.md")
     monkeypatch.chdir(tmp_path)
-    for name, text in (("my_laws.py", law), ("my_problem.py", problem), ("my_operator.py", operator), ("my_metrics.py", metric)):
+    for name, text in (
+        ("my_laws.py", law),
+        ("my_problem.py", problem),
+        ("my_operator.py", operator),
+        ("my_metrics.py", metric),
+    ):
         Path(name).write_text(text)
     info = generate("stripes.hdf5", 3, 17, problem_args={"law": "my_laws.py:stripes", "law_args": {"width": 0.1}})
     assert info.samples == 3
