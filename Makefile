@@ -27,7 +27,7 @@ bench: install
 	$(BIN)/python benchmarks/preset_times.py
 
 docs: install
-	$(BIN)/mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+	$(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
 
 clean:
 	rm -rf .venv build dist *.egg-info
