@@ -107,7 +107,9 @@ def checked(arrays: Mapping[str, Any], samples: int, path: Path, called: Mapping
             values = np.flatnonzero(values)
         values = np.atleast_1d(values)
         if values.ndim != 1 or values.dtype.kind not in "iuf" or not values.size or (values % 1).any():
-            raise ValueError(f"{path}: {key} must be one row of indices, got {values.dtype} of shape {values.shape}")
+            raise ValueError(
+                f"{path}: {key} must be one row of indices for split {name}, got {values.dtype} of shape {values.shape}"
+            )
         rows = values.astype(np.int64)
         if rows.min() < 0 or rows.max() >= samples:
             raise ValueError(
