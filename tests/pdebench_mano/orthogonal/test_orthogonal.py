@@ -1,6 +1,7 @@
 """Isometry, adjoint and parameter gradient of every orthogonal layer; the constraint under training."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from pdebench_mano.orthogonal import (
     OrthogonalConvolution,
     OrthogonalFNO,
     OrthogonalLinear,
+    OrthogonalMANO,
     OrthogonalMLP,
     UnitarySpectral,
 )
@@ -210,7 +212,7 @@ def test_unconstrained_layers_are_left_alone():
 
 
 @pytest.mark.parametrize("regime", [Backprop(), Foton(), TransportedFoton()])
-@pytest.mark.parametrize("operator", [OrthogonalFNO, OrthogonalConv])
+@pytest.mark.parametrize("operator", [OrthogonalFNO, OrthogonalConv, partial(OrthogonalMANO, lattice=4)])
 def test_mixed_precision_gives_gradients_near_those_of_full_precision(operator, regime):
     """A Fourier transform knows no bfloat16; parameters and their gradients stay in float32."""
     torch.manual_seed(2)
