@@ -21,8 +21,8 @@ OPERATORS = {
     "unet": "baselines.unet:UNet",
     "orthogonal-mlp": "pdebench_mano.orthogonal:GridMLP",
     "orthogonal-fno": "pdebench_mano.orthogonal:OrthogonalFNO",
-    "orthogonal-mano": "pdebench_mano.orthogonal:OrthogonalMANO",
     "orthogonal-conv": "pdebench_mano.orthogonal:OrthogonalConv",
+    "orthogonal-mano": "pdebench_mano.orthogonal:OrthogonalMANO",
 }
 
 REFERENCES = {

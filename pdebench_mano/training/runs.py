@@ -33,6 +33,7 @@ from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.fit import History, check_steps, fit
+from pdebench_mano.training.names import of_today
 from pdebench_mano.training.options import RunConfig, parse_config
 from pdebench_mano.training.regimes import REGIMES, build_regime
 from pdebench_mano.training.tracking import tracker
@@ -299,7 +300,7 @@ def _read_description(run: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{run} is not a run folder: it has no config.json") from None
     if missing := {"digest", "grid", "resolution", "channels"} - set(description["data"]):
         raise ValueError(f"{path} is damaged, or another program's: its data lack {', '.join(sorted(missing))}")
-    return description
+    return description | {"config": of_today(description["config"])}
 
 
 def read_summary(run: str | Path) -> dict[str, Any]:

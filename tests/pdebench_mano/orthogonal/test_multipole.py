@@ -13,7 +13,7 @@ from pdebench_mano.orthogonal import OrthogonalMANO, OrthogonalMultipole
 from pdebench_mano.orthogonal.multipole import hats
 from pdebench_mano.orthogonal.weighted import trapezoid, weigh
 from pdebench_mano.training.losses import relative_l2
-from pdebench_mano.training.regimes import Foton, TransportedFoton, alignment
+from pdebench_mano.training.regimes import FotonLatent, TransportedFoton, alignment
 
 GRIDS = [(17, 17), (20, 20), (33, 24)]
 LATTICES = [2, 4, 8]
@@ -106,7 +106,7 @@ def test_a_finer_grid_refines_the_same_layer_at_second_order(kind):
 
 
 @pytest.mark.parametrize(
-    "regime", [Foton(), *(TransportedFoton(slopes=s) for s in ("none", "channel", "point", "block", 2))]
+    "regime", [FotonLatent(), *(TransportedFoton(slopes=s) for s in ("none", "channel", "point", "block", 2))]
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_linear_chains_get_the_exact_gradient(kind, regime):
