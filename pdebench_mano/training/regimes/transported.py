@@ -67,7 +67,8 @@ class TransportedFoton:
         Which mean slopes of the activations the error is pulled back through: none; one a channel; one a channel
         and grid point, over the batch, for which each layer keeps as much as one sample's activations; or one a
         channel and block of 4×4 grid points, for each sample, for which it keeps a sixteenth of all. A number is
-        that of grid points a side of the blocks, 2 at least: of 2×2 points a quarter of all is kept.
+        that of grid points a side of the blocks, 2 at least: of 2×2 points, which serve layers better that mix
+        neighbouring ones, a quarter of all is kept.
 
     Raises
     ------
