@@ -29,7 +29,7 @@ from pdebench_mano.training.regimes.chains import (
 
 
 class Foton:
-    """Trains chains of orthogonal layers, as published without a backward pass; the lift may not expand, nor be free.
+    """FOTON as published: trains chains of orthogonal layers, the lift among them, which may not expand.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Foton:
 
 
 class FotonLatent(Foton):
-    """FOTON with the error injected behind the lift, which may expand and need not be orthogonal: an extension of ours.
+    """Our form of FOTON, which injects the error behind the lift: that may expand, and need not be orthogonal.
 
     Parameters
     ----------
