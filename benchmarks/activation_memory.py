@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint_sequential
 
 from pdebench_mano.orthogonal import Chain, OrthogonalLinear
 from pdebench_mano.training.losses import half_squared_error
-from pdebench_mano.training.regimes import Backprop, Foton, Pepita, TransportedFoton
+from pdebench_mano.training.regimes import Backprop, FotonLatent, Pepita, TransportedFoton
 
 CHANNELS = 64
 SHAPE = (16, CHANNELS, 16, 16)
@@ -42,13 +42,13 @@ class Checkpointing(Backprop):
 
 
 REGIMES = {
-    "foton": Foton(),
+    "foton-latent": FotonLatent(),
     "transported-foton": TransportedFoton(),
     "transported-foton, slopes by channel": TransportedFoton(slopes="channel"),
     "transported-foton, slopes by point": TransportedFoton(slopes="point"),
     "transported-foton, slopes by block": TransportedFoton(slopes="block"),
     "pepita": Pepita(),
-    "foton, stored": Foton(lockstep=False),
+    "foton-latent, stored": FotonLatent(lockstep=False),
     "checkpointing": Checkpointing(),
     "backprop": Backprop(),
 }

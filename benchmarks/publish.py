@@ -43,7 +43,7 @@ from data_gen.samples import draw
 from data_gen.storage import problem_of
 from pdebench_mano.benchmark.leaderboard import PUBLISHED, published
 from pdebench_mano.evaluation.assess import slug
-from pdebench_mano.evaluation.records import find_records, read_record
+from pdebench_mano.evaluation.records import find_records, stored_record
 from pdebench_mano.evaluation.timing import TIMES, read_times
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.samples import Samples
@@ -81,7 +81,7 @@ def pack(suite: str, out: Path, to: Path, patterns: Sequence[str], limit: float 
         groups.append({f"{RECORDS}/{suite}/{TIMES}": times})
     found: set[str] = set()
     for path in records:
-        run = runs.get(json.dumps(read_record(path).configuration))
+        run = runs.get(json.dumps(stored_record(path).configuration))
         fitting = [pattern for pattern in patterns if fnmatch(path.stem, pattern)]
         if run is not None and fitting:
             groups.append({f"{CHECKPOINTS}/{suite}/{path.stem}/{name}": run / name for name in CHECKPOINT})

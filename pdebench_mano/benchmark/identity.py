@@ -14,6 +14,7 @@ from data_gen.lookup import find
 from data_gen.problem import plain
 from pdebench_mano.operators.presets import PRESETS
 from pdebench_mano.operators.registry import OPERATORS
+from pdebench_mano.training.names import PUBLISHED_NAMES
 from pdebench_mano.training.options import RunConfig
 from pdebench_mano.training.regimes import REGIMES
 from pdebench_mano.training.runs import sources
@@ -39,6 +40,7 @@ def identity(config: RunConfig, data: str) -> dict[str, Any]:
     """
     published = PUBLISHED_DEFAULTS["training"]
     fields = config.model_dump(exclude={"checkpoint_seconds"})
+    fields["regime"] = PUBLISHED_NAMES.get(config.regime, config.regime)
     said = {name: value for name, value in fields.items() if plain(value) != published.get(name, ...)}
     beyond = {"changed": changed(config), "sources": sources(config)}
     return said | {name: value for name, value in beyond.items() if value} | {"data": data}

@@ -26,7 +26,7 @@ from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import budget, samples
 from pdebench_mano.evaluation.evaluate import held_out
 from pdebench_mano.evaluation.in_time import TrainingMean
-from pdebench_mano.evaluation.records import Record, find_records, read_record, write_record
+from pdebench_mano.evaluation.records import Record, find_records, read_record, stored_record, write_record
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.fields.steps import Rollouts
@@ -199,7 +199,7 @@ def refuse_shared(pairs: Mapping[str, tuple[Dataset, Dataset]], config: RunConfi
 
 def take_over(published: Path, files: Mapping[str, Path]) -> int:
     """Copy the records of these keys to files that are not there yet; returns how many there were."""
-    records = [read_record(path) for path in find_records(published)]
+    records = [stored_record(path) for path in find_records(published)]
     wanted = [record for record in records if record.key in files and not files[record.key].exists()]
     for record in wanted:
         write_record(record, files[record.key])

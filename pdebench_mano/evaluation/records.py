@@ -21,6 +21,7 @@ from data_gen.grid import Norm
 from data_gen.laws import LAWS
 from data_gen.problems import PROBLEMS
 from data_gen.storage import UNKNOWN, atomic, problem_of, to_json, write_text
+from pdebench_mano.evaluation.labels import in_todays_words
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,18 @@ def read_examples(record: Path) -> dict[str, np.ndarray]:
 
 
 def read_record(path: Path) -> Record:
-    """Read back what `write_record` wrote.
+    """A record in today's words, whichever version wrote it.
+
+    Raises
+    ------
+    ValueError
+        As `stored_record`.
+    """
+    return in_todays_words(stored_record(path))
+
+
+def stored_record(path: Path) -> Record:
+    """Read back what `write_record` wrote, to the letter.
 
     Raises
     ------

@@ -67,20 +67,29 @@ def at_least(least: int, **sizes: int) -> None:
             raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
-class Operator(nn.Module):
-    """Base class of the suite's own operators; a user's operator needs none.
+class OnGrid(nn.Module):
+    """A part of an operator that depends on where grid points lie.
 
     Attributes
     ----------
     grid : {"vertices", "left", "periodic"}
         The kind of grid that fields live on; set when the operator is wrapped for a dataset, see `live_on`.
+    """
+
+    grid: Kind = "vertices"
+
+
+class Operator(OnGrid):
+    """Base class of the suite's own operators; a user's operator needs none.
+
+    Attributes
+    ----------
     paper : str
         Where the operator was published.
     receptive_field : str
         Which inputs one output value may depend on.
     """
 
-    grid: Kind = "vertices"
     paper: ClassVar[str] = ""
     receptive_field: ClassVar[str] = ""
 
@@ -97,5 +106,5 @@ class Operator(nn.Module):
 def live_on(operator: nn.Module, grid: Kind) -> None:
     """Tell every part of an operator that asks for it the kind of grid that fields live on."""
     for module in operator.modules():
-        if isinstance(module, Operator):
+        if isinstance(module, OnGrid):
             module.grid = grid

@@ -22,6 +22,7 @@ OPERATORS = {
     "orthogonal-mlp": "pdebench_mano.orthogonal:GridMLP",
     "orthogonal-fno": "pdebench_mano.orthogonal:OrthogonalFNO",
     "orthogonal-conv": "pdebench_mano.orthogonal:OrthogonalConv",
+    "orthogonal-mano": "pdebench_mano.orthogonal:OrthogonalMANO",
 }
 
 REFERENCES = {

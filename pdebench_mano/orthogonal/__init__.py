@@ -5,7 +5,8 @@ from pdebench_mano.orthogonal.convolution import OrthogonalConvolution
 from pdebench_mano.orthogonal.layer import OrthogonalLayer
 from pdebench_mano.orthogonal.linear import OrthogonalLinear
 from pdebench_mano.orthogonal.mlp import GridMLP, OrthogonalMLP
-from pdebench_mano.orthogonal.operators import OrthogonalConv, OrthogonalFNO
+from pdebench_mano.orthogonal.multipole import OrthogonalMultipole
+from pdebench_mano.orthogonal.operators import OrthogonalConv, OrthogonalFNO, OrthogonalMANO
 from pdebench_mano.orthogonal.spectral import UnitarySpectral
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "OrthogonalFNO",
     "OrthogonalLayer",
     "OrthogonalLinear",
+    "OrthogonalMANO",
     "OrthogonalMLP",
+    "OrthogonalMultipole",
     "UnitarySpectral",
 ]

@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pdebench_mano.fields.operator import OnGrid
 from pdebench_mano.orthogonal.polar import orthogonality_residual, retract_
 
 Input = Float[Tensor, "batch inputs *grid"]
 Output = Float[Tensor, "batch outputs *grid"]
 
 
-class OrthogonalLayer(nn.Module):
+class OrthogonalLayer(OnGrid):
     """z ↦ L z + b, with L L* = I (or L* L = I, where it expands).
 
     Parameters
@@ -53,7 +54,10 @@ class OrthogonalLayer(nn.Module):
         raise NotImplementedError
 
     def adj(self, v: Output) -> Input:
-        """L* v: ⟨L z, v⟩ = ⟨z, L* v⟩, as a new tensor, which regimes change in place."""
+        """L* v: ⟨L z, v⟩ = ⟨z, L* v⟩, as a new tensor, which regimes change in place.
+
+        Products are plain sums, unless a layer says otherwise: see `pdebench_mano.orthogonal.weighted`.
+        """
         raise NotImplementedError
 
     def param_grad(self, delta: Output, z: Input) -> dict[str, Tensor]:

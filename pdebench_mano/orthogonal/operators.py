@@ -5,21 +5,31 @@ maps over channels, the same at each point, and the blocks between them conserve
 what passes through them.
 """
 
+from typing import ClassVar
+
 from pdebench_mano.fields.operator import Fields, at_least
 from pdebench_mano.orthogonal.chain import Chain
 from pdebench_mano.orthogonal.convolution import OrthogonalConvolution
 from pdebench_mano.orthogonal.layer import OrthogonalLayer
 from pdebench_mano.orthogonal.linear import OrthogonalLinear
+from pdebench_mano.orthogonal.multipole import OrthogonalMultipole
 from pdebench_mano.orthogonal.spectral import UnitarySpectral
+from pdebench_mano.orthogonal.weighted import WeightedHead, WeightedLift
 
 
 class _FieldChain(Chain):
+    ends: ClassVar[tuple[type[OrthogonalLinear], type[OrthogonalLinear]]] = OrthogonalLinear, OrthogonalLinear
+
     def __init__(
         self, in_channels: int, out_channels: int, width: int, blocks: list[OrthogonalLayer], activation: str
     ) -> None:
-        lift = OrthogonalLinear(in_channels + 2, width, constrained=False)
-        head = OrthogonalLinear(width, out_channels, constrained=False)
-        super().__init__(lift, blocks, head, activation)
+        lift, head = self.ends
+        super().__init__(
+            lift(in_channels + 2, width, constrained=False),
+            blocks,
+            head(width, out_channels, constrained=False),
+            activation,
+        )
 
     def embed(self, a: Fields) -> Fields:
         return self.with_coordinates(a)
@@ -103,4 +113,51 @@ class OrthogonalConv(_FieldChain):
     ) -> None:
         at_least(1, depth=depth, width=width)
         blocks: list[OrthogonalLayer] = [OrthogonalConvolution(width, kernel) for _ in range(depth)]
+        super().__init__(in_channels, out_channels, width, blocks, activation)
+
+
+class OrthogonalMANO(_FieldChain):
+    """A multipole operator whose layers are orthogonal on every level, in the product of the integral.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    width : int
+        Channels between lift and head.
+    depth : int
+        Multipole layers.
+    lattice : int
+        Cells a side of the finest level, a power of two. Grids need twice as many intervals a side; the largest such
+        lattice on the training grid tends to serve best.
+    activation : str
+        One of `pdebench_mano.orthogonal.ACTIVATIONS`.
+    constrained : bool
+        If not, the multipole layers start orthogonal and are free to leave.
+
+    Raises
+    ------
+    ValueError
+        For a size below 1, a lattice that is no power of two or an unknown activation; on calling, for too small a
+        grid.
+    """
+
+    paper = "FOTON, arXiv 2512.20668, on Colagrande et al. 2025, arXiv 2507.02748"
+    receptive_field = "global, through the coarsest level"
+    ends = WeightedLift, WeightedHead
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        width: int = 32,
+        depth: int = 4,
+        lattice: int = 8,
+        activation: str = "gelu",
+        constrained: bool = True,
+    ) -> None:
+        at_least(1, depth=depth, width=width)
+        blocks: list[OrthogonalLayer] = [
+            OrthogonalMultipole(width, lattice, constrained=constrained) for _ in range(depth)
+        ]
         super().__init__(in_channels, out_channels, width, blocks, activation)

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_gen.counts import MOST
 from data_gen.grid import Norm
+from pdebench_mano.training.names import said_in_full
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
 
@@ -87,6 +88,11 @@ class RunConfig(Training):
     validation: float = Field(0.1, gt=0, lt=1)
     """Fraction of the training samples set aside for choosing the epoch, where the file has no val split: the same
     samples for every operator and seed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said_in_full(cls, fields: Any) -> Any:
+        return said_in_full(fields) if isinstance(fields, dict) else fields
 
     @property
     def training(self) -> dict[str, Any]:

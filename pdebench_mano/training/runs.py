@@ -37,6 +37,7 @@ from pdebench_mano.machine.typed import typed
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.fit import History, check_steps, fit
+from pdebench_mano.training.names import of_today
 from pdebench_mano.training.options import RunConfig, parse_config
 from pdebench_mano.training.regimes import REGIMES, build_regime
 from pdebench_mano.training.tracking import tracker
@@ -329,7 +330,7 @@ def _read_description(run: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{run} is not a run folder: it has no config.json") from None
     typed(_Description, description, path)
-    return description
+    return description | {"config": of_today(description["config"])}
 
 
 def read_summary(run: str | Path) -> dict[str, Any]:

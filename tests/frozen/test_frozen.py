@@ -44,6 +44,11 @@ def command(*words):
     assert stopped.value.code == 0
 
 
+def renamed(text):
+    """What was said then in today's words: foton-latent, or latent FOTON, was called foton."""
+    return text.replace('"foton"', '"foton-latent"').replace(", FOTON", ", latent FOTON")
+
+
 def objects(text):
     return [json.loads(line) for line in text.splitlines()]
 
@@ -136,11 +141,11 @@ def test_a_record_is_read_and_reported(frozen):
 
 def test_the_operators_are_those_there_were(capsys):
     command("operators", "--json")
-    assert not list(changed(objects(capsys.readouterr().out), objects((HERE / "operators.jsonl").read_text())))
+    assert not list(changed(objects(capsys.readouterr().out), objects(renamed((HERE / "operators.jsonl").read_text()))))
 
 
 def test_the_leaderboards_are_those_there_were(capsys):
-    then = objects(gzip.decompress((HERE / "leaderboard.jsonl.gz").read_bytes()).decode())
+    then = objects(renamed(gzip.decompress((HERE / "leaderboard.jsonl.gz").read_bytes()).decode()))
     kept = dict.fromkeys(row["suite"] for row in then)
     assert set(kept) <= set(leaderboard.suites())
     for suite in kept:

@@ -9,7 +9,7 @@ from data_gen.lookup import construct, find_callable
 from pdebench_mano.training.regimes.alignment import alignment
 from pdebench_mano.training.regimes.backprop import Backprop
 from pdebench_mano.training.regimes.base import TrainingRegime
-from pdebench_mano.training.regimes.foton import Foton
+from pdebench_mano.training.regimes.foton import Foton, FotonLatent
 from pdebench_mano.training.regimes.pepita import Pepita
 from pdebench_mano.training.regimes.transported import TransportedFoton
 
@@ -17,6 +17,7 @@ __all__ = [
     "REGIMES",
     "Backprop",
     "Foton",
+    "FotonLatent",
     "Pepita",
     "TrainingRegime",
     "TransportedFoton",
@@ -27,8 +28,9 @@ __all__ = [
 REGIMES: dict[str, type[TrainingRegime]] = {
     "backprop": Backprop,
     "pepita": Pepita,
-    "foton": Foton,
+    "foton-latent": FotonLatent,
     "transported-foton": TransportedFoton,
+    "foton": Foton,
 }
 
 

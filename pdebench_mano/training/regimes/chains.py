@@ -56,11 +56,12 @@ def check_isometric(chain: Chain, regime: str, carrying: Iterable[tuple[str, Ort
     for name, layer in carrying:
         where = f"{regime} cannot train this {type(chain).__name__}: {name}"
         if not layer.constrained:
-            raise TypeError(f"{where} is not constrained to be orthogonal")
+            hint = "; foton-latent asks that of the blocks alone" if name == "lift" else ""
+            raise TypeError(f"{where} is not constrained to be orthogonal{hint}")
         if layer.out_features > layer.in_features:
             raise TypeError(
                 f"{where} expands, {layer.in_features} → {layer.out_features}, and so does not undo its adjoint; "
-                "only the lift may, with the error injected at the latent"
+                "only the lift may, under foton-latent or transported-foton"
             )
 
 

@@ -6,7 +6,8 @@
 with eᵢ = ∂ℓᵢ/∂yᵢ. Where L_k L_k* = I for k ≤ l and φ is linear, h_l - h̃_l is the
 backpropagated error and G_l the exact gradient. A lift that expands breaks this; injected
 behind it, at the latent z₀ - η (L_D ⋯ L_1)*e with the lift called L_0, the error meets no
-such layer. The published rule is ``inject="input"``, η = 1.
+such layer. That is this project's form of the rule; the published one injects at the input,
+with η = 1.
 """
 
 from typing import Literal
@@ -28,12 +29,12 @@ from pdebench_mano.training.regimes.chains import (
 
 
 class Foton:
-    """Trains chains of orthogonal layers without a backward pass.
+    """FOTON as published: trains chains of orthogonal layers, the lift among them, which may not expand.
 
     Parameters
     ----------
-    inject : {"latent", "input"}
-        Where the error enters: behind the lift (its activation included), or before it.
+    inject : {"input", "latent"}
+        Where the error enters: before the lift, or behind it (its activation included), as in `FotonLatent`.
     eta : float
         Size of the perturbation, in units of the error.
     lockstep : bool
@@ -48,9 +49,9 @@ class Foton:
 
     name = "foton"
 
-    def __init__(self, inject: Literal["latent", "input"] = "latent", eta: float = 1.0, lockstep: bool = True) -> None:
-        if inject not in ("latent", "input"):
-            raise ValueError(f"inject must be 'latent' or 'input', got {inject!r}")
+    def __init__(self, inject: Literal["input", "latent"] = "input", eta: float = 1.0, lockstep: bool = True) -> None:
+        if inject not in ("input", "latent"):
+            raise ValueError(f"inject must be 'input' or 'latent', got {inject!r}")
         if not eta > 0:
             raise ValueError(f"eta must be positive, got {eta}")
         self.inject, self.eta, self.lockstep = inject, eta, lockstep
@@ -86,3 +87,18 @@ class Foton:
 
     def retract(self, operator: nn.Module) -> None:
         retract_layers(operator)
+
+
+class FotonLatent(Foton):
+    """Our form of FOTON, which injects the error behind the lift: that may expand, and need not be orthogonal.
+
+    Parameters
+    ----------
+    eta, lockstep
+        As of `Foton`.
+    """
+
+    name = "foton-latent"
+
+    def __init__(self, eta: float = 1.0, lockstep: bool = True) -> None:
+        super().__init__("latent", eta, lockstep)

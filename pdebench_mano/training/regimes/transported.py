@@ -17,6 +17,7 @@ be kept.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -39,7 +40,7 @@ from pdebench_mano.training.regimes.chains import (
 Slopes = Literal["none", "channel", "point", "block"]
 
 BLOCK = 4
-"""Grid points a side of the blocks that slopes are averaged over."""
+"""Grid points a side of the blocks that slopes are averaged over, unless it is given."""
 
 STEP = 0.003
 """Root mean square of η r, unless η is given."""
@@ -62,10 +63,12 @@ class TransportedFoton:
     eta : float, optional
         Step of the difference quotient that stands for φ'(a) r. By default the one that makes the root mean
         square of η r 0.003: small beside the activations, large beside round-off, whatever the unit of the loss.
-    slopes : {"none", "channel", "point", "block"}
+    slopes : {"none", "channel", "point", "block"} or int
         Which mean slopes of the activations the error is pulled back through: none; one a channel; one a channel
         and grid point, over the batch, for which each layer keeps as much as one sample's activations; or one a
-        channel and block of 4×4 grid points, for each sample, for which it keeps a sixteenth of all.
+        channel and block of 4×4 grid points, for each sample, for which it keeps a sixteenth of all. A number is
+        that of grid points a side of the blocks, 2 at least: of 2×2 points, which serve layers better that mix
+        neighbouring ones, a quarter of all is kept.
 
     Raises
     ------
@@ -77,19 +80,23 @@ class TransportedFoton:
 
     name = "transported-foton"
 
-    def __init__(self, eta: float | None = None, slopes: Slopes = "none") -> None:
+    def __init__(self, eta: float | None = None, slopes: Slopes | int = "none") -> None:
         if eta is not None and not eta > 0:
             raise ValueError(f"eta must be positive, got {eta}")
-        if slopes not in get_args(Slopes):
-            raise ValueError(f"slopes must be one of {', '.join(get_args(Slopes))}, got {slopes!r}")
+        if slopes not in get_args(Slopes) and not (isinstance(slopes, int) and slopes >= 2):
+            raise ValueError(
+                f"slopes must be one of {', '.join(get_args(Slopes))}, or points a side of a block, 2 at least, "
+                f"got {slopes!r}"
+            )
         self.eta, self.slopes = eta, slopes
+        self.block = slopes if isinstance(slopes, int) else BLOCK if slopes == "block" else None
 
     def check(self, operator: nn.Module) -> None:
         chain = chain_of(operator, self.name)
         check_isometric(chain, self.name, chain.named_layers()[1:-1])
-        if self.slopes == "block" and isinstance(chain, OrthogonalMLP):
+        if self.block and isinstance(chain, OrthogonalMLP):
             raise TypeError(
-                f"slopes='block' cannot train {type(chain).__name__}: rows have no grid to be averaged over"
+                f"slopes={self.slopes!r} cannot train {type(chain).__name__}: rows have no grid to be averaged over"
             )
 
     @forward_only
@@ -99,7 +106,7 @@ class TransportedFoton:
         if self.slopes == "none":
             y, slopes = last(chain.states(x)), [torch.ones((), dtype=x.dtype, device=x.device)] * len(chain.blocks)
         else:
-            y, slopes = _noting_slopes(chain, x, self.slopes)
+            y, slopes = _noting_slopes(chain, x, self._averaged)
         value, e = loss_and_error(operator, chain, y, x, u, loss)
         del y
         r = chain.head.adj(e)
@@ -121,9 +128,15 @@ class TransportedFoton:
 
     def _at_points(self, slope: Tensor, r: Tensor) -> Tensor:
         """Slopes that multiply `r`: those of blocks repeated over their points."""
-        if self.slopes != "block":
+        if self.block is None:
             return slope
-        return F.interpolate(slope, scale_factor=BLOCK)[..., : r.shape[-2], : r.shape[-1]]
+        return F.interpolate(slope, scale_factor=self.block)[..., : r.shape[-2], : r.shape[-1]]
+
+    def _averaged(self, slope: Tensor) -> Tensor:
+        """Means over what shares a slope."""
+        if self.block:
+            return F.avg_pool2d(slope, self.block, ceil_mode=True, count_include_pad=False)
+        return slope.mean([0, *range(2, slope.ndim)] if self.slopes == "channel" else 0, keepdim=True)
 
     def retract(self, operator: nn.Module) -> None:
         retract_layers(operator)
@@ -134,13 +147,13 @@ def _step(r: Tensor) -> Tensor:
     return STEP * math.sqrt(r.numel()) / torch.linalg.vector_norm(r).clamp_min(torch.finfo(r.dtype).tiny)
 
 
-def _noting_slopes(chain: Chain, x: Tensor, kind: Slopes) -> tuple[Tensor, list[Tensor]]:
+def _noting_slopes(chain: Chain, x: Tensor, averaged: Callable[[Tensor], Tensor]) -> tuple[Tensor, list[Tensor]]:
     """The chain's output, and the relative mean slopes of every block's activation."""
     z, slopes = chain.phi(chain.lift(chain.embed(x))), []
     gain = GAIN ** (1 / max(len(chain.blocks), 1))
     for block in chain.blocks:
         activity = block(z)
-        slope = _averaged(chain.phi(activity + NEAR) - chain.phi(activity - NEAR), kind)
+        slope = averaged(chain.phi(activity + NEAR) - chain.phi(activity - NEAR))
         slopes.append(_bounded(slope / slope.abs().mean().clamp_min(torch.finfo(slope.dtype).tiny), gain))
         z = chain.phi(activity)
     return chain.head(z), slopes
@@ -157,9 +170,3 @@ def _bounded(slope: Tensor, gain: float) -> Tensor:
         least = torch.where(within, slope.new_full((), bound), least)  # a number would be copied to the GPU
     size = size.clamp_min(least)
     return torch.where(slope < 0, -size, size)
-
-
-def _averaged(slope: Tensor, kind: Slopes) -> Tensor:
-    if kind == "block":
-        return F.avg_pool2d(slope, BLOCK, ceil_mode=True, count_include_pad=False)
-    return slope.mean([0, *range(2, slope.ndim)] if kind == "channel" else 0, keepdim=True)

@@ -69,7 +69,15 @@ def test_another_default_of_an_operator_changes_the_key(name, argument, monkeypa
     assert key(config(operator=name)) != before
 
 
-@pytest.mark.parametrize(("name", "argument"), [(name, each) for name in REGIMES for each in defaults(REGIMES[name])])
+RELIED_ON = [
+    (name, each)
+    for name in REGIMES
+    for each in defaults(REGIMES[name])
+    if each not in config(regime=name).regime_args  # what a configuration says in any case
+]
+
+
+@pytest.mark.parametrize(("name", "argument"), RELIED_ON)
 def test_another_default_of_a_regime_changes_the_key(name, argument, monkeypatch):
     before = key(config(regime=name))
     monkeypatch.setitem(PUBLISHED_DEFAULTS["regimes"][name], argument, "another")
@@ -100,3 +108,10 @@ def test_the_defaults_that_are_kept_are_those_of_every_registered_name():
     assert PUBLISHED_DEFAULTS["operators"].keys() >= OPERATORS.keys()
     assert PUBLISHED_DEFAULTS["regimes"].keys() >= REGIMES.keys()
     assert Path(module.__file__).parent.joinpath("published", "defaults.json").exists()
+
+
+def test_the_keys_of_regimes_are_those_that_they_had_under_earlier_names():
+    assert identity(config(regime="foton-latent"), "data") == {"operator": "fno", "regime": "foton", "data": "data"}
+    assert identity(config(regime="foton"), "data")["regime_args"] == {"inject": "input"}
+    assert key(config(regime="foton")) == key(config(regime="foton", regime_args={"inject": "input"}))
+    assert key(config(regime="foton")) != key(config(regime="foton-latent"))

@@ -1,6 +1,7 @@
 """Isometry, adjoint and parameter gradient of every orthogonal layer; the constraint under training."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ from pdebench_mano.orthogonal import (
     OrthogonalConvolution,
     OrthogonalFNO,
     OrthogonalLinear,
+    OrthogonalMANO,
     OrthogonalMLP,
     UnitarySpectral,
 )
 from pdebench_mano.orthogonal.polar import polar_factor, retraction
 from pdebench_mano.training.losses import relative_l2
-from pdebench_mano.training.regimes import Backprop, Foton, TransportedFoton
+from pdebench_mano.training.regimes import Backprop, FotonLatent, TransportedFoton
 
 GRIDS = [(13, 13), (16, 21), (27, 14)]
 
@@ -114,7 +116,7 @@ def test_a_perceptron_resamples_nothing_on_its_own_grid():
 
 
 @pytest.mark.parametrize(
-    "regime", [Foton(), *(TransportedFoton(slopes=s) for s in ("none", "channel", "point", "block"))]
+    "regime", [FotonLatent(), *(TransportedFoton(slopes=s) for s in ("none", "channel", "point", "block"))]
 )
 @pytest.mark.parametrize("operator", [OrthogonalFNO, OrthogonalConv])
 def test_linear_operators_get_the_exact_gradient(operator, regime):
@@ -209,8 +211,8 @@ def test_unconstrained_layers_are_left_alone():
     assert layer.orthogonality_residual() == pytest.approx(3, rel=1e-5)
 
 
-@pytest.mark.parametrize("regime", [Backprop(), Foton(), TransportedFoton()])
-@pytest.mark.parametrize("operator", [OrthogonalFNO, OrthogonalConv])
+@pytest.mark.parametrize("regime", [Backprop(), FotonLatent(), TransportedFoton()])
+@pytest.mark.parametrize("operator", [OrthogonalFNO, OrthogonalConv, partial(OrthogonalMANO, lattice=4)])
 def test_mixed_precision_gives_gradients_near_those_of_full_precision(operator, regime):
     """A Fourier transform knows no bfloat16; parameters and their gradients stay in float32."""
     torch.manual_seed(2)
@@ -226,7 +228,7 @@ def test_mixed_precision_gives_gradients_near_those_of_full_precision(operator, 
 
 
 @pytest.mark.thirdparty
-@pytest.mark.parametrize("regime", [Foton(), TransportedFoton(slopes="point")])
+@pytest.mark.parametrize("regime", [FotonLatent(), TransportedFoton(slopes="point")])
 def test_darcy_is_learned_without_a_backward_pass(third_party, regime):
     """Three passes over 500 real samples, at 16²; the mean solution errs by .49."""
     a, u, test_a, test_u = (

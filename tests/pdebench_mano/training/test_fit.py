@@ -16,7 +16,7 @@ from pdebench_mano.fields.normalized import NormalizedOperator, normalized
 from pdebench_mano.fields.symmetries import transform
 from pdebench_mano.orthogonal import GridMLP
 from pdebench_mano.training.fit import Diverged, fit, validate
-from pdebench_mano.training.regimes import Backprop, Foton
+from pdebench_mano.training.regimes import Backprop, FotonLatent
 
 
 def pairs(samples=10, n=6, seed=0):
@@ -93,7 +93,7 @@ def test_the_epoch_with_the_lowest_validation_error_is_kept():
 def test_averaged_weights_are_back_on_the_constraint():
     torch.manual_seed(0)
     chain = GridMLP(1, 1, resolution=6, width=8, depth=4)
-    fit(chain, Foton(), pairs(), validation=pairs(4, seed=1), **OPTIONS)
+    fit(chain, FotonLatent(), pairs(), validation=pairs(4, seed=1), **OPTIONS)
     assert chain.orthogonality_residual() < 1e-5
 
 

@@ -22,6 +22,7 @@ TINY = {
     "orthogonal-mlp": {},
     "orthogonal-fno": {"width": 4, "modes": 2, "depth": 2},
     "orthogonal-conv": {},
+    "orthogonal-mano": {"width": 4, "lattice": 2, "depth": 2},
 }
 
 OWN = """

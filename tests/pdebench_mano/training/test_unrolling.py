@@ -15,7 +15,7 @@ from pdebench_mano.fields.normalized import normalized
 from pdebench_mano.fields.symmetries import transform
 from pdebench_mano.training.fit import fit
 from pdebench_mano.training.losses import LOSSES, half_squared_error
-from pdebench_mano.training.regimes import Backprop, Foton
+from pdebench_mano.training.regimes import Backprop, FotonLatent
 from pdebench_mano.training.unrolling import Unrolled, disturbed, over_steps
 
 OWN = Path(__file__).parents[2] / "project" / "own_problems.py"
@@ -161,8 +161,8 @@ def test_what_is_of_steps_is_refused_for_other_pairs(heat, tmp_path):
     with pytest.raises(ValueError, match=r"unroll must be at most the 3 steps of .*, got 4"):
         train(config.model_copy(update={"pairs": "step", "unroll": 4}), tmp_path / "run", trust=True)
     view = Dataset(heat, trust=True).view(pairs="step")
-    with pytest.raises(TypeError, match="foton cannot train Unrolled"):
-        fit(Growth(), Foton(), view, unroll=2)
+    with pytest.raises(TypeError, match="foton-latent cannot train Unrolled"):
+        fit(Growth(), FotonLatent(), view, unroll=2)
     assert not (tmp_path / "run").exists()
 
 

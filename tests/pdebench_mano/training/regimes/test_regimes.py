@@ -13,7 +13,7 @@ import torch
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer
 from pdebench_mano.orthogonal import Chain, GridMLP, OrthogonalConv, OrthogonalFNO, OrthogonalLinear, OrthogonalMLP
 from pdebench_mano.training.losses import LOSSES, cross_entropy, half_squared_error
-from pdebench_mano.training.regimes import Backprop, Foton, Pepita, TransportedFoton, alignment
+from pdebench_mano.training.regimes import Backprop, Foton, FotonLatent, Pepita, TransportedFoton, alignment
 
 LOSS = {"MSE": half_squared_error, "CE": cross_entropy}
 
@@ -53,7 +53,7 @@ def test_foton_gives_the_published_updates(golden, case, lockstep):
         for layer, weight in enumerate(mlp.weights):
             weight.copy_(tensors[f"weight{layer}"])
     torch.testing.assert_close(mlp(tensors["input"]), tensors["output"], rtol=0, atol=1e-12)
-    regime = Foton(inject="input", lockstep=lockstep)
+    regime = Foton(lockstep=lockstep)
     regime.gradients(mlp, tensors["input"], tensors["target"], LOSS[config["error"]])
     for layer, weight in enumerate(mlp.weights):
         torch.testing.assert_close(weight.grad, tensors[f"update{layer}"], rtol=0, atol=1e-12)
@@ -62,9 +62,9 @@ def test_foton_gives_the_published_updates(golden, case, lockstep):
 @pytest.mark.parametrize(
     "regime",
     [
-        Foton(inject="input"),
         Foton(),
-        Foton(eta=0.1),
+        FotonLatent(),
+        FotonLatent(eta=0.1),
         TransportedFoton(),
         TransportedFoton(slopes="point"),
     ],
@@ -77,7 +77,7 @@ def test_linear_chains_get_the_exact_gradient(regime, depth, widths):
     assert_equals_backprop(regime, mlp, a, u)
 
 
-@pytest.mark.parametrize("regime", [Foton(inject="input"), Foton(), TransportedFoton()])
+@pytest.mark.parametrize("regime", [Foton(), FotonLatent(), TransportedFoton()])
 @pytest.mark.parametrize("depth", [2, 10, 50])
 def test_error_keeps_its_length_where_every_layer_contracts(regime, depth):
     """Each L_k* embeds the error in a larger space, which L_k undoes; the other order would lose part of it."""
@@ -85,7 +85,7 @@ def test_error_keeps_its_length_where_every_layer_contracts(regime, depth):
     assert_equals_backprop(regime, mlp, a, u)
 
 
-@pytest.mark.parametrize("regime", [Foton(), TransportedFoton()])
+@pytest.mark.parametrize("regime", [FotonLatent(), TransportedFoton()])
 @pytest.mark.parametrize("depth", [2, 10, 50])
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=list(LOSSES))
 def test_expanding_lift_is_exact_with_latent_injection(regime, depth, loss):
@@ -96,13 +96,13 @@ def test_expanding_lift_is_exact_with_latent_injection(regime, depth, loss):
 def test_error_injected_before_an_expanding_lift_does_not_survive_it():
     mlp, a, u = linear_chain([3, *[16] * 9, 5])
     mlp.zero_grad()
-    Foton(inject="input").gradients(mlp, a, u, half_squared_error)
+    Foton().gradients(mlp, a, u, half_squared_error)
     got = mlp.weights[1].grad.clone()
     _, exact = gradients(Backprop(), mlp, a, u)
     assert torch.cosine_similarity(got.flatten(), exact["blocks.0.weight"].flatten(), dim=0) < 0.9
 
 
-@pytest.mark.parametrize("regime", [Foton(), TransportedFoton()])
+@pytest.mark.parametrize("regime", [FotonLatent(), TransportedFoton()])
 @pytest.mark.parametrize("loss", ["half_squared_error", "relative_l2"])
 def test_normalised_operator_gets_the_gradient_of_the_physical_loss(regime, loss):
     torch.manual_seed(1)
@@ -168,12 +168,12 @@ def field_chain(operator):
 def test_lockstep_equals_stored_to_the_last_bit(case, inject):
     torch.manual_seed(4)
     chain, a, u = case()
-    _, lockstep = gradients(Foton(inject), chain, a, u)
-    _, stored = gradients(Foton(inject, lockstep=False), chain, a, u)
+    _, lockstep = gradients((Foton if inject == "input" else FotonLatent)(), chain, a, u)
+    _, stored = gradients((Foton if inject == "input" else FotonLatent)(lockstep=False), chain, a, u)
     assert all(torch.equal(lockstep[name], stored[name]) for name in stored)
 
 
-@pytest.mark.parametrize("regime", [Foton(), Foton(lockstep=False), TransportedFoton(), Pepita()])
+@pytest.mark.parametrize("regime", [FotonLatent(), FotonLatent(lockstep=False), TransportedFoton(), Pepita()])
 def test_forward_only_regimes_build_no_graph_and_accumulate(regime, monkeypatch):
     mlp = OrthogonalMLP([6, 6, 6, 3])
     a, u = torch.randn(4, 6), torch.randn(4, 3)
@@ -191,15 +191,15 @@ def test_forward_only_regimes_build_no_graph_and_accumulate(regime, monkeypatch)
 
 def test_regimes_refuse_what_they_cannot_train():
     transformer = torch.nn.TransformerEncoderLayer(8, 2, batch_first=True)
-    for regime in (Foton(), TransportedFoton(), Pepita()):
+    for regime in (FotonLatent(), TransportedFoton(), Pepita()):
         with pytest.raises(TypeError, match=f"{regime.name} cannot train TransformerEncoderLayer: .*attention"):
             regime.check(transformer)
     expanding_lift = OrthogonalMLP([4, 8, 8, 2])
-    Foton().check(expanding_lift)
+    FotonLatent().check(expanding_lift)
     TransportedFoton().check(expanding_lift)
     with pytest.raises(TypeError, match="lift expands, 4 → 8"):
-        Foton(inject="input").check(expanding_lift)
-    for regime in (Foton(), TransportedFoton()):
+        Foton().check(expanding_lift)
+    for regime in (FotonLatent(), TransportedFoton()):
         with pytest.raises(TypeError, match=r"blocks\.0 expands, 8 → 16"):
             regime.check(OrthogonalMLP([8, 8, 16, 2]))
         with pytest.raises(TypeError, match=r"blocks\.0 is not constrained"):
@@ -207,7 +207,7 @@ def test_regimes_refuse_what_they_cannot_train():
     chain = OrthogonalMLP([8, 8, 8, 2])
     chain.blocks.append(torch.nn.LayerNorm(8))
     with pytest.raises(TypeError, match=r"blocks\.1 is a LayerNorm"):
-        Foton().check(chain)
+        FotonLatent().check(chain)
     Backprop().check(transformer)
 
 
@@ -217,6 +217,7 @@ def test_regimes_refuse_what_they_cannot_train():
         (Foton, {"eta": 0.0}),
         (Foton, {"inject": "middle"}),
         (TransportedFoton, {"slopes": "mean"}),
+        (TransportedFoton, {"slopes": 1}),
         (Pepita, {"scale": 0.0}),
     ],
 )
@@ -236,7 +237,7 @@ def test_losses_state_their_own_derivative(loss):
 def test_alignment_is_one_where_the_regime_is_exact_and_changes_nothing():
     mlp, a, u = linear_chain([8] * 6, bias=True)
     mlp.weights[0].grad = kept = torch.randn_like(mlp.weights[0])
-    measured = alignment(mlp, Foton(inject="input"), a, u, half_squared_error)
+    measured = alignment(mlp, Foton(), a, u, half_squared_error)
     assert list(measured) == ["lift", "blocks.0", "blocks.1", "blocks.2", "head"]
     for cosine, ratio in measured.values():
         assert cosine == pytest.approx(1, abs=1e-12)
@@ -247,7 +248,7 @@ def test_alignment_is_one_where_the_regime_is_exact_and_changes_nothing():
 
 def test_transport_aligns_deep_chains_better_than_a_second_pass():
     regimes = {
-        "foton": Foton(),
+        "foton-latent": FotonLatent(),
         "transported": TransportedFoton(),
         "transported, slopes": TransportedFoton(slopes="point"),
     }
@@ -259,10 +260,11 @@ def test_transport_aligns_deep_chains_better_than_a_second_pass():
         for name, regime in regimes.items():
             cosines = [cosine for cosine, _ in alignment(mlp, regime, a, u, half_squared_error).values()]
             mean[name] = sum(cosines) / len(cosines)
-        assert mean["transported, slopes"] >= mean["transported"] > mean["foton"], mean
+        assert mean["transported, slopes"] >= mean["transported"] > mean["foton-latent"], mean
 
 
-def test_slopes_by_block_are_exact_where_every_block_is_uniform():
+@pytest.mark.parametrize("slopes", ["block", 2])
+def test_slopes_by_block_are_exact_where_every_block_is_uniform(slopes):
     """Layers that act at each point alone keep blocks uniform; the last ones, of three points, are smaller."""
     torch.manual_seed(6)
     blocks = [OrthogonalLinear(12, 12) for _ in range(5)]
@@ -270,7 +272,7 @@ def test_slopes_by_block_are_exact_where_every_block_is_uniform():
     chain = Chain(lift, blocks, head, "tanh").double()
     a = torch.randn(3, 2, 3, 2).double().repeat_interleave(4, 2).repeat_interleave(4, 3)[..., :11, :7]
     u = torch.randn(3, 1, 11, 7).double()
-    measured = alignment(chain, TransportedFoton(eta=1e-4, slopes="block"), a, u, half_squared_error)
+    measured = alignment(chain, TransportedFoton(eta=1e-4, slopes=slopes), a, u, half_squared_error)
     by_point = alignment(chain, TransportedFoton(eta=1e-4, slopes="point"), a, u, half_squared_error)
     for name, (cosine, _) in measured.items():
         assert cosine == pytest.approx(1, abs=1e-6), name
@@ -307,7 +309,7 @@ def test_rows_have_no_blocks(operator):
 
 def test_activation_memory_of_lockstep_does_not_grow_with_depth():
     script = Path(__file__).parents[4] / "benchmarks" / "activation_memory.py"
-    forward_only = ["foton", "transported-foton", "pepita"]
+    forward_only = ["foton-latent", "transported-foton", "pepita"]
     command = [sys.executable, script, "--regimes", *forward_only, "backprop", "--depths", "10", "200"]
     command += ["--device", "cpu", "--repeats", "0", "--json"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()

@@ -1,0 +1,43 @@
+"""Records in today's words: files keep those that they were written in, and so do their keys.
+
+What is called FOTON in them is `foton-latent`; see `pdebench_mano.training.names`.
+"""
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pdebench_mano.training.names import LATENT, of_today
+
+if TYPE_CHECKING:
+    from pdebench_mano.evaluation.records import Record
+
+LABELS = {
+    "orthogonal FNO, FOTON": "orthogonal FNO, latent FOTON",
+    "orthogonal FNO, FOTON, symmetries": "orthogonal FNO, latent FOTON, symmetries",
+    "orthogonal MLP, 3 layers, FOTON": "orthogonal MLP, 3 layers, latent FOTON",
+    "orthogonal MLP, 10 layers, FOTON": "orthogonal MLP, 10 layers, latent FOTON",
+}
+"""Names in tables that published records have inside, and what they are now."""
+
+
+def in_todays_words(record: "Record") -> "Record":
+    """The record as it would be written today: the names of its regime, model and rows, and its commands."""
+    config = record.configuration.get("config", {})
+    if "trials" in record.training:
+        record = replace(record, training=record.training | {"trials": [*map(_trial, record.training["trials"])]})
+    if (said := of_today(config)) == config:
+        return record
+    label = LABELS.get(record.model, record.model)
+    rows = {record.model: label, f"upsampled {record.model}": f"upsampled {label}"}
+    return replace(
+        record,
+        model=label,
+        configuration=record.configuration | {"config": said},
+        evaluations=[replace(row, model=rows.get(row.model, row.model)) for row in record.evaluations],
+        commands=[re.sub(r"--regime foton(?!\S)", f"--regime {LATENT}", each) for each in record.commands],
+    )
+
+
+def _trial(trial: dict[str, Any]) -> dict[str, Any]:
+    return trial | {"configuration": of_today(trial["configuration"])}
