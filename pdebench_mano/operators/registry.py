@@ -22,6 +22,8 @@ OPERATORS = {
     "orthogonal-mlp": "pdebench_mano.orthogonal:GridMLP",
     "orthogonal-fno": "pdebench_mano.orthogonal:OrthogonalFNO",
     "orthogonal-conv": "pdebench_mano.orthogonal:OrthogonalConv",
+    "transolver": "baselines.transolver:Transolver",
+    "ho-fno": "baselines.ho_fno:HOFNO",
 }
 
 REFERENCES = {

@@ -26,6 +26,8 @@ TINY = {
     "vit": {"width": 8, "depth": 1, "heads": 2, "spacing": 1 / 4},
     "unet": {"width": 4, "levels": 2, "spacing": 1 / 4},
     "orthogonal-fno": {"width": 4, "modes": 2, "depth": 2},
+    "transolver": {"width": 8, "depth": 1, "heads": 2, "slices": 4, "reference": 2, "spacing": 1 / 4},
+    "ho-fno": {"width": 8, "modes": 4, "depth": 1},
 }
 """Operators that any finer grid may be given to; swin is one, too, which takes long."""
 
