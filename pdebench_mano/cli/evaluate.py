@@ -47,7 +47,7 @@ def evaluate(
     if split not in (None, "all"):
         read_summary(run)
         name = read_config(run).operator
-        operator = load(run, trust=trust)
+        operator = load(run, trust=trust, replay=False)
         for row in evaluate_operator(operator, name, Dataset(data, trust), sizes, split=split, start=start):
             error = f"{row.mean('relative_l2'):.3g} on {len(row.errors['relative_l2'])} samples of {split}"
             print(json.dumps(row.summary()) if as_json else f"{name} at {row.resolution}²: relative L2 error {error}")

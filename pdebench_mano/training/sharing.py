@@ -27,7 +27,9 @@ from data_gen.grid import Kind
 from data_gen.lookup import find, source_sha256
 from data_gen.recipe import installed
 from data_gen.storage import COEFFICIENT, SOLUTION, UNKNOWN, fields_of, problem_of, write_text
+from pdebench_mano.fields.lattice import holding
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer
+from pdebench_mano.machine.replays import Replays
 from pdebench_mano.operators.presets import preset
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
@@ -163,6 +165,7 @@ class SharedOperator(NormalizedOperator, PyTorchModelHubMixin):
         except RuntimeError as error:
             words = " ".join(str(error).split())
             raise ValueError(f"{model_id}: its weights do not fit operator {name!r} of this version: {words}") from None
+        shared.replays = Replays(holding)
         return shared.eval()
 
 

@@ -57,7 +57,7 @@ def operators(
         If a run has no weights, a resolution is no exact stride, or the grids are of different kinds; for a start of an
         operator that was not trained on steps.
     """
-    trained = [load(each.run, device="cpu") for each in entrants]
+    trained = [load(each.run, device="cpu", replay=False) for each in entrants]
     for operator, each in zip(trained, entrants, strict=True):
         check_grid(operator, each.name, held_out(data, each.resolutions, start_of(operator, start))[0])
     for operator, each in zip(trained, entrants, strict=True):
