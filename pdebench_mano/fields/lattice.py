@@ -43,7 +43,7 @@ def holding() -> Iterator[list[Tensor]]:
 
 
 def hold(constant: Tensor) -> Tensor:
-    """Have the recording that is being made, if any, keep a tensor that is remembered for a while only."""
+    """Have the recording that is being made, if any, keep a tensor of any shape that is remembered for a while only."""
     if (constants := _held.get()) is not None:
         constants.append(constant)
     return constant

@@ -13,7 +13,7 @@ PAGES = sorted((ROOT / "docs" / "pages" / "reference").glob("*.md"))
 DOCUMENTED = [name for page in PAGES for name in re.findall(r"^::: (\S+)$", page.read_text(), flags=re.MULTILINE)]
 INTERNAL = re.compile(
     r"pdebench_mano\.(cli|mano\.(kernels|fusion)|report\.(figures|page|terminal)|training\.checkpoint"
-    r"|benchmark\.jobs|machine\.(devices|graphs|load|progress|provenance))\b"
+    r"|benchmark\.jobs|machine\.(devices|graphs|load|progress|provenance|replays))\b"
     r"|data_gen\.(storage\.files|problems\.darcy\.kernels)\b"
     r"|.*\.__\w+__$"
 )
