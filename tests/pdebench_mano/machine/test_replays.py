@@ -11,6 +11,7 @@ from pdebench_mano.fields.lattice import holding, remembered, resample
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer
 from pdebench_mano.fields.operator import Operator, live_on
 from pdebench_mano.machine.replays import MOST, Replays
+from pdebench_mano.operators.registry import build_operator
 
 
 class Recorder:
@@ -226,3 +227,19 @@ def test_a_recording_keeps_the_matrices_that_are_forgotten_elsewhere():
     assert matrix(0) is not first
     assert any(each is first for each in constants)
     assert len(constants) == 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("name", ["mano", "fno", "vit", "unet", "swin", "transolver", "ho-fno"])
+def test_on_a_gpu_operators_are_recorded_and_predict_what_they_did(name):
+    torch.manual_seed(0)
+    inner = build_operator(name, 1, 1)
+    operator = NormalizedOperator(inner, Normalizer.identity(1), Normalizer.identity(1)).cuda().eval()
+    operator.replays = Replays(holding)
+    for n in (17, *range(18, 18 + MOST), 17):
+        for seed in range(3):
+            a = fields(2, 1, n, n, seed=seed).cuda()
+            torch.testing.assert_close(operator.predict(a), plain(operator, a), rtol=1e-4, atol=1e-5)
+    calls = list(operator.replays.kept.values())
+    assert len(calls) == MOST
+    assert all(call is not None and call is not operator for call in calls), "each could be recorded"
