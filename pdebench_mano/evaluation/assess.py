@@ -116,7 +116,8 @@ def record_run(
     if split is None and "test" not in data.info.splits:
         raise ValueError(f"{data.path} has no test split: --split all tests on all of its samples, and says so")
     refuse_trained(run, Samples.of(data, samples(data)))
-    operator, config, trained_at = load(run, trust=data.trust), read_config(run), training_resolution(run)
+    operator = load(run, trust=data.trust)
+    config, trained_at = read_config(run), training_resolution(run)
     name = model or config.operator
     norm, cost = config.norm, {}
     mean = training_mean(config, run, data)

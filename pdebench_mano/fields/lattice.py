@@ -10,7 +10,9 @@ Oosterlee & Schüller 2001, §2.3): a lattice value is the mean of the field und
 periodic grid |x - y| is the distance on the circle.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache, wraps
 from typing import ParamSpec
 
@@ -26,6 +28,26 @@ Resampled = Float[Tensor, "batch channels new_height new_width"]
 
 P = ParamSpec("P")
 
+_held: ContextVar[list[Tensor] | None] = ContextVar("constants that a recording reads", default=None)
+
+
+@contextmanager
+def holding() -> Iterator[list[Tensor]]:
+    """Collect what is given to `hold`, for a recording that reads its memory after others have forgotten it."""
+    constants: list[Tensor] = []
+    token = _held.set(constants)
+    try:
+        yield constants
+    finally:
+        _held.reset(token)
+
+
+def hold(constant: Tensor) -> Tensor:
+    """Have the recording that is being made, if any, keep a tensor of any shape that is remembered for a while only."""
+    if (constants := _held.get()) is not None:
+        constants.append(constant)
+    return constant
+
 
 def remembered(build: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Keep the constant matrices of the last grids: building them takes longer than using them."""
@@ -36,7 +58,7 @@ def remembered(build: Callable[P, Tensor]) -> Callable[P, Tensor]:
         if torch.compiler.is_compiling():
             return build(*args, **kwargs)
         with torch.inference_mode(False), torch.no_grad():
-            return cached(*args, **kwargs)  # type: ignore[arg-type]
+            return hold(cached(*args, **kwargs))  # type: ignore[arg-type]
 
     return get
 

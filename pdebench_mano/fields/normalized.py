@@ -1,7 +1,8 @@
 """What users see of an operator: physical fields in, physical fields out, between an encoder and a decoder."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -71,6 +72,12 @@ class Normalizer(nn.Module):
         return field * self.std[:, None, None] + self.mean[:, None, None]
 
 
+class Replay(Protocol):
+    """``module(a)``, by whatever was recorded of it; `also` is what else decides the result."""
+
+    def __call__(self, module: nn.Module, a: Tensor, also: Hashable = None) -> Tensor: ...
+
+
 class NormalizedOperator(nn.Module):
     """decode ∘ operator ∘ encode: physical coefficient in, physical solution out.
 
@@ -84,7 +91,15 @@ class NormalizedOperator(nn.Module):
         The kind of grid the fields live on; told to every part of the operator that uses coordinates.
     pairs : {"final", "step"}
         What it is trained on, see `pdebench_mano.fields.data.Dataset.view`.
+
+    Attributes
+    ----------
+    replays : callable or None
+        What predictions are recorded and replayed by, such as `pdebench_mano.machine.replays.Replays`; with
+        None, each is computed anew.
     """
+
+    replays: Replay | None = None
 
     def __init__(
         self,
@@ -129,10 +144,15 @@ class NormalizedOperator(nn.Module):
         mode = self.training
         self.eval()
         try:
-            given = a.to(device)
-            return (self(given) if steps is None else roll(self, given, steps)).to(a.device)
+            given, call = a.to(device), self if self.replays is None else partial(self.replays, self, also=self.grids())
+            return (call(given) if steps is None else roll(call, given, steps)).to(a.device)
         finally:
-            self.train(mode)
+            if mode:
+                self.train()
+
+    def grids(self) -> tuple[Kind, Kind | None]:
+        """The kinds of grid that it and its operator were told."""
+        return self.grid, getattr(self.operator, "grid", None)
 
 
 def normalized(operator: nn.Module, data: Dataset[Any], grid: Kind | None = None) -> NormalizedOperator:

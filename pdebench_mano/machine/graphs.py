@@ -1,4 +1,4 @@
-"""CUDA graphs: a training step launched as one.
+"""CUDA graphs: a training step, or a prediction, launched as one.
 
 At the sizes of neural operators a GPU spends most of a step waiting for the next kernel to be
 launched. A step whose shapes do not change can be recorded once and replayed with one launch
@@ -7,7 +7,7 @@ neither copies between host and device nor lets the data choose what is computed
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ T = TypeVar("T")
 Gradients = Callable[[Tensor, Tensor], Tensor]
 
 
-def recorded(step: Callable[[], T], warmup: int = 3) -> Callable[[], T]:
+def recorded(step: Callable[[], T], warmup: int = 3, pool: Any = None) -> Callable[[], T]:
     """Record what `step` does on the GPU; calling the result does it again, without Python.
 
     Parameters
@@ -26,6 +26,9 @@ def recorded(step: Callable[[], T], warmup: int = 3) -> Callable[[], T]:
         and make the optimizer ``capturable``. Nothing in it may wait for the GPU.
     warmup : int
         Calls before the recording, in which kernels are compiled and memory is reserved.
+    pool : optional
+        Memory to share with other recordings, of `torch.cuda.graph_pool_handle`: none of them runs beside another, and
+        what one returned is read before the next is replayed.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def recorded(step: Callable[[], T], warmup: int = 3) -> Callable[[], T]:
             step()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=pool):
         result = step()
 
     def replay() -> T:

@@ -11,8 +11,9 @@ of that spacing instead (`pdebench_mano.mano.anchored`), while everything pointw
 grid, so that a finer grid refines the same operator. That is our own addition, and the default.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -27,6 +28,29 @@ from pdebench_mano.mano.anchored import PARTS, AnchoredAttention, LocalAttention
 from pdebench_mano.mano.fusion import fused_mlp
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
 
+Points = Float[Tensor, "*points channels"]
+
+
+CHUNK = 1024
+"""Points that are handled at a time where that is faster: what lies between fits into a cache, and is not paged in."""
+
+
+def point_by_point(layers: nn.Module, f: Callable[[Tensor], Tensor], x: Field) -> Float[Tensor, "batch height width _"]:
+    """f(x) of an f that acts on each point alone, made of the modules of `layers`: by chunks for predictions on a CPU.
+
+    Elsewhere in one go: for gradients all would be kept, and a hook sees whole fields.
+    """
+    whole = x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling()
+    if whole or any(each._forward_hooks or each._forward_pre_hooks for each in layers.children()):
+        return f(x)
+    points = x.flatten(0, -2)
+    first = f(points[:CHUNK])
+    result = first.new_empty(len(points), first.shape[-1])
+    result[:CHUNK] = first
+    for start in range(CHUNK, len(points), CHUNK):
+        result[start : start + CHUNK] = f(points[start : start + CHUNK])
+    return result.unflatten(0, x.shape[:-1])
+
 
 class MLP(nn.Module):
     """LayerNorm, linear, GELU (by erf), linear, at every point."""
@@ -40,6 +64,10 @@ class MLP(nn.Module):
         fused = fused_mlp(self.norm, self.fc1, self.fc2, x, residual=residual)
         if fused is not None:
             return fused
+        return point_by_point(self, partial(self.plain, residual=residual), x)
+
+    def plain(self, x: Points, residual: bool) -> Points:
+        """What is computed at every point."""
         y = self.fc2(gelu(self.fc1(self.norm(x))))
         return x + y if residual else y
 
@@ -66,7 +94,7 @@ class Projection(nn.Module):
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(channels, channels), nn.Linear(channels, out_channels)
 
-    def forward(self, x: Field) -> Float[Tensor, "batch height width out"]:
+    def forward(self, x: Points) -> Float[Tensor, "*points out"]:
         return self.fc2(torch.tanh(self.fc1(x)))
 
 
@@ -171,7 +199,8 @@ class MANO(Operator):
         fc1, fc2 = self.projection.fc1, self.projection.fc2
         with ends:
             u = fused_mlp(self.norm, fc1, fc2, x, activation="tanh")
-            return (self.projection(self.norm(x)) if u is None else u).permute(0, 3, 1, 2)
+            u = point_by_point(self.projection, lambda x: self.projection(self.norm(x)), x) if u is None else u
+            return u.permute(0, 3, 1, 2)
 
 
 class PublishedMANO(MANO):

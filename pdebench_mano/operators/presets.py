@@ -3,7 +3,8 @@
 ``small`` and ``base`` hold about 0.25 and 2.4 million real numbers (complex ones count twice; within an eighth),
 whatever they cost. ``small-time`` and ``base-time`` take about equally long for a training step on 43² vertices, 0.14
 and 0.6 s for eight samples on one core of a CPU (processor time, fastest of five; within a tenth there), whatever they
-hold. Where an operator has a lattice of tokens, its spacing is that of 43² vertices; MANO's is twice that or more.
+hold; not every operator has them. Where one has a lattice of tokens, its spacing is that of 43² vertices; MANO's is
+twice that or more.
 """
 
 from typing import Any
@@ -59,6 +60,14 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "base": {"width": 29, "levels": 4, **_LATTICE},
         "small-time": {"width": 31, **_LATTICE},
         "base-time": {"width": 54, "levels": 4, **_LATTICE},
+    },
+    "transolver": {
+        "small": {"width": 48, "depth": 5, "heads": 4, **_LATTICE},
+        "base": {"width": 128, "depth": 7, "slices": 64, **_LATTICE},
+    },
+    "ho-fno": {
+        "small": {"modes": 12, "width": 64, "depth": 5},
+        "base": {"modes": 20, "width": 160, "depth": 7},
     },
 }
 

@@ -23,6 +23,8 @@ OPERATORS = {
     "orthogonal-fno": "pdebench_mano.orthogonal:OrthogonalFNO",
     "orthogonal-conv": "pdebench_mano.orthogonal:OrthogonalConv",
     "orthogonal-mano": "pdebench_mano.orthogonal:OrthogonalMANO",
+    "transolver": "baselines.transolver:Transolver",
+    "ho-fno": "baselines.ho_fno:HOFNO",
 }
 
 REFERENCES = {

@@ -27,12 +27,14 @@ from data_gen.lookup import source_sha256
 from data_gen.recipe import PUBLISHED_MEANING
 from data_gen.storage import leftovers, locked, read_json, to_json, write_text
 from pdebench_mano.fields.data import Dataset, View
+from pdebench_mano.fields.lattice import holding
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer, normalized
 from pdebench_mano.fields.samples import Samples
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.parallel import processes, threads_for, world
 from pdebench_mano.machine.progress import Progress, console, silent
 from pdebench_mano.machine.provenance import provenance
+from pdebench_mano.machine.replays import Replays
 from pdebench_mano.machine.typed import typed
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
@@ -151,7 +153,9 @@ def train(
     return history
 
 
-def load(run: str | Path, *, device: str | None = None, trust: bool = False) -> NormalizedOperator:
+def load(
+    run: str | Path, *, device: str | None = None, trust: bool = False, replay: bool = False
+) -> NormalizedOperator:
     """The trained operator of a run folder: ``load(run).predict(a)`` maps physical to physical fields.
 
     Parameters
@@ -161,6 +165,10 @@ def load(run: str | Path, *, device: str | None = None, trust: bool = False) -> 
         CUDA where there is one, else the CPU.
     trust : bool
         Whether to run an operator that is code of a user's own, where it is the run that names it.
+    replay : bool
+        Whether predictions of a shape that comes again are replayed on a GPU, as one CUDA graph: what takes launching
+        thousands of kernels takes launching one. They stay in float32, unless under `torch.autocast`. No, where an
+        operator of a user's own does something in Python at every call. See `pdebench_mano.machine.replays`.
 
     Raises
     ------
@@ -189,6 +197,7 @@ def load(run: str | Path, *, device: str | None = None, trust: bool = False) -> 
         operator.load_state_dict(checkpoint.weights(run))
     except RuntimeError as error:
         raise ValueError(f"{run / checkpoint.BEST} does not fit the operator of {run}: {error}") from error
+    operator.replays = Replays(holding) if replay else None
     return operator.to(chosen(device)).eval()
 
 

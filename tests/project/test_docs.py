@@ -30,7 +30,7 @@ WRITTEN = sorted(page for page in (ROOT / "docs" / "pages").rglob("*.md") if pag
 DOCUMENTED = [name for page in PAGES for name in re.findall(r"^::: (\S+)$", page.read_text(), flags=re.MULTILINE)]
 INTERNAL = re.compile(
     r"pdebench_mano\.(cli|mano\.(kernels|fusion)|report\.(figures|page|terminal)|training\.checkpoint"
-    r"|benchmark\.jobs|machine\.(devices|graphs|load|progress|provenance|typed))\b"
+    r"|benchmark\.jobs|machine\.(devices|graphs|load|progress|provenance|replays|typed))\b"
     r"|data_gen\.(storage\.files|problems\.darcy\.kernels)\b"
     r"|.*\.__\w+__$"
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pdebench_mano import MANO
 from pdebench_mano.fields.operator import coordinates
+from pdebench_mano.mano import model
 from pdebench_mano.mano.anchored import LocalAttention, rotate, turns
 from pdebench_mano.mano.expansions import expand, gather
 from pdebench_mano.mano.fusion import explain
@@ -159,3 +160,19 @@ def test_without_the_lattice_the_grid_is_the_lattice():
 def test_parts_that_there_are_not_cannot_be_left_out(arguments, message):
     with pytest.raises(ValueError, match=message):
         MANO(**SMALL | arguments)
+
+
+@pytest.mark.parametrize("spacing", [1 / 8, None])
+def test_what_is_predicted_by_chunks_is_what_gradients_are_taken_of(spacing, monkeypatch):
+    """One point after another, in chunks that do not divide their number, and where somebody looks on in one go."""
+    monkeypatch.setattr(model, "CHUNK", 50)
+    torch.manual_seed(0)
+    operator = MANO(width=16, depth=2, mlp_width=32, spacing=spacing, window=4, stride=2).double().eval()
+    a = torch.randn(2, 1, 13, 11, dtype=torch.float64)
+    whole = operator(a).detach()
+    sizes = []
+    with torch.no_grad():
+        torch.testing.assert_close(operator(a), whole, rtol=0, atol=1e-12)
+        operator.blocks[0].mlp.fc1.register_forward_hook(lambda _, given, __: sizes.append(given[0].shape))
+        torch.testing.assert_close(operator(a), whole, rtol=0, atol=1e-12)
+    assert sizes == [(2, 13, 11, 16)]

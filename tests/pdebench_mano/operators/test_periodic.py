@@ -19,6 +19,8 @@ SMALLER = {
     "uno": {"width": 8, "modes": 8},
     "swin": {"width": 12, "depths": (2,)},
     "orthogonal-conv": {"width": 4, "depth": 1},
+    "transolver": {"width": 16, "depth": 1},
+    "ho-fno": {"width": 8, "modes": 8, "depth": 2},
 }
 
 
@@ -40,6 +42,8 @@ SHIFTS = {
     "unet": (8, {"spacing": 1 / 16}),
     "orthogonal-fno": (1, {}),
     "orthogonal-conv": (1, {"width": 8, "depth": 2}),
+    "transolver": (2, {"reference": None}),
+    "ho-fno": (1, {}),
 }
 """By how many of 32 points fields move with their inputs: the coarsest lattice, stride or patch. (An orthogonal MLP has
 a weight for each point.)"""

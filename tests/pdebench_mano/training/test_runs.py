@@ -120,6 +120,8 @@ def test_a_loaded_run_predicts_what_was_validated(tmp_path, dataset):
     data = DarcyDataset(dataset, "val")
     a, u = data.batch(range(len(data)))
     assert relative_l2(operator.predict(a), u).mean().item() == pytest.approx(history.best_validation, rel=1e-5)
+    assert operator.replays is None
+    assert load(tmp_path / "run", device="cpu", replay=True).replays is not None
 
 
 def test_validation_samples_are_never_trained_on(tmp_path):

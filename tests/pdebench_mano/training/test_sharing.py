@@ -23,6 +23,8 @@ TINY = {
     "orthogonal-fno": {"width": 4, "modes": 2, "depth": 2},
     "orthogonal-conv": {},
     "orthogonal-mano": {"width": 4, "lattice": 2, "depth": 2},
+    "transolver": {"width": 8, "depth": 1, "heads": 2, "slices": 4},
+    "ho-fno": {"width": 8, "modes": 4, "depth": 1},
 }
 
 OWN = """

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pdebench_mano.fields.lattice import hold
 from pdebench_mano.mano.kernels.gpu import bands, windows
 
 STAGES = 3  # of the loops over windows: how many steps ahead their loads are under way
@@ -108,7 +109,7 @@ def attend(qkv: Rows, geometry: Geometry) -> Rows:
     """Window attention of (rows, 3 · heads · d) queries, keys and values, on every level."""
     inner = qkv.shape[1] // 3
     kernels, tile, constants, warps, _ = _setting(geometry, inner)
-    tiles = _tiles(geometry, tile, qkv.device)
+    tiles = hold(_tiles(geometry, tile, qkv.device))
     out = qkv.new_empty(qkv.shape[0], inner)
     scale = (inner // geometry.heads) ** -0.5
     kernels.forward[(len(tiles) * geometry.heads,)](
