@@ -11,7 +11,7 @@ import torch
 from scipy.interpolate import RegularGridInterpolator
 
 from data_gen import generate
-from data_gen.storage import SCHEMAS, open_hdf5
+from data_gen.storage import open_hdf5
 from pdebench_mano import load
 from pdebench_mano.benchmark.data import locate
 from pdebench_mano.benchmark.run import run_suite
@@ -159,8 +159,7 @@ def test_where_the_files_are_is_to_be_said(tmp_path, monkeypatch, capsys, folder
 )
 def test_grid_and_samples_are_said_of_foreign_files_alone(tmp_path, data, message):
     path = tmp_path / "suite.toml"
-    with h5py.File(tmp_path / "d.hdf5", "w") as file:
-        file.attrs["schema"] = SCHEMAS[1]
+    generate(tmp_path / "d.hdf5", 3, 9)
     path.write_text(f'title = "t"\nresolutions = [9]\n[data]\n{data}\n[[models]]\noperator = "fno"\n')
     with pytest.raises(ValueError, match=re.escape(message)):
         run_suite(read_suite(path), tmp_path / "out", folder=tmp_path)

@@ -74,7 +74,8 @@ def test_rows_that_would_share_a_name_are_refused(made, references):
 def test_styles_and_figures_go_by_kind(made, references):
     table = tables.rows(tables.apart([references(), made("fno"), made("upsampled fno"), made("mean solution")]))
     styles = Styles(table)
-    assert styles("upsampled fno") == styles("fno") | {"linestyle": "--", "markerfacecolor": "white"}
+    upsampled = {"label": "upsampled fno", "linestyle": "--", "markerfacecolor": "white"}
+    assert styles("upsampled fno") == styles("fno") | upsampled
     assert styles("upsampled fno (operator)")["linestyle"] == "-"
     colours = {styles(name)["color"] for name in ("fno", "upsampled fno (operator)", "mean solution (operator)")}
     assert len(colours) == 3
