@@ -1,5 +1,10 @@
 """Verified data: problems with random inputs, solved and stored with what speaks for every solution."""
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("data_gen needs Linux or macOS: on Windows, install it in WSL")
+
 from data_gen import storage
 from data_gen.convert import convert
 from data_gen.generate import generate

@@ -294,6 +294,7 @@ class _Loop:
         share = len(indices[mine]) / len(indices)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros_like(self.loss_sum)
         if share:
             a, u = (each.to(self.device, non_blocking=True) for each in self._fetch(data, indices[mine].tolist()))
             if settings.symmetries:
@@ -314,7 +315,8 @@ class _Loop:
                     f"loss={self.settings.loss} is {value.item()} before the first step, whatever the learning rate: "
                     "the operator's output, or its square, is beyond float32"
                 )
-            self.loss_sum += value.double() * share * len(indices)
+            loss = value.double() * share * len(indices)
+        self.loss_sum += add(loss)  # of all processes, since what one of them writes is taken up by all
         average_gradients(self.parameters, share)
         for optimizer in self.optimizers:
             set_rate(optimizer, settings.lr * _schedule(settings.schedule, fraction))
@@ -344,7 +346,7 @@ class _Loop:
     def _finish_epoch(self) -> None:
         start = time.perf_counter()
         done = self.step * self.settings.batch_size if self.step < self.steps else self.samples
-        loss = add(self.loss_sum.clone()).item() / done
+        loss = self.loss_sum.item() / done
         self.elapsed += time.perf_counter() - start  # the queued kernels of an accelerator are waited for here
         if not math.isfinite(loss):
             raise Diverged(

@@ -74,3 +74,13 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(tmp_path, monkeypatc
     assert not Path("run/summary.json").exists()
     assert command(*said[1:]).returncode == 0
     assert len(Path("run/history.csv").read_text().splitlines()) == 1 + 4
+
+
+def test_windows_is_refused_in_one_line_that_says_what_to_do():
+    """Before anything is imported that fails there with a traceback."""
+    code = "import sys; sys.platform = 'win32'; import pdebench_mano.cli"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    (line,) = told.stderr.splitlines()
+    assert "Windows" in line
+    assert "WSL" in line

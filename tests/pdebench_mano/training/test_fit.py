@@ -187,14 +187,29 @@ def test_recorded_steps_are_the_steps_themselves():
 SCRIPT = """
 import os
 from pathlib import Path
+import torch.distributed as dist
 from test_fit import network, pairs
 from pdebench_mano.machine.parallel import processes
 from pdebench_mano.training.regimes import Backprop
 from pdebench_mano.training.fit import fit
 
+class Stopped(Backprop):
+    left = 5
+    def gradients(self, *arguments):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return super().gradients(*arguments)
+
 with processes() as rank:
-    history = fit(network(dropout=0.0), Backprop(), pairs(11), validation=pairs(5, seed=1),
-                  epochs=3, batch_size=4, lr=1e-2, seed=5, symmetries=True, ema=0.9, clip_norm=1.0)
+    options = dict(validation=pairs(5, seed=1), epochs=3, batch_size=4, lr=1e-2, seed=5, symmetries=True, ema=0.9,
+                   clip_norm=1.0, out=".", checkpoint_seconds=0.0)
+    try:
+        fit(network(dropout=0.0), Stopped(), pairs(11), **options)
+    except KeyboardInterrupt:
+        if dist.is_initialized():
+            dist.barrier()
+    history = fit(network(dropout=0.0), Backprop(), pairs(11), **options)
 if rank == 0:
     print(*[f"{row['loss']:.9f} {row['validation']:.9f}" for row in history.epochs])
 names = [(task / "comm").read_text() for task in Path("/proc/self/task").glob("*")]
@@ -202,14 +217,16 @@ assert not [name for name in names if "gloo" in name], "a thread of the group ou
 """
 
 
-def test_two_processes_follow_the_loss_curve_of_one(tmp_path):
+def test_two_processes_follow_the_loss_curve_of_one_where_they_were_stopped_too(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
 
     def curve(*command):
+        folder = tmp_path / str(len(command))
+        folder.mkdir()
         result = subprocess.run(
-            [sys.executable, *command, script], env=environment, capture_output=True, text=True, check=False
+            [sys.executable, *command, script], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
         assert result.returncode == 0, result.stderr[-2000:]
         return [float(word) for word in result.stdout.split()]
