@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -19,6 +20,7 @@ import pytest
 from data_gen import Grid, build_problem, generate, read_info, solve
 from data_gen.generate import complete_shards
 from data_gen.laws import LAWS
+from data_gen.problem import samples_at_once
 from data_gen.problems.darcy.solvers import NotConverged
 from data_gen.recipe import Recipe, splits
 from data_gen.samples import draw
@@ -322,6 +324,30 @@ def test_killed_while_merging(tmp_path, monkeypatch):
     generate(path, 6, 9)
     assert path.read_bytes() == before
     assert not (tmp_path / "d.hdf5.shards").exists()
+
+
+def test_workers_take_the_visible_gpus_in_turn(monkeypatch):
+    """One device for all workers left the other GPUs of a machine idle."""
+    module = import_module("data_gen.generate")
+    monkeypatch.setattr(module, "end_with_parent", lambda: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
+    visible = module.gpus("cuda")
+    assert (visible, module.gpus("cuda:1"), module.gpus("cpu")) == (["2", "5", "7"], [], [])
+    turn, taken = multiprocessing.Value("i", 0), []
+    for _ in range(4):
+        module._start(turn, visible)
+        taken.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert taken == ["2", "5", "7", "2"]
+
+
+def test_a_shard_on_a_gpu_fills_a_batch_and_counts_the_times():
+    """A thousand trajectories of twenty times were one shard, and all of the others' work was one worker's."""
+    shard_size = import_module("data_gen.generate")._shard_size
+    flow = build_problem("navier-stokes", times=tuple(range(1, 21)))
+    fine = Recipe(1100, Grid((128, 128), "periodic"), flow, 0, None, (1, 0, 0), "cuda", 2)
+    assert shard_size(fine, 16) == samples_at_once(fine.solved_on) == 256
+    darcy = Recipe(1100, Grid((421, 421)), build_problem("darcy"), 0, None, (1, 0, 0), "cuda", 4)
+    assert shard_size(darcy, 16) == samples_at_once(darcy.grid) > samples_at_once(darcy.solved_on)
 
 
 def test_a_damaged_shard_is_not_merged(tmp_path, monkeypatch):

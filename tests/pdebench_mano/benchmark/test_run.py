@@ -132,6 +132,20 @@ def test_what_is_changed_is_run_and_the_rest_is_not(finished, folder, monkeypatc
     assert trained == [5]
 
 
+def test_a_suite_that_stops_has_references_and_the_same_seeds_of_all(
+    finished, folder, tmp_path, monkeypatch
+):
+    suite, _, records = finished
+    pair = [suite.models[0].model_copy(update={"name": name, "tune": {}}) for name in ("one", "two")]
+    trained = []
+    monkeypatch.setattr(cases, "train", lambda config, run, **_: trained.append(config.seed) or 1 / 0)
+    with pytest.raises(ValueError, match="4 of 4 cases failed"):
+        run_suite(suite.model_copy(update={"models": pair, "seeds": [0, 5]}), tmp_path / "out", folder=folder)
+    assert trained == [0, 0, 5, 5]
+    (path,) = find_records(tmp_path / "out")
+    assert read_record(path).model == records[0].model == "baselines"
+
+
 GENERATED = SUITE.replace(
     'train = "darcy.hdf5"', "generate = {samples = 12, resolution = 17, split = [0.5, 0.25, 0.25]}"
 )
