@@ -132,9 +132,7 @@ def test_what_is_changed_is_run_and_the_rest_is_not(finished, folder, monkeypatc
     assert trained == [5]
 
 
-def test_a_suite_that_stops_has_references_and_the_same_seeds_of_all(
-    finished, folder, tmp_path, monkeypatch
-):
+def test_a_suite_that_stops_has_references_and_the_same_seeds_of_all(finished, folder, tmp_path, monkeypatch):
     suite, _, records = finished
     pair = [suite.models[0].model_copy(update={"name": name, "tune": {}}) for name in ("one", "two")]
     trained = []
