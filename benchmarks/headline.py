@@ -1,15 +1,16 @@
 """The tables and figures of README and of the results' pages, made from the published records.
 
 A table is between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``; with ``SUITE short`` it is
-of operators and the quoted solver alone, with ``SUITE paired`` of paired differences, with ``SUITE worth`` of what
-operators are worth. A figure is a link of README to ``docs/pages/results/SUITE/NAME.png``. What they ask for is what is
-made.
+of operators and the quoted solver alone, with ``SUITE paired`` of paired differences, with ``SUITE times`` of errors
+over time, with ``SUITE worth`` of what operators are worth. A figure is a link of README, or of a results' page, to
+``docs/pages/results/SUITE/NAME.png``. What they ask for is what is made.
 
     python benchmarks/headline.py
 """
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -24,15 +25,14 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "docs" / "pages" / "results"
 TEXTS = (README, *sorted(RESULTS.glob("*.md")))
 TABLE = re.compile(r"(<!-- ([\w-]+)( \w+)?: made by benchmarks/headline\.py -->\n).*?(<!-- end -->)", re.DOTALL)
-FIGURE = re.compile(r"docs/pages/results/([\w-]+)/(error-against-resolution|plane-\d+)\.png")
+FIGURE = re.compile(r"\((?:docs/pages/results/)?([\w-]+)/(error-against-resolution|over-time-\d+|plane-\d+)\.png\)")
 
 
 def with_tables(text: str) -> str:
     """A text with every table made anew."""
 
     def made(found: re.Match[str]) -> str:
-        makes = {None: suite_tables, " short": short_table, " paired": paired_table, " worth": worth_table}
-        return f"{found[1]}\n{makes[found[3]](found[2])}\n{found[4]}"
+        return f"{found[1]}\n{MAKES[found[3]](found[2])}\n{found[4]}"
 
     return TABLE.sub(made, text)
 
@@ -69,6 +69,12 @@ def paired_table(suite: str) -> str:
     return markdown(tables.differences(part), f"minus {tables.order(part)[0]}, {budget}")
 
 
+def times_table(suite: str) -> str:
+    """Errors over time on the training grid, of the suite's first budget, in Markdown."""
+    budget, part = next(comparisons(suite))
+    return markdown(tables.at_times(part, min(tables.resolutions(part))), f"relative L2 error, {budget}")
+
+
 def worth_table(suite: str) -> str:
     """What the operators of a suite are worth beside the rival that validation chose, in Markdown."""
     records, times = tables.apart(published(suite)), read_times(PUBLISHED / suite)
@@ -92,11 +98,22 @@ def figure(suite: str, name: str) -> Figure:
     styles = figures.Styles(part)
     if name == "error-against-resolution":
         return figures.error_against_resolution(part, styles)
+    if name.startswith("over-time-"):
+        return figures.error_over_time(figures.uncrowded(part), styles, int(name.removeprefix("over-time-")))
     records, times = tables.apart(published(suite)), read_times(PUBLISHED / suite)
     resolution, device = int(name.removeprefix("plane-")), times[0].device
     here = [each for each in times if each.device == device]
     operators, solvers = (points(records, here, resolution) for points in (worth.operator_points, worth.solver_points))
     return figures.plane(operators, solvers, styles, resolution, device)
+
+
+MAKES = {
+    None: suite_tables,
+    " short": short_table,
+    " paired": paired_table,
+    " times": times_table,
+    " worth": worth_table,
+}
 
 
 def comparisons(suite: str) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -109,7 +126,7 @@ def comparisons(suite: str) -> Iterator[tuple[str, pd.DataFrame]]:
 if __name__ == "__main__":
     for path in TEXTS:
         path.write_text(with_tables(path.read_text()))
-    for suite, name in dict.fromkeys(FIGURE.findall(README.read_text())):
+    for suite, name in dict.fromkeys(chain.from_iterable(FIGURE.findall(path.read_text()) for path in TEXTS)):
         path = RESULTS / suite / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
         figure(suite, name).savefig(path, dpi=120)
