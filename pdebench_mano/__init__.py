@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pdebench_mano.evaluation.evaluate import evaluate, evaluate_solver
+    from pdebench_mano.evaluation.beside import evaluate_solver
+    from pdebench_mano.evaluation.evaluate import evaluate
     from pdebench_mano.evaluation.rollout import rollout
     from pdebench_mano.fields.data import DarcyDataset, Dataset, View
     from pdebench_mano.fields.metrics import relative_l2
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     __version__: str
 
 _PLACES = {
-    "evaluation.evaluate": ("evaluate", "evaluate_solver"),
+    "evaluation.beside": ("evaluate_solver",),
+    "evaluation.evaluate": ("evaluate",),
     "evaluation.rollout": ("rollout",),
     "fields.data": ("DarcyDataset", "Dataset", "View"),
     "fields.metrics": ("relative_l2",),

@@ -8,15 +8,14 @@ from typing import Any
 from pdebench_mano.benchmark.data import Located, first_resolution
 from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import describe, samples, slug
-from pdebench_mano.evaluation.evaluate import (
-    Predictor,
+from pdebench_mano.evaluation.beside import (
     evaluate_labels,
     evaluate_persistence,
     evaluate_rivals,
     evaluate_solver,
-    evaluate_upsampled,
     validate_rivals,
 )
+from pdebench_mano.evaluation.evaluate import Predictor, evaluate_upsampled
 from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import Record, digest, write_record
 from pdebench_mano.fields.data import Dataset

@@ -10,17 +10,8 @@ from typing import Any
 from data_gen.grid import Norm
 from data_gen.recipe import drawn, unsolved
 from data_gen.storage import DatasetInfo, alone, problem_of, read_json
-from pdebench_mano.evaluation.evaluate import (
-    evaluate,
-    evaluate_persistence,
-    evaluate_rivals,
-    evaluate_solver,
-    evaluate_upsampled,
-    examples,
-    held_out,
-    rivals,
-    start_of,
-)
+from pdebench_mano.evaluation.beside import evaluate_persistence, evaluate_rivals, evaluate_solver, rivals
+from pdebench_mano.evaluation.evaluate import evaluate, evaluate_upsampled, examples, held_out, start_of
 from pdebench_mano.evaluation.flops import flops
 from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import (

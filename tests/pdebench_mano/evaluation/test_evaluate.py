@@ -10,15 +10,8 @@ from baselines.upsampling import points, upsample
 from data_gen import Grid, build_problem, generate, solve
 from data_gen.samples import draw
 from pdebench_mano.evaluation import evaluate as evaluation
-from pdebench_mano.evaluation.evaluate import (
-    evaluate,
-    evaluate_labels,
-    evaluate_rivals,
-    evaluate_solver,
-    evaluate_upsampled,
-    held_out,
-    validate_rivals,
-)
+from pdebench_mano.evaluation.beside import evaluate_labels, evaluate_rivals, evaluate_solver, validate_rivals
+from pdebench_mano.evaluation.evaluate import evaluate, evaluate_upsampled, held_out
 from pdebench_mano.fields.data import DarcyDataset
 from pdebench_mano.fields.metrics import near_jumps, relative_l2
 

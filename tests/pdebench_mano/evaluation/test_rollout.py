@@ -16,14 +16,8 @@ from data_gen.problems.navier_stokes import NavierStokes
 from data_gen.problems.navier_stokes.fourier import resampled
 from pdebench_mano import RunConfig, load, rollout, train
 from pdebench_mano.evaluation.assess import assess
-from pdebench_mano.evaluation.evaluate import (
-    evaluate,
-    evaluate_labels,
-    evaluate_persistence,
-    evaluate_rivals,
-    evaluate_solver,
-    evaluate_upsampled,
-)
+from pdebench_mano.evaluation.beside import evaluate_labels, evaluate_persistence, evaluate_rivals, evaluate_solver
+from pdebench_mano.evaluation.evaluate import evaluate, evaluate_upsampled
 from pdebench_mano.evaluation.in_time import FLUCTUATION, UNTIL, TrainingMean, time_until
 from pdebench_mano.evaluation.records import read_examples, read_record, write_record
 from pdebench_mano.fields.data import Dataset
