@@ -11,19 +11,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
-@torch.no_grad()
 def flops(operator: nn.Module, channels: int, shape: Sequence[int], *, transforms: bool = True) -> int:
     """Of one forward pass, in evaluation mode, for one sample of `channels` fields of `shape`.
 
     The operator is on a CPU: kernels of one's own on a GPU are not seen. FFTs are counted if `transforms` says so.
+    Counted is what training computes; a prediction on a CPU may compute more where that is faster.
     """
     counter = FlopCounterMode(display=False, custom_mapping=PRODUCTS | (TRANSFORMS if transforms else {}))
-    with sdpa_kernel(SDPBackend.MATH), counter:  # fused attention on CPUs would not be counted
-        operator.eval()(torch.zeros(1, channels, *shape))
+    weights = {name: each.detach() for name, each in operator.named_parameters()}  # so that nothing is kept
+    zeros = torch.zeros(1, channels, *shape)
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # fused attention on CPUs would not be counted
+        functional_call(operator.eval(), weights, zeros)  # makes what is remembered of a grid
+        with counter:
+            functional_call(operator, weights, zeros)
     return round(counter.get_total_flops())
 
 

@@ -85,7 +85,8 @@ def form_of(place: Place, height: int, width: int, window: int, stride: int) -> 
         return "windows"  # too small to be worth more than a copy
     if stride == 1 < window <= 4:
         return "shifts"
-    return "blocks" if window % stride == 0 and 4 <= stride < window else "windows"
+    flash = place.device.type == "cpu" and not torch.is_grad_enabled()  # computes shared scores again, but keeps none
+    return "blocks" if window % stride == 0 and 4 <= stride < window and not flash else "windows"
 
 
 @torch.compiler.disable

@@ -48,12 +48,12 @@ def windows_attention(qkv: Projections, heads: int, window: int, stride: int) ->
     -------
     (batch, height, width, heads · d) tensor
     """
-    b, h, w, _ = qkv.shape
+    b, h, w, channels = qkv.shape
     rows, columns = (members(n, window, stride, qkv.device) for n in (h, w))
     (i, k), (j, m) = rows.shape, columns.shape
-    points = (rows[:, None, :, None] * w + columns[None, :, None, :]).reshape(i * j, k * m)
-    q, key, v = qkv.reshape(b, h * w, 3, heads, -1)[:, points].permute(3, 0, 1, 4, 2, 5)
-    attended = scaled_dot_product_attention(q, key, v).transpose(2, 3).reshape(b, i * j * k * m, -1)
-    total = attended.new_zeros(b, h * w, attended.shape[-1]).index_add(1, points.flatten(), attended)
-    count = torch.bincount(points.flatten(), minlength=h * w).to(total.dtype)
+    points = (rows[:, None, :, None] * w + columns[None, :, None, :]).flatten()
+    inside = qkv.reshape(b, h * w, channels).index_select(1, points).reshape(b * i * j, k * m, 3, heads, -1)
+    attended = scaled_dot_product_attention(*inside.permute(2, 0, 3, 1, 4)).transpose(1, 2).reshape(b, len(points), -1)
+    total = attended.new_zeros(b, h * w, attended.shape[-1]).index_add(1, points, attended)
+    count = torch.bincount(points, minlength=h * w).to(total.dtype)
     return (total / count[:, None]).reshape(b, h, w, -1)

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from baselines.fno import FourierConv
+from pdebench_mano import MANO
 from pdebench_mano.evaluation.flops import flops
+from pdebench_mano.mano.kernels import using
 
 
 class Applied(nn.Module):
@@ -61,3 +63,13 @@ def test_a_fourier_layer_is_four_products_with_waves_and_one_with_weights(points
 
 def test_transforms_can_be_left_out():
     assert flops(Applied(torch.fft.fft2), 3, (16, 18), transforms=False) == 0
+
+
+def test_operations_are_those_of_training_and_the_same_each_time():
+    """What is remembered of a grid is not counted when it is made; a prediction may take another form."""
+    operator = MANO(width=8, depth=1, heads=1, head_dim=4, mlp_width=8, levels=1, spacing=1 / 28)
+    with torch.no_grad():
+        alone = flops(operator, 1, (30, 29))
+    with using("blocks"):
+        assert flops(operator, 1, (30, 29)) == alone
+    assert all(each.requires_grad for each in operator.parameters())

@@ -13,6 +13,7 @@ from pdebench_mano.mano import model
 from pdebench_mano.mano.anchored import LocalAttention, rotate, turns
 from pdebench_mano.mano.expansions import expand, gather
 from pdebench_mano.mano.fusion import explain
+from pdebench_mano.mano.kernels.selection import Place, form_of
 from pdebench_mano.operators.contract import smooth_coefficient
 
 SIZES = st.integers(2, 40)
@@ -176,3 +177,16 @@ def test_what_is_predicted_by_chunks_is_what_gradients_are_taken_of(spacing, mon
         operator.blocks[0].mlp.fc1.register_forward_hook(lambda _, given, __: sizes.append(given[0].shape))
         torch.testing.assert_close(operator(a), whole, rtol=0, atol=1e-12)
     assert sizes == [(2, 13, 11, 16)]
+
+
+def test_attention_of_a_prediction_is_that_of_training():
+    """On a CPU the two take different forms of it."""
+    forms = {torch.is_grad_enabled(): form_of(Place.of(torch.zeros(1)), 29, 29, 8, 4)}
+    torch.manual_seed(0)
+    operator = MANO(width=16, depth=2, mlp_width=32, spacing=1 / 28).double().eval()
+    a = torch.randn(1, 1, 33, 31, dtype=torch.float64)
+    trained = operator(a).detach()
+    with torch.no_grad():
+        forms[torch.is_grad_enabled()] = form_of(Place.of(torch.zeros(1)), 29, 29, 8, 4)
+        torch.testing.assert_close(operator(a), trained, rtol=0, atol=1e-12)
+    assert forms == {True: "blocks", False: "windows"}
