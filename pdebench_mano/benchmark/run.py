@@ -99,7 +99,7 @@ def run_suite(
         if workers is None and jobs > 1:
             workers = partial(processes, jobs)
         with workers() if workers and todo else nullcontext() as staff:
-            with bar("generate", shown) as progress:
+            with bar("samples generated", shown) as progress:
                 for place in places.values():
                     make(place.data, Path(place.train), Path(place.test), progress, staff and staff.executor)
             pairs = {name: place.opened() for name, place in places.items()}
@@ -111,7 +111,7 @@ def run_suite(
                 check(case, pairs[case.trained_on][0])
                 held_out(pairs[case.tested_on][1], [*case.resolutions, *case.finer], case.start)
             for each in beside:
-                with bar("references", shown) as progress:
+                with bar("references, samples", shown) as progress:
                     stand_beside(each, every[0].config, *pairs[each.tested_on], files[each.name], command, progress)
             work = [
                 Work(case, out / "runs", pairs[case.trained_on][0], pairs[case.tested_on][1], files[name], command)
@@ -165,7 +165,7 @@ def run_one_by_one(work: Sequence[Work], say: Callable[[str], None], shown: bool
     failures = []
     for number, item in enumerate(work, 1):
         say(f"[{number}/{len(work)}] {item.case.title}, {budget(item.case.config)}")
-        with bar(item.case.model, shown) as progress:
+        with bar(f"{item.case.model}, steps", shown) as progress:
             try:
                 lines = run_case(item, say=say, progress=progress)
             except Exception as error:  # of one case, whatever it is: the others need not wait

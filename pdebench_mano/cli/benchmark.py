@@ -120,7 +120,7 @@ def time_and_report(suite_file: Path, out: Path, only: Sequence[str] = ()) -> No
     paths = records_of_suite(suite, out, suite_file.parent)
     if not paths:
         raise ValueError(f"{out} holds no record of {suite_file.stem}: run it without --time first")
-    with bar("generate") as progress:
+    with bar("samples generated") as progress:
         times = time_suite(suite, out, Stopwatch.on(), folder=suite_file.parent, only=only, say=say, progress=progress)
     show(times)
     print(f"report: {write_report(paths, out, suite.title, suite_file.stem)}")

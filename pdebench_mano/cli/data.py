@@ -96,7 +96,7 @@ def generate(
             shard_size=shard_size,
             merge=merge or scheduler is None,
             label_refinement=label_refinement,
-            progress=stack.enter_context(bar("generate")),
+            progress=stack.enter_context(bar("samples generated")),
         )
     if not (existed and card_path(info.path).exists()):
         write_card(info.path)
@@ -176,7 +176,7 @@ def inspect(
         raise ValueError("--card is Markdown and --json is JSON: give one of the two")
 
     with storage.open_hdf5(file) as data:
-        with bar("verify") as progress:
+        with bar("samples verified") as progress:
             findings = list(verification.verify(data, progress, trust=trust, device=device)) if verify else []
         summary = _summary(data) if not findings else {}
         text = card_of(data) if card and not findings else ""

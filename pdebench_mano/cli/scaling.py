@@ -41,7 +41,7 @@ def scaling(
     sizes = integers(resolutions, "resolutions")
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     settings = Settings(chosen, precision, batch_size, repeats, cuda_graphs)
-    with bar("measure", shown=not as_json) as progress:
+    with bar("grids measured", shown=not as_json) as progress:
         for done, row in enumerate(measurements(names, sizes, settings, out), 1):
             progress(done, len(names) * len(sizes))
             if as_json:

@@ -61,8 +61,8 @@ def train(out: Path, device: str | None, track: str | None, trust: bool, **field
     }
     config = parse_config(fields | read)
     complete = (out / "summary.json").exists()
-    with bar("train") as progress:
-        history = runs.train(config, out, device=device, progress=progress, track=track, trust=trust)
+    with bar("steps") as progress:
+        history = runs.train(config, out, device=device, progress=progress, track=track, trust=trust, say=say)
     say(
         f"{out}: {'was complete already' if complete else 'trained'}, best epoch {history.best_epoch} of "
         f"{len(history.epochs)}, validation error {history.best_validation:.4f}, {history.seconds:.0f} s of training"

@@ -362,7 +362,7 @@ def evaluate_labels(
     limits = []
     for k, i in enumerate(samples):
         limits.append(extrapolate(recipe, int(i)).limit)
-        progress(k + 1, len(samples), "label uncertainty")
+        progress(k + 1, len(samples), "label uncertainty, samples")
     finest = recipe.grid.refined().shape[0]
     rows = []
     for truth in truths:
@@ -468,7 +468,7 @@ def measure(
                 values.setdefault(FLUCTUATION, []).append(stacked.cpu())
         parts = (truth, prediction, prediction - truth)
         spectra += torch.stack([spectrum(field, truth, truths.grid.kind, norm) for field in parts])
-        progress(indices.stop, count, f"{name} at {truths.resolution}²")
+        progress(indices.stop, count, f"{name} at {truths.resolution}², samples")
     joined, in_time = ({metric: torch.cat(each) for metric, each in found.items()} for found in (values, at_each))
     if isinstance(truths, Rollouts):
         joined[UNTIL] = time_until(in_time["relative_l2"], truths.start, truths.times)
