@@ -1,5 +1,6 @@
 """``pdebench-mano benchmark`` and ``demo``."""
 
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,8 @@ def benchmark(
         time_and_report(path, out, only or [])
         return
     published = PUBLISHED / path.stem if named and not fresh else None
-    run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [], jobs, scheduler, published)
+    typed = ["pdebench-mano", "benchmark", str(suite), "--out", str(out), *(f"--only={model}" for model in only or [])]
+    run_and_report(path, out, shlex.join(typed), only or [], jobs, scheduler, published)
 
 
 @app.command()
@@ -62,7 +64,8 @@ def demo(
     """
     from pdebench_mano.benchmark.suite import packaged
 
-    run_and_report(packaged("demo-quick" if quick else "demo"), out, "pdebench-mano demo" + " --quick" * quick)
+    typed = ["pdebench-mano", "demo", *["--quick"] * quick, *(["--out", str(out)] if out != Path("demo") else [])]
+    run_and_report(packaged("demo-quick" if quick else "demo"), out, shlex.join(typed))
 
 
 def run_and_report(

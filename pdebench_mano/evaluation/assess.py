@@ -257,8 +257,9 @@ def assess(
     typed += [] if split is None else ["--split", split]
     typed += [] if start is None else ["--start", f"{start:g}"]
     typed += [word for metric in metrics for word in ("--metric", metric)]
+    trust = ["--trust"] if data.trust else []
     target = run / "records" / (data.info.digest[:8] + (f"-from-{start:g}" if start else "") + ".jsonl")
-    commands = [train_command(read_config(run), run), shlex.join(typed)]
+    commands = [" ".join([command, *trust]) for command in (train_command(read_config(run), run), shlex.join(typed))]
     options: dict[str, Any] = {"split": split, "start": start, "metrics": metrics, "commands": commands}
     with alone(target):
         record_run(run, data, resolutions, target, solver=True, progress=progress, **options)
