@@ -26,6 +26,7 @@ from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import (
     Evaluation,
     Record,
+    allowed,
     digest,
     find_records,
     read_record,
@@ -363,7 +364,7 @@ def samples(data: Dataset) -> list[int]:
 
 def budget(config: RunConfig) -> str:
     """How long a run may train, in words."""
-    return f"{config.epochs} epochs" if config.seconds is None else f"{config.seconds:g} s"
+    return allowed(config.epochs, config.seconds)
 
 
 def train_command(config: RunConfig, run: Path) -> str:
