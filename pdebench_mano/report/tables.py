@@ -393,7 +393,7 @@ def paired(table: pd.DataFrame, models: Sequence[str], resolution: int) -> pd.Da
     for model in others:
         if errors[model].shape[1] == errors[reference].shape[1]:
             mean, low, high = difference(errors[model], errors[reference])
-            cells[model] = [f"{mean:+.5f}", f"{low:+.5f} … {high:+.5f}"]
+            cells[model] = [f"{mean:+z.5f}", f"{low:+z.5f} … {high:+z.5f}"]  # z: no -0.00000
     return noted(pd.DataFrame.from_dict(cells, "index", columns=["difference", "95 % interval"]), table)
 
 

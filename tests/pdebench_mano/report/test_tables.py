@@ -13,6 +13,7 @@ from pdebench_mano.evaluation.records import read_record, write_record
 from pdebench_mano.report import tables, write_report
 from pdebench_mano.report.bootstrap import difference, interval
 from pdebench_mano.report.figures import Styles, accuracy_against_time, uncrowded
+from pdebench_mano.report.matrix import signed
 from pdebench_mano.report.terminal import print_comparison
 
 TAKEN = (
@@ -142,6 +143,14 @@ def test_differences_are_of_seeds_drawn_apart_and_samples_drawn_together(made):
     found = tables.paired(table, ["fno", "vit"], 9).loc["vit"]
     assert found.tolist() == [f"{mean:+.5f}", f"{low:+.5f} … {high:+.5f}", "2 seeds"]
     assert tables.differences(table).loc["vit", 9] == f"{mean:+.5f} ({low:+.5f} … {high:+.5f})"
+
+
+def test_no_difference_is_no_negative_number(made):
+    errors = np.full((1, 12), 0.1)
+    table = tables.rows([*by_seed("fno", made, errors), *by_seed("vit", made, errors - 1e-9)])
+    assert tables.paired(table, ["fno", "vit"], 9).loc["vit"].tolist()[:2] == ["+0.00000", "+0.00000 … +0.00000"]
+    assert signed(errors - 1e-9, errors) == "+.0000 [+.0000, +.0000]"
+    assert signed(errors - 0.001, errors) == "-.0010 [-.0010, -.0010]"
 
 
 def test_the_solver_to_quote_is_the_best_on_validation_where_operators_are_trained(made, references):
