@@ -72,7 +72,7 @@ class RunConfig(Training):
     operator: str
     """Registered name, module:Class or file.py:Class."""
     operator_args: dict[str, Any] = {}
-    """key=value …, given to the operator; or preset=NAME."""
+    """key=value …, given to the operator: `operators NAME` lists them; or preset=NAME."""
     regime: str = "backprop"
     """How gradients are made: registered name, module:Class or file.py:Class."""
     regime_args: dict[str, Any] = {}
