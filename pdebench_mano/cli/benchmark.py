@@ -8,12 +8,18 @@ from typing import Annotated
 
 import typer
 
+from pdebench_mano.cli import completion
 from pdebench_mano.cli.app import app, say
 
 
 @app.command()
 def benchmark(
-    suite: Annotated[Path, typer.Argument(help="TOML file, or the name of a suite that comes with the package.")],
+    suite: Annotated[
+        Path,
+        typer.Argument(
+            help="TOML file, or the name of a suite that comes with the package.", autocompletion=completion.suites
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of data, runs, records and report.")],
     only: Annotated[list[str] | None, typer.Option(help="Run this model only; may be repeated.")] = None,
     jobs: Annotated[

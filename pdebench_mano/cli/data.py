@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
+from pdebench_mano.cli import completion
 from pdebench_mano.cli.app import app, key_values
 
 if TYPE_CHECKING:
@@ -28,10 +29,16 @@ def generate(
     out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
     seed: Annotated[int, typer.Option(help="Sample i depends on the seed and i alone.")] = 0,
     problem: Annotated[
-        str, typer.Option(help="The equation: a name that `problems` lists, module:Class or file.py:Class.")
+        str,
+        typer.Option(
+            help="The equation: a name that `problems` lists, module:Class or file.py:Class.",
+            autocompletion=completion.problems,
+        ),
     ] = "darcy",
     problem_args: Annotated[list[str] | None, typer.Option(help="Parameters of the problem, key=value …")] = None,
-    law: Annotated[str, typer.Option(help="Law of the coefficient: " + LAWS)] = "piecewise",
+    law: Annotated[
+        str, typer.Option(help="Law of the coefficient: " + LAWS, autocompletion=completion.laws)
+    ] = "piecewise",
     law_args: Annotated[list[str] | None, typer.Option(help="Parameters of the law, key=value …")] = None,
     source: Annotated[str, typer.Option(help="Source f: a number, a .npy file or module:function of (x, y).")] = "1",
     mean: Annotated[

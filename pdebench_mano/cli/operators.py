@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pdebench_mano.cli import completion
 from pdebench_mano.cli.app import app, key_values
 
 
@@ -14,7 +15,10 @@ from pdebench_mano.cli.app import app, key_values
 def operators(
     name: Annotated[
         str | None,
-        typer.Argument(help="This one alone, and what its arguments are: a name, module:Class or file.py:Class."),
+        typer.Argument(
+            help="This one alone, and what its arguments are: a name, module:Class or file.py:Class.",
+            autocompletion=completion.operators,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -60,7 +64,10 @@ def operators(
 
 @app.command()
 def check(
-    operator: Annotated[str, typer.Argument(help="Registered name, module:Class or file.py:Class.")],
+    operator: Annotated[
+        str,
+        typer.Argument(help="Registered name, module:Class or file.py:Class.", autocompletion=completion.operators),
+    ],
     operator_args: Annotated[
         list[str] | None, typer.Option(help="key=value …, given to the operator; or preset=NAME.")
     ] = None,

@@ -8,6 +8,7 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
+from pdebench_mano.cli import completion
 from pdebench_mano.cli.app import app, integers, key_values, say
 from pdebench_mano.training.options import RunConfig, Training, parse_config
 
@@ -70,7 +71,8 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _parameter(name: str, kind: Any, default: Any, words: str) -> inspect.Parameter:
-    annotation = Annotated[kind, typer.Option(help=" ".join(words.split()))]
+    complete = {"operator": completion.operators, "regime": completion.regimes}.get(name)
+    annotation = Annotated[kind, typer.Option(help=" ".join(words.split()), autocompletion=complete)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
