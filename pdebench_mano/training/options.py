@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data_gen.counts import MOST
 from data_gen.grid import Norm
+from pdebench_mano.machine.typed import wrong
 from pdebench_mano.training.names import said_in_full
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
@@ -111,6 +112,4 @@ def parse_config(fields: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig(**fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{name}={first['input']!r}: {first['msg']}") from None
+        raise ValueError(wrong(error, RunConfig, quoted=True)) from None

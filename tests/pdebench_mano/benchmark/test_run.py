@@ -331,11 +331,12 @@ def test_an_operator_of_one_grid_is_evaluated_there_and_upsampled(folder, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("seeds =", "seed ="), "seed: Extra inputs"),
-        (("epochs = 1", "epoch = 1"), "epoch=1: Extra inputs"),
-        (("operator_args", "arguments"), "arguments: Extra inputs"),
+        (("seeds =", "seed ="), "seed is unknown: use title, data, norm, resolutions, start, training, "),
+        (("epochs = 1", "epoch = 1"), "epoch=1 is unknown: use epochs, seconds, batch_size, "),
+        (("operator_args", "arguments"), "models.0.arguments is unknown: use operator, name, operator_args, "),
         (('"fno"', '"fnoo"'), "operator 'fnoo' is unknown"),
         (("width = 4", "widths = 4"), "its arguments are"),
+        (("[data]", "[data]\ntests = 'b'"), "data.tests is unknown: use generate, train, test, grid, "),
         (("[9, 17]", "[9, 16]"), "resolution 16 is no exact stride"),
         (("[9, 17]", "[]"), "resolutions"),
         (('train = "darcy.hdf5"', 'train = "none.hdf5"'), "no such file"),
