@@ -11,6 +11,7 @@ summary.json     written last: a run that has it is complete
 import json
 import math
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -138,7 +139,7 @@ def train(
         fresh = not lexists(out / checkpoint.STANDING)
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        with _refusal_leaves_nothing(out), tracked if rank == 0 else nullcontext() as watch:
+        with _refusal_leaves_nothing(out), _check_is_named(config), tracked if rank == 0 else nullcontext() as watch:
             history = fit(
                 operator,
                 regime,
@@ -411,6 +412,24 @@ def _refusal_leaves_nothing(out: Path) -> Iterator[None]:
             for name in ("config.json", SAMPLES):
                 (out / name).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _check_is_named(config: RunConfig) -> Iterator[None]:
+    """Where an operator of a user's own breaks the training, say in the error what tells why."""
+    try:
+        yield
+    except (ValueError, OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever their code, or ours that is handed its output, makes of it
+        if config.operator in OPERATORS or config.regime not in REGIMES:
+            raise
+        arguments = [f"{name}={value}" for name, value in config.operator_args.items()]
+        command = shlex.join(["check", config.operator, *["--operator-args"] * bool(arguments), *arguments])
+        raise ValueError(
+            f"operator {config.operator!r}: {type(error).__name__}: {error}; pdebench-mano {command} tells which "
+            "part of the contract it breaks"
+        ) from error
 
 
 def _told(config: RunConfig, say: Callable[[str], None], watch: Watch | None, row: Row) -> None:

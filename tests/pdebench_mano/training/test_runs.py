@@ -176,6 +176,31 @@ def test_a_refused_training_leaves_its_folder_to_the_next(tmp_path, dataset):
     assert train(right, tmp_path / "run", device="cpu").best_epoch == 1
 
 
+BROKEN = """
+from torch import nn
+
+
+class Operator(nn.Conv2d):
+    def __init__(self, in_channels, out_channels, size=3):
+        super().__init__(in_channels, out_channels, size)
+
+    def forward(self, a):
+        return RESULT
+"""
+
+
+@pytest.mark.parametrize("result", ["super().forward(a)", "{}['u']", "(super().forward(a), 0)"])
+def test_an_operator_that_breaks_is_sent_to_check_and_leaves_its_folder_to_the_mended_one(tmp_path, dataset, result):
+    own = tmp_path / "own.py"
+    own.write_text(BROKEN.replace("RESULT", result))
+    config = RunConfig(operator=f"{own}:Operator", operator_args={"size": 5}, data=str(dataset), epochs=1)
+    told = f"(?s)operator '{own}:Operator': .*pdebench-mano check {own}:Operator --operator-args size=5"
+    with pytest.raises(ValueError, match=told):
+        train(config, tmp_path / "run", device="cpu")
+    own.write_text(BROKEN.replace("RESULT", "nn.functional.pad(super().forward(a), (2, 2, 2, 2))"))
+    assert train(config, tmp_path / "run", device="cpu").best_epoch == 1
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_solution_that_is_zero_is_named_before_anything_is_trained(tmp_path, dataset, split):
     """It made a complete run without weights, or the learning rate was blamed."""
