@@ -170,6 +170,17 @@ def test_published_records_are_taken_over_without_data_or_training(folder, tmp_p
     assert trained == [5]
 
 
+def test_published_records_of_files_that_are_not_here_are_taken_over(finished, tmp_path):
+    """They asked for the files, of which nothing was read but what they are."""
+    suite, out, records = finished
+    assert run_suite(suite, tmp_path / "taken", folder=tmp_path, published=out) == records
+    more = suite.model_copy(update={"seeds": [0, 5]})
+    with pytest.raises(FileNotFoundError, match=r"darcy\.hdf5: no such file"):
+        run_suite(more, tmp_path / "other", folder=tmp_path, published=out)
+    with pytest.raises(FileNotFoundError, match=r"darcy\.hdf5: no such file"):
+        run_suite(suite, tmp_path / "fresh", folder=tmp_path)
+
+
 def test_what_stands_beside_models_does_not_depend_on_which_are_run_now(folder, tmp_path):
     """The first model trains at 9², the second at 17²: to run that alone left a second record of baselines."""
     other = "[[models]]\noperator = 'unet'\noperator_args = {width = 4}\ntraining.resolution = 17\n"
