@@ -59,7 +59,7 @@ def generate(
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler; its workers must see OUT.")
     ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="With a scheduler: make one plain file.")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="With a scheduler: make one file, no shards.")] = False,
     label_refinement: Annotated[
         int, typer.Option(help="Solve on this many times as many intervals, and bring the solutions down.")
     ] = 1,
@@ -74,6 +74,7 @@ def generate(
     """
     from data_gen import generate as run
     from data_gen.card import card_path, write_card
+    from data_gen.storage import is_virtual
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.machine.workers import dask_workers
 
@@ -110,6 +111,8 @@ def generate(
     state = "is already complete" if existed else "written"
     points = "vertices" if info.grid.kind == "vertices" else "points"
     print(f"{info.path} {state}: {info.samples} samples of {info.grid} {points}")
+    if is_virtual(info.path):
+        print(f"its values lie in {out}.shards: copy or move both, or run the same with --merge, which makes one file")
 
 
 def _check_parameters(problem: str, typed: dict[str, Any], given: dict[str, Any]) -> None:
