@@ -74,7 +74,6 @@ def generate(
     """
     from data_gen import generate as run
     from data_gen.card import card_path, write_card
-    from data_gen.storage import is_virtual
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.machine.workers import dask_workers
 
@@ -111,8 +110,8 @@ def generate(
     state = "is already complete" if existed else "written"
     points = "vertices" if info.grid.kind == "vertices" else "points"
     print(f"{info.path} {state}: {info.samples} samples of {info.grid} {points}")
-    if is_virtual(info.path):
-        print(f"its values lie in {out}.shards: copy or move both, or run the same with --merge, which makes one file")
+    if (shards := out.with_name(f"{out.name}.shards")).is_dir():  # which a merged file does not leave
+        print(f"its values lie in {shards}: copy or move both, or run the same with --merge, which makes one file")
 
 
 def _check_parameters(problem: str, typed: dict[str, Any], given: dict[str, Any]) -> None:
