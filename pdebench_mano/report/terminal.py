@@ -55,7 +55,7 @@ def _print(cells: pd.DataFrame, title: str) -> None:
     shown = _table(cells, title)
     if console.measure(shown, options=console.options.update(width=WIDE)).maximum > console.width:
         shown = _table(cells.map(concise), title.replace(INTERVAL, f"{INTERVAL}, .0123(5) being ±.0005"))
-        shown.show_edge = shown.pad_edge = False
+        shown.show_edge = False
     console.print(shown, end="\n" * (1 + (not shown.show_edge)))
 
 

@@ -150,7 +150,7 @@ def test_on_80_columns_no_number_is_torn_apart(capsys, monkeypatch):
     print_comparison(published("darcy85"))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    (first, *_) = (line.split() for line in lines if line.startswith("mano "))
+    (first, *_) = (line.split() for line in lines if line.startswith(" mano "))
     assert first == ["mano", ".00318(15)", ".00278(18)", ".00285(25)", ".00299(30)", "3", "seeds"]
     assert not [line for line in lines if re.match(r" +\S*\d", line) and "²" not in line]
 
