@@ -158,7 +158,7 @@ def choose(
     for number, trial in enumerate(case.trials, 1):
         say(f"    trial {number} of {len(case.trials)}")
         try:
-            history = train_once(trial, work.run(trial), work.train, progress)
+            history = train_once(trial, work.run(trial), work.train, progress, say)
         except Diverged as error:
             say(f"    {error}")
             errors.append(math.inf)
@@ -181,7 +181,13 @@ def choose(
     return best.model_copy(update=case.config.model_dump(include=kept)), trials
 
 
-def train_once(config: RunConfig, run: Path, data: Dataset, progress: Progress = silent) -> History:
+def train_once(
+    config: RunConfig,
+    run: Path,
+    data: Dataset,
+    progress: Progress = silent,
+    say: Callable[[str], None] = lambda line: None,
+) -> History:
     """`train`, but for a training that has diverged already: the file ``RUN.diverged`` says so.
 
     Raises
@@ -193,7 +199,7 @@ def train_once(config: RunConfig, run: Path, data: Dataset, progress: Progress =
     if outcome.exists():
         raise Diverged(outcome.read_text(encoding="utf-8"))
     try:
-        return train(config, run, progress=progress, data=data)
+        return train(config, run, progress=progress, data=data, say=say)
     except Diverged as error:
         write_text(outcome, str(error))
         raise
@@ -205,7 +211,7 @@ def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progres
     try:
         config, trials = choose(work, say, progress)
         run = work.run(config)
-        train_once(config, run, work.train, progress)
+        train_once(config, run, work.train, progress, say)
     except ValueError as error:  # the input is checked, so this training diverged: the others need not wait
         return [f"{case.title}: {error}"]
     with alone(work.target):

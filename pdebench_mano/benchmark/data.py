@@ -71,15 +71,28 @@ def locate(
 
 
 class Located(NamedTuple):
-    """One of a suite's datasets, and what `locate` says of it."""
+    """One of a suite's datasets, and what `locate` says of it.
+
+    Of files that are not here, records say what they are and where they were `trained_at`, and `absent` says the rest.
+    """
 
     data: Data
     train: Path | Dataset
     test: Path | Dataset
     said: str
+    trained_at: int | None = None
+    absent: OSError | ValueError | None = None
 
     def opened(self) -> tuple[Dataset, Dataset]:
-        """Its files, to train and to test on; the code that a suite names is trusted."""
+        """Its files, to train and to test on; the code that a suite names is trusted.
+
+        Raises
+        ------
+        ValueError, OSError
+            If they are not here, or cannot be read.
+        """
+        if self.absent:
+            raise self.absent
         train = opened(self.train, trust=self.data.generate is not None)
         return train, train if self.test == self.train else opened(self.test, trust=self.data.generate is not None)
 

@@ -72,7 +72,7 @@ class References:
 def all_references(suite: Suite, places: Mapping[str, Located], config: RunConfig) -> list[References]:
     """What stands beside the models on each dataset; `config` is that of the first of them."""
     return [
-        References(suite, place.said, first_resolution(place.data, config, place.train), name)
+        References(suite, place.said, place.trained_at or first_resolution(place.data, config, place.train), name)
         for name, place in places.items()
     ]
 

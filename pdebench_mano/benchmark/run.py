@@ -19,10 +19,10 @@ from pathlib import Path
 from data_gen.counts import PROCESSES, check_count
 from data_gen.recipe import unsolved
 from pdebench_mano.benchmark.cases import Case, Work, all_cases, check, run_case
-from pdebench_mano.benchmark.data import datasets, make
+from pdebench_mano.benchmark.data import Located, datasets, make
 from pdebench_mano.benchmark.jobs import run_side_by_side
 from pdebench_mano.benchmark.references import References, all_references, record_references
-from pdebench_mano.benchmark.suite import Suite
+from pdebench_mano.benchmark.suite import Data, Suite
 from pdebench_mano.evaluation.assess import budget, samples
 from pdebench_mano.evaluation.evaluate import held_out
 from pdebench_mano.evaluation.in_time import TrainingMean
@@ -68,7 +68,7 @@ def run_suite(
         What opens the workers to run the cases on instead, such as ``partial(dask_workers, address)`` of
         `pdebench_mano.machine.workers`. They must see `out`.
     published : path, optional
-        Folder of records to take over first; data are made only where some case has none.
+        Folder of records to take over first; data are made, or asked for, only where some case has none.
     command : str
         What was typed, for the records.
     say : callable, optional
@@ -83,7 +83,7 @@ def run_suite(
     out, say, shown = Path(out), say or (lambda line: None), say is not None
     check_count("jobs", jobs, PROCESSES)
     suite.refuse_others(only)
-    places = datasets(suite.data, out / "data", Path(folder), say)
+    places = located(suite.data, out / "data", Path(folder), say, Path(published) if published else None)
     every = list(all_cases(suite, places))
     cases = [case for case in every if not only or case.model in only]
     references = all_references(suite, places, every[0].config)
@@ -99,7 +99,7 @@ def run_suite(
         if workers is None and jobs > 1:
             workers = partial(processes, jobs)
         with workers() if workers and todo else nullcontext() as staff:
-            with bar("generate", shown) as progress:
+            with bar("samples generated", shown) as progress:
                 for place in places.values():
                     make(place.data, Path(place.train), Path(place.test), progress, staff and staff.executor)
             pairs = {name: place.opened() for name, place in places.items()}
@@ -111,7 +111,7 @@ def run_suite(
                 check(case, pairs[case.trained_on][0])
                 held_out(pairs[case.tested_on][1], [*case.resolutions, *case.finer], case.start)
             for each in beside:
-                with bar("references", shown) as progress:
+                with bar("references, samples", shown) as progress:
                     stand_beside(each, every[0].config, *pairs[each.tested_on], files[each.name], command, progress)
             work = [
                 Work(case, out / "runs", pairs[case.trained_on][0], pairs[case.tested_on][1], files[name], command)
@@ -165,7 +165,7 @@ def run_one_by_one(work: Sequence[Work], say: Callable[[str], None], shown: bool
     failures = []
     for number, item in enumerate(work, 1):
         say(f"[{number}/{len(work)}] {item.case.title}, {budget(item.case.config)}")
-        with bar(item.case.model, shown) as progress:
+        with bar(f"{item.case.model}, steps", shown) as progress:
             try:
                 lines = run_case(item, say=say, progress=progress)
             except Exception as error:  # of one case, whatever it is: the others need not wait
@@ -195,6 +195,28 @@ def refuse_shared(pairs: Mapping[str, tuple[Dataset, Dataset]], config: RunConfi
         tested = Samples.of(test, samples(test))
         for who, seen in trained.items():
             refuse_overlap(tested, seen, who)
+
+
+def located(
+    data: Data, out: Path, folder: Path, say: Callable[[str], None], published: Path | None
+) -> dict[str, Located]:
+    """What `datasets` says; of a dataset whose files are not here, what its published records say.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `datasets`, where no record says it.
+    """
+    try:
+        return datasets(data, out, folder, say)
+    except (OSError, ValueError) as error:
+        records = map(stored_record, find_records(published) if published else ())
+        trained = next((record for record in records if record.configuration), None)
+        if data.train is None or data.each or trained is None:
+            raise
+        about, tested = trained.configuration["data"], trained.dataset["digest"]
+        files = Path(data.train), Path(data.test or data.train)
+        return {"": Located(data, *files, f"digests {about['digest']} {tested}", about["resolution"], error)}
 
 
 def take_over(published: Path, files: Mapping[str, Path]) -> int:

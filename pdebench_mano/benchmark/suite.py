@@ -43,6 +43,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from data_gen.grid import Kind, Norm
 from data_gen.splits import parsed
 from pdebench_mano.evaluation.records import NAMED
+from pdebench_mano.machine.typed import wrong
 from pdebench_mano.training.options import Count
 
 SUITES = Path(__file__).parent / "suites"
@@ -167,9 +168,8 @@ class Data(_Table):
             try:
                 cls(**merge({key: value for key, value in table.items() if key != "each"}, own))
             except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, ("each", name, *first["loc"])))
-                raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+                within = "." if error.errors()[0]["loc"] else ": "
+                raise ValueError(f"each.{name}{within}{wrong(error, cls)}") from None
         return table
 
     @property
@@ -385,8 +385,7 @@ def read_suite(path: str | Path) -> Suite:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(f"{path}: {wrong(error, Suite)}") from None
 
 
 def packaged(name: str) -> Path:

@@ -1,5 +1,6 @@
 """``pdebench-mano benchmark`` and ``demo``."""
 
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -7,12 +8,18 @@ from typing import Annotated
 
 import typer
 
+from pdebench_mano.cli import completion
 from pdebench_mano.cli.app import app, say
 
 
 @app.command()
 def benchmark(
-    suite: Annotated[Path, typer.Argument(help="TOML file, or the name of a suite that comes with the package.")],
+    suite: Annotated[
+        Path,
+        typer.Argument(
+            help="TOML file, or the name of a suite that comes with the package.", autocompletion=completion.suites
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of data, runs, records and report.")],
     only: Annotated[list[str] | None, typer.Option(help="Run this model only; may be repeated.")] = None,
     jobs: Annotated[
@@ -48,7 +55,8 @@ def benchmark(
         time_and_report(path, out, only or [])
         return
     published = PUBLISHED / path.stem if named and not fresh else None
-    run_and_report(path, out, f"pdebench-mano benchmark {suite} --out {out}", only or [], jobs, scheduler, published)
+    typed = ["pdebench-mano", "benchmark", str(suite), "--out", str(out), *(f"--only={model}" for model in only or [])]
+    run_and_report(path, out, shlex.join(typed), only or [], jobs, scheduler, published)
 
 
 @app.command()
@@ -62,7 +70,8 @@ def demo(
     """
     from pdebench_mano.benchmark.suite import packaged
 
-    run_and_report(packaged("demo-quick" if quick else "demo"), out, "pdebench-mano demo" + " --quick" * quick)
+    typed = ["pdebench-mano", "demo", *["--quick"] * quick, *(["--out", str(out)] if out != Path("demo") else [])]
+    run_and_report(packaged("demo-quick" if quick else "demo"), out, shlex.join(typed))
 
 
 def run_and_report(
@@ -120,7 +129,7 @@ def time_and_report(suite_file: Path, out: Path, only: Sequence[str] = ()) -> No
     paths = records_of_suite(suite, out, suite_file.parent)
     if not paths:
         raise ValueError(f"{out} holds no record of {suite_file.stem}: run it without --time first")
-    with bar("generate") as progress:
+    with bar("samples generated") as progress:
         times = time_suite(suite, out, Stopwatch.on(), folder=suite_file.parent, only=only, say=say, progress=progress)
     show(times)
     print(f"report: {write_report(paths, out, suite.title, suite_file.stem)}")

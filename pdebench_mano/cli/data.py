@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
+from pdebench_mano.cli import completion
 from pdebench_mano.cli.app import app, key_values
 
 if TYPE_CHECKING:
@@ -28,10 +29,16 @@ def generate(
     out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
     seed: Annotated[int, typer.Option(help="Sample i depends on the seed and i alone.")] = 0,
     problem: Annotated[
-        str, typer.Option(help="The equation: a name that `problems` lists, module:Class or file.py:Class.")
+        str,
+        typer.Option(
+            help="The equation: a name that `problems` lists, module:Class or file.py:Class.",
+            autocompletion=completion.problems,
+        ),
     ] = "darcy",
     problem_args: Annotated[list[str] | None, typer.Option(help="Parameters of the problem, key=value …")] = None,
-    law: Annotated[str, typer.Option(help="Law of the coefficient: " + LAWS)] = "piecewise",
+    law: Annotated[
+        str, typer.Option(help="Law of the coefficient: " + LAWS, autocompletion=completion.laws)
+    ] = "piecewise",
     law_args: Annotated[list[str] | None, typer.Option(help="Parameters of the law, key=value …")] = None,
     source: Annotated[str, typer.Option(help="Source f: a number, a .npy file or module:function of (x, y).")] = "1",
     mean: Annotated[
@@ -52,7 +59,7 @@ def generate(
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler; its workers must see OUT.")
     ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="With a scheduler: make one plain file.")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="With a scheduler: make one file, no shards.")] = False,
     label_refinement: Annotated[
         int, typer.Option(help="Solve on this many times as many intervals, and bring the solutions down.")
     ] = 1,
@@ -96,13 +103,15 @@ def generate(
             shard_size=shard_size,
             merge=merge or scheduler is None,
             label_refinement=label_refinement,
-            progress=stack.enter_context(bar("generate")),
+            progress=stack.enter_context(bar("samples generated")),
         )
     if not (existed and card_path(info.path).exists()):
         write_card(info.path)
     state = "is already complete" if existed else "written"
     points = "vertices" if info.grid.kind == "vertices" else "points"
     print(f"{info.path} {state}: {info.samples} samples of {info.grid} {points}")
+    if (shards := out.with_name(f"{out.name}.shards")).is_dir():  # which a merged file does not leave
+        print(f"its values lie in {shards}: copy or move both, or run the same with --merge, which makes one file")
 
 
 def _check_parameters(problem: str, typed: dict[str, Any], given: dict[str, Any]) -> None:
@@ -176,7 +185,7 @@ def inspect(
         raise ValueError("--card is Markdown and --json is JSON: give one of the two")
 
     with storage.open_hdf5(file) as data:
-        with bar("verify") as progress:
+        with bar("samples verified") as progress:
             findings = list(verification.verify(data, progress, trust=trust, device=device)) if verify else []
         summary = _summary(data) if not findings else {}
         text = card_of(data) if card and not findings else ""

@@ -62,7 +62,7 @@ def evaluate(
             error = f"{row.mean('relative_l2'):.3g} on {len(row.errors['relative_l2'])} samples of {split}"
             print(json.dumps(row.summary()) if as_json else f"{name} at {row.resolution}²: relative L2 error {error}")
         return
-    with bar("evaluate", shown=not as_json) as progress:
+    with bar("samples", shown=not as_json) as progress:
         record = read_record(assess(run, opened := Dataset(data, trust), sizes, progress, split, start, own))
     if reason := unsolved(opened.info.attributes):
         say(f"no solver row: {reason}")
@@ -99,7 +99,7 @@ def report(
     check_folder(out)
     paths = []
     for run in runs:
-        with bar("evaluate") as progress:
+        with bar("samples") as progress:
             paths += records_of(run) or [assess_on_own_data(run, progress, trust)]
     page = write_report(paths, out, title)
     print_comparison([read_record(path) for path in paths])

@@ -7,14 +7,22 @@ from typing import Annotated
 
 import typer
 
+from pdebench_mano.cli import completion
 from pdebench_mano.cli.app import app, key_values
 
 
 @app.command()
 def operators(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="This one alone, and what its arguments are: a name, module:Class or file.py:Class.",
+            autocompletion=completion.operators,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """List every operator: size, cost, receptive field, what it is, paper, presets, and the regimes that can train it.
+    """List every operator: size, cost, receptive field, what it is, paper, presets, arguments, and the regimes for it.
 
     Parameters are real numbers (complex ones count twice); FLOPs per point are those of a forward pass on 64×64 points,
     with default arguments.
@@ -22,30 +30,44 @@ def operators(
     from rich.console import Console
     from rich.padding import Padding
 
-    from pdebench_mano.benchmark.catalogue import catalogue
+    from data_gen.lookup import find_callable
+    from pdebench_mano.benchmark.catalogue import Arguments, catalogue, explained
+    from pdebench_mano.operators.registry import OPERATORS
 
+    one = None if name is None else find_callable(name, OPERATORS, "operator")
+    entries = catalogue() if name is None else catalogue({name: OPERATORS.get(name, name)})
     if as_json:
-        for entry in catalogue():
+        for entry in entries:
             print(json.dumps(asdict(entry)))
         return
     console = Console(highlight=False, markup=False, emoji=False)
-    for entry in catalogue():
-        lines = (
-            entry.what,
-            f"{entry.parameters:,} parameters, {entry.flops_per_point:,.0f} FLOPs/point",
-            f"receptive field: {entry.receptive_field}",
-            f"presets: {', '.join(entry.presets) or 'none'}",
-            f"regimes: {', '.join(entry.regimes)}",
-            entry.paper,
-        )
+
+    def show(line: str, indent: int) -> None:
+        console.print(Padding(line, (0, 0, 0, indent)), markup=False)
+
+    for entry in entries:
         console.print(entry.name, style="bold")
-        for line in lines:
-            console.print(Padding(line, (0, 0, 0, 4)), markup=False)
+        show(entry.what, 4)
+        show(f"{entry.parameters:,} parameters, {entry.flops_per_point:,.0f} FLOPs/point", 4)
+        if entry.receptive_field:
+            show(f"receptive field: {entry.receptive_field}", 4)
+        show(f"presets: {', '.join(entry.presets) or 'none'}", 4)
+        show(f"regimes: {', '.join(entry.regimes)}", 4)
+        if entry.paper:
+            show(entry.paper, 4)
+        show(f"arguments: {'' if one else Arguments(entry.arguments, '')}", 4)
+    for each in explained(one) if one else ():
+        show(str(each), 8)
+        if each.what:
+            show(each.what, 12)
 
 
 @app.command()
 def check(
-    operator: Annotated[str, typer.Argument(help="Registered name, module:Class or file.py:Class.")],
+    operator: Annotated[
+        str,
+        typer.Argument(help="Registered name, module:Class or file.py:Class.", autocompletion=completion.operators),
+    ],
     operator_args: Annotated[
         list[str] | None, typer.Option(help="key=value …, given to the operator; or preset=NAME.")
     ] = None,

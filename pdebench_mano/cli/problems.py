@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pdebench_mano.cli import completion
 from pdebench_mano.cli.app import app, key_values
 from pdebench_mano.cli.data import shape_of
 
@@ -44,7 +45,12 @@ def problems(
 
 @app.command()
 def check_problem(
-    problem: Annotated[str, typer.Argument(help="A name that `problems` lists, module:Class or file.py:Class.")],
+    problem: Annotated[
+        str,
+        typer.Argument(
+            help="A name that `problems` lists, module:Class or file.py:Class.", autocompletion=completion.problems
+        ),
+    ],
     problem_args: Annotated[list[str] | None, typer.Option(help="Parameters of the problem, key=value …")] = None,
     resolution: Annotated[
         str | None, typer.Option(help="Points a side, N or NxM; by default those of 32 intervals.")

@@ -41,7 +41,7 @@ def scaling(
     sizes = integers(resolutions, "resolutions")
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     settings = Settings(chosen, precision, batch_size, repeats, cuda_graphs)
-    with bar("measure", shown=not as_json) as progress:
+    with bar("grids measured", shown=not as_json) as progress:
         for done, row in enumerate(measurements(names, sizes, settings, out), 1):
             progress(done, len(names) * len(sizes))
             if as_json:
@@ -49,12 +49,12 @@ def scaling(
     if as_json:
         return
     rows = read_table(out / "scaling.csv")
-    table = Table("operator", "points", *QUANTITIES.values(), "")
+    table = Table("operator", "points", *QUANTITIES.values(), *["note"] * bool(rows.note.any()))
     for each in rows.to_dict("records"):
         values = (f"{each[quantity]:.3g}" for quantity in QUANTITIES)
-        table.add_row(each["operator"], f"{each['resolution']}²", *values, each["note"])
+        table.add_row(each["operator"], f"{each['resolution']}²", *values, *[each["note"]] * bool(rows.note.any()))
     for name, slope in slopes(rows).to_dict("index").items():
-        table.add_row(str(name), "slope", *(f"{slope[q]:.2f}" for q in QUANTITIES), "")
+        table.add_row(str(name), "slope", *(f"{slope[q]:.2f}" for q in QUANTITIES))
     console = Console(stderr=True, markup=False, emoji=False)
     console.print(table)
     console.print(f"{out / 'scaling.csv'}, {out / 'scaling.png'}", highlight=False)

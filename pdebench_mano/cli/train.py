@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
 
+from pdebench_mano.cli import completion
 from pdebench_mano.cli.app import app, integers, key_values, say
 from pdebench_mano.training.options import RunConfig, Training, parse_config
 
@@ -17,6 +19,36 @@ TYPED: dict[str, Any] = {
     "resolution": str | None,
 }
 """What a person types for a field that holds something else."""
+
+
+class WithArguments(TyperCommand):
+    """A command whose help explains the arguments of the operator and the regime that are named beside ``--help``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep what was typed for the help, which is shown before it is parsed."""
+        ctx.meta[__name__] = [*args]
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Below the options, the arguments of what is named; without a name no operator is imported."""
+        super().format_epilog(ctx, formatter)
+        typed = ctx.meta.get(__name__, [])
+        words = [each for word in typed for each in (word.split("=", 1) if word.startswith("--") else [word])]
+        for option in ("--operator", "--regime"):
+            if option in words[:-1]:
+                _explain(option.lstrip("-"), words[words.index(option) + 1], formatter)
+
+
+def _explain(what: str, name: str, formatter: Any) -> None:
+    from data_gen.lookup import find_callable
+    from pdebench_mano.benchmark.catalogue import explained
+    from pdebench_mano.operators.registry import OPERATORS
+    from pdebench_mano.training.regimes import REGIMES
+
+    known: dict[str, Any] = {"operator": OPERATORS, "regime": REGIMES}
+    arguments = [(str(each), each.what) for each in explained(find_callable(name, known[what], what))]
+    with formatter.section(f"--{what}-args of {name}"):
+        formatter.write_dl(arguments) if arguments else formatter.write_text("none")
 
 
 def options() -> list[inspect.Parameter]:
@@ -39,7 +71,8 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _parameter(name: str, kind: Any, default: Any, words: str) -> inspect.Parameter:
-    annotation = Annotated[kind, typer.Option(help=" ".join(words.split()))]
+    complete = {"operator": completion.operators, "regime": completion.regimes}.get(name)
+    annotation = Annotated[kind, typer.Option(help=" ".join(words.split()), autocompletion=complete)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -47,7 +80,7 @@ def train(out: Path, device: str | None, track: str | None, trust: bool, **field
     """Train an operator on the training split of a dataset; the same command again resumes.
 
     The epoch with the lowest validation error is kept. Under torchrun, every process takes its share
-    of each batch.
+    of each batch. `train --operator NAME --help` lists the arguments of that operator, too.
     """
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.training import runs
@@ -61,8 +94,8 @@ def train(out: Path, device: str | None, track: str | None, trust: bool, **field
     }
     config = parse_config(fields | read)
     complete = (out / "summary.json").exists()
-    with bar("train") as progress:
-        history = runs.train(config, out, device=device, progress=progress, track=track, trust=trust)
+    with bar("steps") as progress:
+        history = runs.train(config, out, device=device, progress=progress, track=track, trust=trust, say=say)
     say(
         f"{out}: {'was complete already' if complete else 'trained'}, best epoch {history.best_epoch} of "
         f"{len(history.epochs)}, validation error {history.best_validation:.4f}, {history.seconds:.0f} s of training"
@@ -71,4 +104,4 @@ def train(out: Path, device: str | None, track: str | None, trust: bool, **field
 
 train.__signature__ = inspect.Signature(options())  # type: ignore[attr-defined]
 train.__annotations__ = {each.name: each.annotation for each in options()}
-app.command()(train)
+app.command(cls=WithArguments)(train)

@@ -17,6 +17,7 @@ from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import (
     Evaluation,
     Record,
+    allowed,
     digest,
     find_records,
     read_record,
@@ -248,8 +249,9 @@ def assess(
     typed += [] if split is None else ["--split", split]
     typed += [] if start is None else ["--start", f"{start:g}"]
     typed += [word for metric in metrics for word in ("--metric", metric)]
+    trust = ["--trust"] if data.trust else []
     target = run / "records" / (data.info.digest[:8] + (f"-from-{start:g}" if start else "") + ".jsonl")
-    commands = [train_command(read_config(run), run), shlex.join(typed)]
+    commands = [" ".join([command, *trust]) for command in (train_command(read_config(run), run), shlex.join(typed))]
     options: dict[str, Any] = {"split": split, "start": start, "metrics": metrics, "commands": commands}
     with alone(target):
         record_run(run, data, resolutions, target, solver=True, progress=progress, **options)
@@ -353,7 +355,7 @@ def samples(data: Dataset) -> list[int]:
 
 def budget(config: RunConfig) -> str:
     """How long a run may train, in words."""
-    return f"{config.epochs} epochs" if config.seconds is None else f"{config.seconds:g} s"
+    return allowed(config.epochs, config.seconds)
 
 
 def train_command(config: RunConfig, run: Path) -> str:

@@ -229,7 +229,7 @@ def evaluate_labels(
     limits = []
     for k, i in enumerate(samples):
         limits.append(extrapolate(recipe, int(i)).limit)
-        progress(k + 1, len(samples), "label uncertainty")
+        progress(k + 1, len(samples), "label uncertainty, samples")
     finest = recipe.grid.refined().shape[0]
     rows = []
     for truth in truths:

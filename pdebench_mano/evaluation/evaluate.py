@@ -230,7 +230,7 @@ def measure(
                 values.setdefault(FLUCTUATION, []).append(stacked.cpu())
         parts = (truth, prediction, prediction - truth)
         spectra += torch.stack([spectrum(field, truth, truths.grid.kind, norm) for field in parts])
-        progress(indices.stop, count, f"{name} at {truths.resolution}²")
+        progress(indices.stop, count, f"{name} at {truths.resolution}², samples")
     joined, in_time = ({metric: torch.cat(each) for metric, each in found.items()} for found in (values, at_each))
     if isinstance(truths, Rollouts):
         joined[UNTIL] = time_until(in_time["relative_l2"], truths.start, truths.times)

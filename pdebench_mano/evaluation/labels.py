@@ -20,12 +20,19 @@ LABELS = {
 }
 """Names in tables that published records have inside, and what they are now."""
 
+WITHOUT_OUT = re.compile(r"^pdebench-mano benchmark ([\w-]+)$")
+"""What was typed when a benchmark went into a folder of its own name, unless told otherwise."""
+
 
 def in_todays_words(record: "Record") -> "Record":
-    """The record as it would be written today: the names of its regime, model and rows, and its commands."""
+    """The record as it would be written today: the names of its regime, model and rows, its budget and its commands."""
     config = record.configuration.get("config", {})
     if "trials" in record.training:
         record = replace(record, training=record.training | {"trials": [*map(_trial, record.training["trials"])]})
+    if record.budget == "1 epochs":
+        record = replace(record, budget="1 epoch")
+    if any(WITHOUT_OUT.match(each) for each in record.commands):
+        record = replace(record, commands=[WITHOUT_OUT.sub(r"\g<0> --out \1", each) for each in record.commands])
     if (said := of_today(config)) == config:
         return record
     label = LABELS.get(record.model, record.model)

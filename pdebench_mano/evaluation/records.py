@@ -214,6 +214,11 @@ def device_of(record: Record) -> str:
     return record.cpu or device if device in ARCHITECTURES else device
 
 
+def allowed(epochs: int, seconds: float | None = None) -> str:
+    """How long a training may take, in words."""
+    return f"{seconds:g} s" if seconds is not None else f"{epochs} epoch{'s' * (epochs != 1)}"
+
+
 def described(record: Record) -> str:
     """What the samples of a record are, in words: the problem and its parameters, as far as they are known."""
     problem, parameters = problem_of(record.dataset)

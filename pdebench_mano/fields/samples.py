@@ -9,14 +9,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from data_gen.grid import Grid
 from data_gen.recipe import drawn
-from data_gen.storage import read_json, write_text
-from pdebench_mano.fields.data import Dataset
+from data_gen.storage import DatasetInfo, read_json, write_text
 from pdebench_mano.machine.typed import typed
 
 FEWEST, MOST = 9, 65
@@ -24,6 +23,17 @@ FEWEST, MOST = 9, 65
 
 DIGITS = 16
 """Hexadecimal digits of a SHA-256 that are kept."""
+
+
+@runtime_checkable
+class Opened(Protocol):
+    """What is read of a dataset file, such as of a `pdebench_mano.fields.data.Dataset`."""
+
+    info: DatasetInfo
+
+    @property
+    def file(self) -> Any:
+        """The open HDF5 file."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +55,10 @@ class Samples:
     inputs: dict[str, list[str]]
 
     @classmethod
-    def of(cls, data: Dataset, positions: Iterable[int | np.integer[Any]]) -> "Samples":
+    def of(cls, data: Opened, positions: Iterable[int | np.integer[Any]]) -> "Samples":
         """The samples at these positions of a dataset."""
         rows = [int(i) for i in positions]
-        return cls.among(drawn(data.info.attributes), data.grid, rows, (data.file["nu"][i] for i in rows))
+        return cls.among(drawn(data.info.attributes), data.info.grid, rows, (data.file["nu"][i] for i in rows))
 
     @classmethod
     def among(

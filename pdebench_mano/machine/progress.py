@@ -1,9 +1,11 @@
-"""How far long work is: a bar on stderr, with rate and remaining time.
+"""How far long work is: a bar on stderr, with rate and remaining time; a line now and then where that is no terminal.
 
 Whatever takes long has a parameter `progress` and calls it as ``progress(done, total)``, or as
-``progress(done, total, note)`` with a word on where it stands; `silent` shows nothing.
+``progress(done, total, note)`` with a word on where it stands, which ends with what is counted; `silent` shows nothing.
 """
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,8 +16,11 @@ from rich.text import Text
 
 Progress = Callable[..., None]
 
-console = Console(stderr=True, markup=False, emoji=False)
-"""Where people are told what happens: what is printed here stands above a bar."""
+console = Console(stderr=True, markup=False, emoji=False, quiet=os.environ.get("RANK", "0") != "0")
+"""Where people are told what happens, by one of the processes of ``torchrun``: what is printed stands above a bar."""
+
+LINE_SECONDS = 60
+"""Longest silence of work where no bar shows it."""
 
 
 def silent(done: int, total: int, note: str = "") -> None:
@@ -31,26 +36,33 @@ class RateColumn(ProgressColumn):
 
 @contextmanager
 def bar(what: str, shown: bool = True) -> Iterator[Progress]:
-    """A bar to be moved by calls; it shows on a terminal only, from the first call on, and leaves nothing there.
+    """A bar to be moved by calls; it shows on a terminal, from the first call on, and leaves nothing there.
+
+    Elsewhere, as in the log of a batch job, a line says where things stand every `LINE_SECONDS`.
 
     Parameters
     ----------
     what : str
-        What it is called where a call has no note.
+        What is counted, in words, where a call has no note.
     shown : bool
         Whether to show it at all.
     """
     columns = (
-        TextColumn("{task.description}", markup=False),
         BarColumn(20),
+        TextColumn("{task.description}", markup=False),
         MofNCompleteColumn(),
         RateColumn(),
         TimeRemainingColumn(),
     )
     display = Display(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))
     task = display.add_task(what, total=None)
+    told = time.monotonic()
 
     def progress(done: int, total: int, note: str = "") -> None:
+        nonlocal told
+        if shown and not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
+            console.print(f"{note or what} {done}/{total}", highlight=False, soft_wrap=True)
+            told = time.monotonic()
         if done < display.tasks[0].completed:
             display.reset(task)
         display.start()

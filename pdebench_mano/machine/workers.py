@@ -12,8 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-
 from data_gen.generate import end_with_parent
 
 if TYPE_CHECKING:
@@ -147,5 +145,7 @@ class _Processes(ThreadPoolExecutor):
 
 
 def _start() -> None:
+    import torch
+
     end_with_parent()
     torch.set_num_threads(1)

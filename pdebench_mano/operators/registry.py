@@ -1,39 +1,14 @@
-"""Names → what predicts: operators to be trained, and references that are not; a user's own as ``module:Class``.
-
-To add one: write its file, add its line here.
-"""
+"""A name → what predicts: an operator to be trained, or a reference that is not; a user's own as ``module:Class``."""
 
 from typing import Any
 
 from torch import nn
 
 from data_gen.lookup import construct, find, find_callable
+from pdebench_mano.operators.names import OPERATORS, REFERENCES
 from pdebench_mano.operators.presets import PRESETS, preset
 
-OPERATORS = {
-    "mano": "pdebench_mano.mano:MANO",
-    "mano-published": "pdebench_mano.mano:PublishedMANO",
-    "fno": "baselines.fno:FNO",
-    "tfno": "baselines.tfno:TFNO",
-    "uno": "baselines.uno:UNO",
-    "vit": "baselines.vit:ViT",
-    "swin": "baselines.swin:Swin",
-    "unet": "baselines.unet:UNet",
-    "orthogonal-mlp": "pdebench_mano.orthogonal:GridMLP",
-    "orthogonal-fno": "pdebench_mano.orthogonal:OrthogonalFNO",
-    "orthogonal-conv": "pdebench_mano.orthogonal:OrthogonalConv",
-    "orthogonal-mano": "pdebench_mano.orthogonal:OrthogonalMANO",
-    "transolver": "baselines.transolver:Transolver",
-    "ho-fno": "baselines.ho_fno:HOFNO",
-}
-
-REFERENCES = {
-    "upsampled": "baselines.upsampling:Upsampled",
-    "solver": "baselines.coarse_solver:CoarseSolver",
-    "mean": "baselines.mean_solution:MeanSolution",
-    "persistence": "baselines.persistence:Persistence",
-}
-"""Predictors that stand beside operators without being trained."""
+__all__ = ["OPERATORS", "REFERENCES", "build_operator", "build_reference"]
 
 
 def build_operator(name: str, in_channels: int, out_channels: int, **arguments: Any) -> nn.Module:

@@ -14,7 +14,7 @@ import pandas as pd
 from data_gen.grid import Kind
 from data_gen.lookup import find
 from data_gen.storage import UNKNOWN
-from pdebench_mano.evaluation.records import Record, described, device_of
+from pdebench_mano.evaluation.records import Record, allowed, described, device_of
 from pdebench_mano.operators.registry import OPERATORS
 from pdebench_mano.report import tables
 from pdebench_mano.training.sharing import own_file
@@ -112,7 +112,7 @@ def training_facts(about: dict[str, Any], records: Sequence[Record]) -> dict[str
         **({"paper": paper} if paper else {}),
         "parameters": f"{took['parameters']:,} real numbers" if "parameters" in took else UNKNOWN,
         "seed": f"{settings.pop('seed')}, one training",
-        "budget": f"{epochs} epochs" if seconds is None else f"{seconds:g} s",
+        "budget": allowed(epochs, seconds),
         "regime": " with ".join(filter(None, regime)),
         **{key: value for key, value in settings.items() if key != "resolution" and value not in (None, False)},
         "best epoch": took.get("best_epoch", UNKNOWN),

@@ -103,9 +103,8 @@ def headings(records: Sequence[Record]) -> dict[tuple[str, str], str]:
 def signed(errors: Float[np.ndarray, "seeds samples"], reference: Float[np.ndarray, "others samples"]) -> str:
     """``+.0021 [+.0015, +.0030]``: the difference of two means, paired over the samples, with interval."""
     shown = digits(float(reference.mean()))
-    mean, low, high = (
-        ("-" if value < 0 else "+") + bare(f"{abs(value):.{shown}f}") for value in difference(errors, reference)
-    )
+    numbers = [f"{value:+z.{shown}f}" for value in difference(errors, reference)]
+    mean, low, high = (number[0] + bare(number[1:]) for number in numbers)
     return f"{mean} [{low}, {high}]"
 
 

@@ -15,9 +15,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from data_gen.recipe import said
-from pdebench_mano.evaluation.in_time import FLUCTUATION, THRESHOLD, UNTIL
 from pdebench_mano.evaluation.records import Evaluation, Record, digest, evaluated_on, kind_of
-from pdebench_mano.fields.metrics import METRICS
 from pdebench_mano.report.bootstrap import Interval, difference, interval
 from pdebench_mano.report.tuning import validation
 
@@ -359,6 +357,8 @@ def at_times(table: pd.DataFrame, resolution: int, most: int = 6) -> pd.DataFram
 
     Where a mean over the training samples is known, the error at the last time relative to what it leaves, too.
     """
+    from pdebench_mano.evaluation.in_time import FLUCTUATION, THRESHOLD, UNTIL
+
     cells: dict[str, dict[str, str]] = {}
     shares = over_time(table, resolution, FLUCTUATION)
     until = at(table, resolution, UNTIL)
@@ -373,6 +373,8 @@ def at_times(table: pd.DataFrame, resolution: int, most: int = 6) -> pd.DataFram
 
 def metric_name(metric: str) -> str:
     """``relative_l2`` → ``relative L2``, ``band_4_16`` → ``4–16``; of a metric of one's own, its name."""
+    from pdebench_mano.fields.metrics import METRICS  # the tables of a terminal start without torch
+
     if metric in METRICS:
         return METRICS[metric].label
     kind, *edges = metric.split("_")
@@ -391,7 +393,7 @@ def paired(table: pd.DataFrame, models: Sequence[str], resolution: int) -> pd.Da
     for model in others:
         if errors[model].shape[1] == errors[reference].shape[1]:
             mean, low, high = difference(errors[model], errors[reference])
-            cells[model] = [f"{mean:+.5f}", f"{low:+.5f} … {high:+.5f}"]
+            cells[model] = [f"{mean:+z.5f}", f"{low:+z.5f} … {high:+z.5f}"]  # z: no -0.00000
     return noted(pd.DataFrame.from_dict(cells, "index", columns=["difference", "95 % interval"]), table)
 
 

@@ -1,5 +1,6 @@
 """Records → the tables that a terminal shows."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,8 +14,10 @@ from pdebench_mano.report import tables
 from pdebench_mano.report.matrix import matrices
 from pdebench_mano.report.tables import budgets, comparison, differences, headline, note, order, rows
 
-BREAKS = r" (?=[\[(])|(?<=[,…]) "
-"""Where a mean and its interval may be broken."""
+MEAN_AND_INTERVAL = re.compile(r"(?P<mean>\S*\d) [\[(](?P<low>\S+)(?:,| …) (?P<high>\S+)[\])]")
+"""``.0123 [.0119, .0128]`` and ``-0.00017 (-0.00021 … -0.00012)``, as tables have them."""
+
+INTERVAL = "with 95 % interval"
 
 WIDE = 10_000
 """Letters of a line that holds any table."""
@@ -28,7 +31,7 @@ def print_comparison(records: Sequence[Record], added: Sequence[Record] = ()) ->
     if not added and (several := matrices(records)):
         for each in several:
             at = f"at {each.resolution}², tested on, trained for {each.budget}"
-            _print(each.errors, f"relative L2 error{tables.by(each.norm)} {at}, with 95 % interval")
+            _print(each.errors, f"relative L2 error{tables.by(each.norm)} {at}, {INTERVAL}")
             _print(each.beside_own, f"minus that of the model trained on what is tested on, paired, {at}")
         return
     records = tables.apart([*records, *(replace(record, budget="") for record in added)])
@@ -37,22 +40,42 @@ def print_comparison(records: Sequence[Record], added: Sequence[Record] = ()) ->
         here = [record for record in records if tables.ground(record) == place]
         part = comparison(grounds[place], budget)
         on = f" on {described(here[0])}, dataset {place[0][:8]}" if len({dataset for dataset, _ in grounds}) > 1 else ""
-        _print(headline(part), f"relative L2 error{tables.by(place[1])}{on}, with 95 % interval, trained for {budget}")
+        _print(headline(part), f"relative L2 error{tables.by(place[1])}{on}, {INTERVAL}, trained for {budget}")
         if part.quoted.any():
             print("quoted is the solver with the least validation error on the training grid\n")
         for reference in (order(part)[0], *part[part.quoted].model.unique()):
             if len(minus := differences(part, reference)):
                 seeds = f" ({said})" if (said := note(part, reference)) else ""
-                _print(minus, f"minus that of {reference}{seeds}, paired over the test samples, with 95 % interval")
+                _print(minus, f"minus that of {reference}{seeds}, paired over the test samples, {INTERVAL}")
 
 
 def _print(cells: pd.DataFrame, title: str) -> None:
-    """Models by resolution, on stdout; where they are too wide for it, intervals stand below the means."""
+    """Models by resolution, on stdout; where they are too wide for it, intervals are `concise`."""
     console = Console(markup=False, emoji=False)
     shown = _table(cells, title)
     if console.measure(shown, options=console.options.update(width=WIDE)).maximum > console.width:
-        shown = _table(cells.replace(BREAKS, "\n", regex=True), title)
-    console.print(shown)
+        shown = _table(cells.map(concise), title.replace(INTERVAL, f"{INTERVAL}, .0123(5) being ±.0005"))
+        shown.show_edge = False
+    console.print(shown, end="\n" * (1 + (not shown.show_edge)))
+
+
+def concise(cell: str) -> str:
+    """A mean with its interval as its uncertainty in units of its last digit: the larger of both sides.
+
+    Examples
+    --------
+    >>> concise(".0123 [.0119, .0128]")
+    '.0123(5)'
+    >>> concise("-0.00017 (-0.00021 … -0.00012)")
+    '-0.00017(5)'
+    """
+
+    def shorter(found: re.Match[str]) -> str:
+        mean, low, high = (float(found[name]) for name in ("mean", "low", "high"))
+        digits = len(found["mean"].partition(".")[2])
+        return f"{found['mean']}({round(max(high - mean, mean - low) * 10**digits)})"
+
+    return MEAN_AND_INTERVAL.sub(shorter, cell)
 
 
 def _table(cells: pd.DataFrame, title: str) -> Table:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pdebench_mano.evaluation.records import Record
+from pdebench_mano.evaluation.records import Record, allowed
 
 UNSAID: dict[str, Any] = {"lr": 1e-3, "epochs": 24}
 """What a trial means that does not say it: the published defaults, which `benchmark.identity` leaves out."""
@@ -46,7 +46,7 @@ class Tuning:
         else:
             place = f"interior of {grid}" if self.interior else f"at the edge of its grid {grid}"
         return f"lr {power(self.lr)}, {place}; {counted(self.trials)}" + (
-            f" of {self.epochs} epochs" if self.epochs is not None else ""
+            f" of {allowed(self.epochs)}" if self.epochs is not None else ""
         )
 
 

@@ -1,15 +1,19 @@
-"""What a folder keeps of a training: where it stands, from which it goes on to the last bit, and its best weights."""
+"""What a folder keeps of a training: where it stands, from which it goes on to the last bit, its best weights, and how
+each epoch went.
+"""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from data_gen.storage import atomic
+from data_gen.storage import atomic, write_text
 
-STANDING, BEST = "checkpoint.pt", "best.pt"
+STANDING, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.csv"
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -21,6 +25,11 @@ def write(state: dict[str, Any], path: Path) -> None:
     """Write tensors and plain values, in one piece."""
     with atomic(path) as temporary, temporary.open("wb") as file:
         torch.save(state, file)
+
+
+def write_history(epochs: Sequence[dict[str, int | float]], folder: Path) -> None:
+    """Write ``folder/history.csv``, a row for each epoch, in one piece."""
+    write_text(folder / HISTORY, pd.DataFrame(epochs).to_csv(index=False))
 
 
 def digest(state: dict[str, Tensor]) -> str:

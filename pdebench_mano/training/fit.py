@@ -103,7 +103,8 @@ def fit(
     validation : dataset, optional
         The epoch with the lowest mean relative L2 on it is kept, see `validate`; without one, the last epoch is.
     out : path, optional
-        Folder for ``checkpoint.pt``, from which the same call goes on, and ``best.pt``.
+        Folder for ``checkpoint.pt``, from which the same call goes on, ``best.pt``, and ``history.csv``, which has a
+        row for each epoch that has ended.
     device : optional
         CUDA where there is one, else the CPU.
     progress : callable
@@ -267,8 +268,10 @@ class _Loop:
         return self.epoch * self.steps + self.step if self.settings.seconds is None else int(self.elapsed)
 
     def _standing(self) -> str:
-        best = self.history.best_validation
-        return f"epoch {self.epoch + 1}" + (f", best {best:.4f}" if math.isfinite(best) else "")
+        best, of = self.history.best_validation, f" of {self.settings.epochs}"
+        standing = f"epoch {self.epoch + 1}" + (of if self.settings.seconds is None else "")
+        standing += f", best {best:.4f}" if math.isfinite(best) else ""
+        return f"{standing}, {'steps' if self.settings.seconds is None else 'seconds'}"
 
     def _run_epoch(self, show: Callable[[], None]) -> None:
         order = torch.randperm(self.samples, generator=_generator(self.settings.seed, self.epoch))
@@ -382,6 +385,8 @@ class _Loop:
                     checkpoint.write({"operator": self.best}, self.out / checkpoint.BEST)
         self.history.epochs.append(row)
         self._save()
+        if self.out is not None and rank() == 0:
+            checkpoint.write_history(self.history.epochs, self.out)
         if self.watch is not None and rank() == 0:
             self.watch(dict(row))
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 LATENT = "foton-latent"
+REGIME_NAMES = ("backprop", "pepita", LATENT, "transported-foton", "foton")
+"""Those of `pdebench_mano.training.regimes`, which imports PyTorch."""
 PUBLISHED_NAMES = {LATENT: "foton"}
 """What keys of records call a regime, where that is not its name."""
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data_gen.counts import MOST
 from data_gen.grid import Norm
+from pdebench_mano.machine.typed import wrong
 from pdebench_mano.training.names import said_in_full
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
@@ -72,7 +73,7 @@ class RunConfig(Training):
     operator: str
     """Registered name, module:Class or file.py:Class."""
     operator_args: dict[str, Any] = {}
-    """key=value …, given to the operator; or preset=NAME."""
+    """key=value …, given to the operator: `operators NAME` lists them; or preset=NAME."""
     regime: str = "backprop"
     """How gradients are made: registered name, module:Class or file.py:Class."""
     regime_args: dict[str, Any] = {}
@@ -111,6 +112,4 @@ def parse_config(fields: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig(**fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{name}={first['input']!r}: {first['msg']}") from None
+        raise ValueError(wrong(error, RunConfig, quoted=True)) from None

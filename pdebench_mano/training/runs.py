@@ -4,15 +4,17 @@ config.json      what was asked for, and the data it was trained on
 checkpoint.pt    where training stands; the same call goes on from here
 best.pt          weights of the best epoch on the validation samples
 samples.json     what the samples are that were trained on and validated with, see `pdebench_mano.fields.samples`
-history.csv      one row per epoch
+history.csv      one row per epoch that has ended
 summary.json     written last: a run that has it is complete
 """
 
 import json
 import math
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ from pdebench_mano.training.fit import History, check_steps, fit
 from pdebench_mano.training.names import of_today
 from pdebench_mano.training.options import RunConfig, parse_config
 from pdebench_mano.training.regimes import REGIMES, build_regime
-from pdebench_mano.training.tracking import tracker
+from pdebench_mano.training.tracking import Row, Watch, tracker
 from pdebench_mano.training.unrolling import unrolled
 
 VALIDATION_SEED = 0
@@ -62,6 +64,7 @@ def train(
     track: str | None = None,
     data: Dataset | None = None,
     trust: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> History:
     """Train as `config` says into the folder `out`; go on if it is unfinished, return at once if it is complete.
 
@@ -80,6 +83,8 @@ def train(
         The file that `config` names, where it is open already.
     trust : bool
         Whether to run a problem that is code of a user's own, where the file names one.
+    say : callable
+        Told in one line how each epoch went, where stderr is no terminal that shows a bar: that of a batch job.
 
     Raises
     ------
@@ -134,7 +139,7 @@ def train(
         fresh = not lexists(out / checkpoint.STANDING)
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        with _refusal_leaves_nothing(out), tracked if rank == 0 else nullcontext() as watch:
+        with _refusal_leaves_nothing(out), _check_is_named(config), tracked if rank == 0 else nullcontext() as watch:
             history = fit(
                 operator,
                 regime,
@@ -143,11 +148,11 @@ def train(
                 out=out,
                 device=device,
                 progress=progress,
-                watch=watch,
+                watch=partial(_told, config, say, watch),
                 **config.training,
             )
         if rank == 0:
-            write_text(out / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
+            checkpoint.write_history(history.epochs, out)  # a kill may have come between the last epoch and its row
             summary = _summary(operator, history, fresh) | {"samples": len(datasets[0])}
             write_text(out / "summary.json", to_json(summary, indent=2))
     return history
@@ -370,7 +375,7 @@ def read_history(run: str | Path) -> History:
     ValueError
         If the run is not finished, or its ``history.csv`` does not hold the epochs that its summary is of.
     """
-    path, summary = Path(run) / "history.csv", read_summary(run)
+    path, summary = Path(run) / checkpoint.HISTORY, read_summary(run)
     try:
         rows = [{str(k): v for k, v in row.items()} for row in pd.read_csv(path).to_dict("records")]
         whole = [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
@@ -407,6 +412,37 @@ def _refusal_leaves_nothing(out: Path) -> Iterator[None]:
             for name in ("config.json", SAMPLES):
                 (out / name).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _check_is_named(config: RunConfig) -> Iterator[None]:
+    """Where an operator of a user's own breaks the training, say in the error what tells why."""
+    try:
+        yield
+    except (ValueError, OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever their code, or ours that is handed its output, makes of it
+        if config.operator in OPERATORS or config.regime not in REGIMES:
+            raise
+        arguments = [f"{name}={value}" for name, value in config.operator_args.items()]
+        command = shlex.join(["check", config.operator, *["--operator-args"] * bool(arguments), *arguments])
+        raise ValueError(
+            f"operator {config.operator!r}: {type(error).__name__}: {error}; pdebench-mano {command} tells which "
+            "part of the contract it breaks"
+        ) from error
+
+
+def _told(config: RunConfig, say: Callable[[str], None], watch: Watch | None, row: Row) -> None:
+    """Tell of an epoch that has ended whoever watches, and whoever sees no bar."""
+    if watch is not None:
+        watch(row)
+    if not console.is_terminal:
+        of = f" of {config.epochs}" if config.seconds is None else ""
+        budget = "" if config.seconds is None else f" of {config.seconds:g}"
+        say(
+            f"epoch {row['epoch']}{of}: loss {row['loss']:.4g}, validation error {row['validation']:.4g}, "
+            f"{row['seconds']:.0f}{budget} s of training"
+        )
 
 
 def _claim(out: Path, description: dict[str, Any]) -> None:

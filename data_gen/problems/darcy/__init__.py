@@ -12,7 +12,6 @@ from typing import Any, Literal, cast
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import RectBivariateSpline
 
 from data_gen.grid import Grid
 from data_gen.laws import LAWS, Law, build_law, law_description, law_parameters
@@ -166,6 +165,8 @@ class Darcy(Problem):
             coarse, stride = given, 1
         if coarse.shape == grid.shape:
             return self.source[::stride, ::stride]
+        from scipy.interpolate import RectBivariateSpline  # takes longer to import than the rest of this package
+
         (x, y), (new_x, new_y) = given.axes(), grid.axes()
         return np.asarray(RectBivariateSpline(x, y, self.source)(new_x, new_y))
 

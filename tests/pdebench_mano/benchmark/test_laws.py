@@ -172,6 +172,8 @@ def test_published_it_tells_its_datasets_apart(finished, tmp_path, monkeypatch, 
     [
         (('"lognormal"', '"channels"\nsmooth.generate.law_args.contrast = 100'), "the same as data.each.rough"),
         (("smooth.generate.law", "smooth.generate.laws"), "unexpected keyword argument 'laws'"),
+        (("smooth.generate.law =", "smooth.law ="), "law go with train, not with generate"),
+        (("[data.each]", "[data.each]\nsmooth.laws = 'a'"), "each.smooth.laws is unknown: use generate, train, test, "),
         (("smooth.generate.law =", "smooth.train ="), "each.smooth: give either generate or train"),
         (("smooth.generate.law", '"".generate.law'), "each needs names"),
         (("smooth.generate.law", "smooth.each.a.generate.law"), "each needs names, and tables without each"),

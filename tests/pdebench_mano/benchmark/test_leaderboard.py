@@ -107,7 +107,7 @@ def test_a_run_stands_beside_the_published_records(tiny, run, capsys):
     assert own == {(record.training["parameters"], record.training["seconds"], 1)}
     assert command("leaderboard", "--suite", "tiny", "--add", run) == 0
     table = capsys.readouterr().out
-    assert "trained for 1 epochs" in table
+    assert "trained for 1 epoch  " in table
     assert " ".join(table.split()).count("2 epochs)") == 3, "its own budget is said for its rows and its difference"
 
 

@@ -170,6 +170,19 @@ def test_published_records_are_taken_over_without_data_or_training(folder, tmp_p
     assert trained == [5]
 
 
+def test_published_records_of_files_that_are_not_here_are_taken_over(finished, tmp_path):
+    """They asked for the files, of which nothing was read but what they are."""
+    suite, out, _ = finished
+    records = [read_record(path) for path in find_records(out)]
+    taken = run_suite(suite, tmp_path / "taken", folder=tmp_path, published=out)
+    assert sorted(taken, key=lambda record: record.key) == sorted(records, key=lambda record: record.key)
+    more = suite.model_copy(update={"seeds": [0, 5]})
+    with pytest.raises(FileNotFoundError, match=r"darcy\.hdf5: no such file"):
+        run_suite(more, tmp_path / "other", folder=tmp_path, published=out)
+    with pytest.raises(FileNotFoundError, match=r"darcy\.hdf5: no such file"):
+        run_suite(suite, tmp_path / "fresh", folder=tmp_path)
+
+
 def test_what_stands_beside_models_does_not_depend_on_which_are_run_now(folder, tmp_path):
     """The first model trains at 9², the second at 17²: to run that alone left a second record of baselines."""
     other = "[[models]]\noperator = 'unet'\noperator_args = {width = 4}\ntraining.resolution = 17\n"
@@ -331,11 +344,12 @@ def test_an_operator_of_one_grid_is_evaluated_there_and_upsampled(folder, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("seeds =", "seed ="), "seed: Extra inputs"),
-        (("epochs = 1", "epoch = 1"), "epoch=1: Extra inputs"),
-        (("operator_args", "arguments"), "arguments: Extra inputs"),
+        (("seeds =", "seed ="), "seed is unknown: use title, data, norm, resolutions, start, training, "),
+        (("epochs = 1", "epoch = 1"), "epoch=1 is unknown: use epochs, seconds, batch_size, "),
+        (("operator_args", "arguments"), "models.0.arguments is unknown: use operator, name, operator_args, "),
         (('"fno"', '"fnoo"'), "operator 'fnoo' is unknown"),
         (("width = 4", "widths = 4"), "its arguments are"),
+        (("[data]", "[data]\ntests = 'b'"), "data.tests is unknown: use generate, train, test, grid, "),
         (("[9, 17]", "[9, 16]"), "resolution 16 is no exact stride"),
         (("[9, 17]", "[]"), "resolutions"),
         (('train = "darcy.hdf5"', 'train = "none.hdf5"'), "no such file"),

@@ -49,6 +49,9 @@ def test_command_measures_once_and_goes_on(tmp_path):
     again = run(app, [*command, "--resolutions", "16,24,32"], catch_exceptions=False)
     assert [json.loads(line)["resolution"] for line in again.stdout.splitlines()] == [32]
     assert list(read_table(out / "scaling.csv").points) == [256, 576, 1024]
+    shown = run(app, [*command[:-1], "--resolutions", "16,24,32"], catch_exceptions=False).stderr
+    (header,) = [line for line in shown.splitlines() if "operator" in line]
+    assert len(header.strip("┃").split("┃")) == 5, "and none for notes where there are none"
     about = json.loads((out / "scaling.json").read_text())
     assert about["environment"]["torch"] == torch.__version__
     assert about["slopes"]["mano-published"]["peak_mb"] == pytest.approx(1, abs=0.2), "memory is linear in the points"

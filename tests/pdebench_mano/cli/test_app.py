@@ -4,9 +4,19 @@ import os
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
-from data_gen import generate
+import pytest
+from typer.main import get_command
+
+from data_gen import PROBLEMS, generate
+from data_gen.laws import LAWS
+from pdebench_mano.benchmark.leaderboard import published, suites
+from pdebench_mano.cli import main
+from pdebench_mano.cli.app import COMMANDS, app, repeat_options
+from pdebench_mano.operators.registry import OPERATORS
+from pdebench_mano.training.regimes import REGIMES
 
 PROGRAM = [
     sys.executable,
@@ -34,9 +44,49 @@ def test_the_list_of_operators_fits_80_columns_and_cuts_nothing():
     assert not any("…" in line for line in lines)
 
 
-def test_commands_are_completed():
-    result = command(_PDEBENCH_MANO_COMPLETE="complete_bash", COMP_WORDS="pdebench-mano ge", COMP_CWORD="1")
-    assert result.stdout.split() == ["generate"]
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("ge", ["generate"]),
+        ("train --operator or", [name for name in OPERATORS if name.startswith("or")]),
+        ("train --regime ", [*REGIMES]),
+        ("generate --law ", [*LAWS]),
+        ("generate --problem ", [*PROBLEMS]),
+        ("check-problem na", ["navier-stokes"]),
+        ("operators unet", ["unet"]),
+        ("check fn", ["fno"]),
+        ("benchmark darcy8", ["darcy85", "darcy85-refined"]),
+        ("benchmark my.to", []),
+    ],
+)
+def test_commands_and_names_are_completed(words, completed):
+    typed = f"pdebench-mano {words}"
+    asked = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    assert command(_PDEBENCH_MANO_COMPLETE="complete_bash", **asked).stdout.split() == completed
+
+
+def test_commands_of_published_records_lack_nothing():
+    """That of a folder of a suite's own name was without --out, which is asked for now."""
+    for name in COMMANDS:
+        import_module(f"pdebench_mano.cli.{name}")
+    typed = {line for suite in suites() for record in published(suite) for line in record.commands}
+    assert len(typed) > 100
+    for line in typed:
+        _, name, *words = shlex.split(line)
+        get_command(app).commands[name].make_context(name, repeat_options(words))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["demo", "demo --quick --out elsewhere", "benchmark demo-quick --out 'my results' --only=fno --only=mano"],
+)
+def test_a_suite_keeps_the_command_that_was_typed(words, monkeypatch):
+    told = []
+    monkeypatch.setattr("pdebench_mano.cli.benchmark.run_and_report", lambda *arguments: told.append(arguments[2]))
+    monkeypatch.setattr(sys, "argv", ["pdebench-mano", *shlex.split(words)])
+    with pytest.raises(SystemExit):
+        main()
+    assert told == [f"pdebench-mano {words}"]
 
 
 INTERRUPTED = """

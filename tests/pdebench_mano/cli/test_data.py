@@ -3,7 +3,10 @@
 import json
 import re
 import shlex
+import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
@@ -13,6 +16,7 @@ import pytest
 from data_gen import read_info
 from data_gen.verification import verify as findings
 from pdebench_mano.cli import main
+from pdebench_mano.machine.workers import Workers
 
 
 @pytest.fixture
@@ -252,3 +256,17 @@ def test_a_card_is_no_json(run, tmp_path):
     generated(run, tmp_path / "d.hdf5")
     status, _, error = run("inspect", tmp_path / "d.hdf5", "--card", "--json")
     assert (status, "give one of the two" in error) == (2, True)
+
+
+def test_a_file_that_needs_its_shards_says_so_where_it_is_made(run, tmp_path, monkeypatch):
+    """Copied alone, it lost its values."""
+    words = ("--shard-size", 2, "--scheduler", "tcp://here:1")
+    out = tmp_path / "d.hdf5"
+    with ThreadPoolExecutor(1) as executor:
+        workers = Workers(executor, lambda: 1)
+        monkeypatch.setattr("pdebench_mano.machine.workers.dask_workers", lambda address: nullcontext(workers))
+        assert f"{out}.shards: copy or move both" in generated(run, out, *words)[1]
+        assert "shards" not in generated(run, out, *words, "--merge")[1]
+    (tmp_path / "elsewhere").mkdir()
+    copy = shutil.copy(out, tmp_path / "elsewhere")
+    assert run("inspect", copy, "--verify")[0] == 0

@@ -189,6 +189,7 @@ def test_a_run_of_steps_is_assessed_from_a_start_and_remembered(heat, tmp_path):
     write_record(record, tmp_path / "again.jsonl")
     assert (tmp_path / "again.jsonl").read_bytes() == path.read_bytes()
     assert "--start 0.1" in record.commands[1]
+    assert all(command.endswith(" --trust") for command in record.commands), "what names code of one's own needs it"
 
 
 def test_records_without_times_say_nothing_of_them(tmp_path):

@@ -13,7 +13,8 @@ from pdebench_mano.evaluation.records import read_record, write_record
 from pdebench_mano.report import tables, write_report
 from pdebench_mano.report.bootstrap import difference, interval
 from pdebench_mano.report.figures import Styles, accuracy_against_time, uncrowded
-from pdebench_mano.report.terminal import print_comparison
+from pdebench_mano.report.matrix import signed
+from pdebench_mano.report.terminal import concise, print_comparison
 
 TAKEN = (
     "coarse solver",
@@ -142,6 +143,39 @@ def test_differences_are_of_seeds_drawn_apart_and_samples_drawn_together(made):
     found = tables.paired(table, ["fno", "vit"], 9).loc["vit"]
     assert found.tolist() == [f"{mean:+.5f}", f"{low:+.5f} … {high:+.5f}", "2 seeds"]
     assert tables.differences(table).loc["vit", 9] == f"{mean:+.5f} ({low:+.5f} … {high:+.5f})"
+
+
+def test_on_80_columns_no_number_is_torn_apart(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_comparison(published("darcy85"))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (first, *_) = (line.split() for line in lines if line.startswith(" mano "))
+    assert first == ["mano", ".00318(15)", ".00278(18)", ".00285(25)", ".00299(30)", "3", "seeds"]
+    assert not [line for line in lines if re.match(r" +\S*\d", line) and "²" not in line]
+
+
+@pytest.mark.parametrize(
+    ("cell", "short"),
+    [
+        (".0123 [.0119, .0128]", ".0123(5)"),
+        ("-0.00017 (-0.00021 … -0.00012)", "-0.00017(5)"),
+        ("+.0021 [+.0015, +.0030]", "+.0021(9)"),
+        (".0123 [.0119, .0128], average at 85²", ".0123(5), average at 85²"),
+        ("1.2500 [1.0000, 1.3000]", "1.2500(2500)"),
+        ("quoted", "quoted"),
+    ],
+)
+def test_an_interval_is_an_uncertainty_of_the_last_digits(cell, short):
+    assert concise(cell) == short
+
+
+def test_no_difference_is_no_negative_number(made):
+    errors = np.full((1, 12), 0.1)
+    table = tables.rows([*by_seed("fno", made, errors), *by_seed("vit", made, errors - 1e-9)])
+    assert tables.paired(table, ["fno", "vit"], 9).loc["vit"].tolist()[:2] == ["+0.00000", "+0.00000 … +0.00000"]
+    assert signed(errors - 1e-9, errors) == "+.0000 [+.0000, +.0000]"
+    assert signed(errors - 0.001, errors) == "-.0010 [-.0010, -.0010]"
 
 
 def test_the_solver_to_quote_is_the_best_on_validation_where_operators_are_trained(made, references):

@@ -1,6 +1,7 @@
 """Runs as a user meets them: through the command line, killed, resumed, refused."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import pandas as pd
 import pytest
 import torch
 
@@ -83,6 +85,12 @@ def command(*words, **environment):
     )
 
 
+def history(run):
+    """The rows of the file that can be watched while a run is trained."""
+    path = run / "history.csv"
+    return pd.read_csv(path).to_dict("records") if path.exists() else []
+
+
 def weights(run):
     return torch.load(run / "best.pt", weights_only=True)["operator"]
 
@@ -101,14 +109,20 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path, dataset, n):
     fuse.touch()
     assert command(*words(tmp_path / "killed"), FUSE=str(fuse)).returncode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "summary.json").exists()
+    ended = [1] if n == 7 else []  # of four steps and a validation each
+    assert [row["epoch"] for row in history(tmp_path / "killed")] == ended
     resumed = command(*words(tmp_path / "killed"))
     assert resumed.returncode == 0, resumed.stderr
+    told = re.findall(r"^epoch (\d) of 3: loss \S+, validation error \S+, \d+ s of training$", resumed.stderr, re.M)
+    assert [int(epoch) for epoch in told] == [epoch for epoch in (1, 2, 3) if epoch not in ended]
+    assert [row["epoch"] for row in history(tmp_path / "killed")] == [1, 2, 3]
     expected, found = weights(tmp_path / "undisturbed"), weights(tmp_path / "killed")
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert "another version" not in resumed.stderr
     again = command(*words(tmp_path / "killed"))
     assert again.returncode == 0
     assert "complete already" in again.stderr
+    assert command(*words(tmp_path / "killed"), RANK="1").stderr == "", "of several processes one tells"
 
 
 def test_a_loaded_run_predicts_what_was_validated(tmp_path, dataset):
@@ -160,6 +174,31 @@ def test_a_refused_training_leaves_its_folder_to_the_next(tmp_path, dataset):
         train(config, tmp_path / "run", device="cpu")
     right = config.model_copy(update={"operator_args": {"resolution": 9, "width": 8}})
     assert train(right, tmp_path / "run", device="cpu").best_epoch == 1
+
+
+BROKEN = """
+from torch import nn
+
+
+class Operator(nn.Conv2d):
+    def __init__(self, in_channels, out_channels, size=3):
+        super().__init__(in_channels, out_channels, size)
+
+    def forward(self, a):
+        return RESULT
+"""
+
+
+@pytest.mark.parametrize("result", ["super().forward(a)", "{}['u']", "(super().forward(a), 0)"])
+def test_an_operator_that_breaks_is_sent_to_check_and_leaves_its_folder_to_the_mended_one(tmp_path, dataset, result):
+    own = tmp_path / "own.py"
+    own.write_text(BROKEN.replace("RESULT", result))
+    config = RunConfig(operator=f"{own}:Operator", operator_args={"size": 5}, data=str(dataset), epochs=1)
+    told = f"(?s)operator '{own}:Operator': .*pdebench-mano check {own}:Operator --operator-args size=5"
+    with pytest.raises(ValueError, match=told):
+        train(config, tmp_path / "run", device="cpu")
+    own.write_text(BROKEN.replace("RESULT", "nn.functional.pad(super().forward(a), (2, 2, 2, 2))"))
+    assert train(config, tmp_path / "run", device="cpu").best_epoch == 1
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
