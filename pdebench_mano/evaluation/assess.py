@@ -17,6 +17,7 @@ from pdebench_mano.evaluation.evaluate import (
     evaluate_solver,
     evaluate_upsampled,
     examples,
+    first_samples,
     held_out,
     rivals,
     start_of,
@@ -24,6 +25,7 @@ from pdebench_mano.evaluation.evaluate import (
 from pdebench_mano.evaluation.flops import flops
 from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import (
+    FIRST_SAMPLES,
     Evaluation,
     Record,
     digest,
@@ -158,6 +160,7 @@ def record_run(
     )
     finest = max((row for row in rows if row.kind == "operator"), key=lambda row: row.resolution)
     write_examples(examples(operator, data, finest, options["start"]), target)
+    write_examples(first_samples(operator, data, finest, options["start"]), target, FIRST_SAMPLES)
     write_record(record, target)
     return record
 
