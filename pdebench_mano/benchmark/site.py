@@ -17,6 +17,7 @@ from pdebench_mano.report.page import LOCK, PAGE, PARTIAL, rendered
 INDEX = "index.html"
 OURS = '<meta name="generator" content="pdebench-mano'
 """In every page of the package, and so what tells its index from somebody's own."""
+TITLE = "Published records of pdebench-mano"
 SUMMARY = (
     "Neural operators beside the equation's own solver, suite by suite. Each page has its tables, figures and "
     "configurations, and the commands that make its numbers again."
@@ -50,12 +51,13 @@ def write_site(out: str | Path, say: Callable[[str], None] = lambda line: None) 
     out.mkdir(parents=True, exist_ok=True)
     (out / PARTIAL).touch()
     with locked(out / LOCK, out):
-        names = suites()
+        said, names = {}, suites()
         for number, name in enumerate(names, 1):
             say(f"[{number}/{len(names)}] {name}")
-            about = read_suite(packaged(name))
-            write_report(find_records(PUBLISHED / name), out / name, about.title, name, home=f"../{INDEX}")
-        cells = pd.DataFrame({name: summary(published(name)) for name in names}, dtype=object).T.fillna("")
+            suite, command = read_suite(packaged(name)), f"pdebench-mano benchmark {name} --out {name}"
+            write_report(find_records(PUBLISHED / name), out / name, suite.title, name, f"../{INDEX}", command)
+            said[name] = {"title": suite.title} | summary(published(name))
+        cells = pd.DataFrame(said, dtype=object).T
         table = Keeper(out).table(
             "suites",
             cells,
@@ -64,8 +66,7 @@ def write_site(out: str | Path, say: Callable[[str], None] = lambda line: None) 
             first="suite",
             links={name: f"{name}/{PAGE}" for name in names},
         )
-        about_all = {"title": "Published records of pdebench-mano", "summary": SUMMARY, "tables": [table]}
-        write_text(out / INDEX, rendered("index.html", **about_all))
+        write_text(out / INDEX, rendered("index.html", title=TITLE, summary=SUMMARY, tables=[table]))
     (out / PARTIAL).unlink(missing_ok=True)
     return out / INDEX
 
@@ -81,13 +82,13 @@ def summary(records: list[Record]) -> dict[str, str]:
     best = means.loc[means.relative_l2.idxmin()]
     rows = trained[(trained.model == best.model) & (trained.budget == best.budget)]
     return {
-        "data": "; ".join(dict.fromkeys(title(record) for record in records)),
-        "models": str(operators.model.nunique()),
-        "trainings": str(len(trained)),
-        "tested at": ", ".join(f"{n}²" for n in tables.resolutions(operators)),
         "best operator": f"{best.model}, {best.budget}",
         "its error": str(tables.headline(rows).loc[best.model, coarsest]),
         "solver": "" if solvers.empty else tables.bare(f"{solvers.relative_l2.min():.3g}"),
+        "models": str(operators.model.nunique()),
+        "trainings": str(len(trained)),
+        "tested at": ", ".join(f"{n}²" for n in tables.resolutions(operators)),
+        "data": "; ".join(dict.fromkeys(title(record) for record in records)),
     }
 
 

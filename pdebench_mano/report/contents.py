@@ -1,5 +1,6 @@
 """Which tables and figures there are, in which order, and what is said beside them."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,14 @@ def sections(
 def title(record: Record) -> str:
     """The problem, the law and the data that a record was tested on, in words."""
     problem, parameters = problem_of(record.dataset)
-    law = parameters.get("law", UNKNOWN)
+    law, recipe = parameters.get("law", UNKNOWN), json.loads(record.dataset.get("recipe", "{}"))
     words = [problem] + [f"law {law}"] * (isinstance(law, str) and law != UNKNOWN)
-    words.append(f"data {record.dataset['digest'][:8]}")
+    if "seed" in recipe:
+        words.append(f"{record.dataset['shape'][0]}² data of seed {recipe['seed']}")
+    else:
+        words.append(str(record.dataset.get("origin", f"data {record.dataset['digest'][:8]}")))
+    if "label_refinement" in recipe:
+        words.append(f"labels of a grid {recipe['label_refinement']} times as fine")
     if record.norm != "points":
         words.append(f"errors by {record.norm}")
     return (f"{record.tested_on}: " if record.tested_on else "") + ", ".join(words)

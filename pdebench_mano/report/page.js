@@ -37,10 +37,10 @@ function within(typed, text) {
 function column(head, index, filter, width) {
   const numeric = head.hasAttribute("data-numeric");
   return {
-    title: escaped(head.textContent),
+    title: escaped(head.textContent).replace(/ (at|\[)/g, "<br>$1"),
     field: `c${index}`,
     frozen: index === 0,
-    maxWidth: index === 0 ? Math.max(110, 0.4 * width) : Math.max(160, 0.6 * width),
+    maxWidth: index === 0 ? 0.48 * width : numeric ? undefined : Math.min(360, 0.6 * width),
     headerWordWrap: true,
     hozAlign: index === 0 || !numeric ? "left" : "right",
     headerHozAlign: index === 0 || !numeric ? "left" : "right",
@@ -238,6 +238,10 @@ function upgradeCommands(list) {
   list.before(button);
 }
 
+const HINT = "Click a heading to sort, and a name in a legend to hide or show its series; twice to see it alone. Names in " +
+  "grey are of series that would squash or crowd the others.";
+
+if (document.querySelector(".plotted")) document.querySelector("header").append(made("p", { className: "quiet on-screen" }, HINT));
 document.querySelectorAll(".table").forEach(upgradeTable);
 document.querySelectorAll(".samples").forEach(upgradeSamples);
 document.querySelectorAll(".commands").forEach(upgradeCommands);

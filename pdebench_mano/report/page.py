@@ -33,6 +33,7 @@ def write_report(
     title: str = "Neural operators on Darcy flow",
     suite: str | None = None,
     home: str = "",
+    command: str = "",
 ) -> Path:
     """Write the report of some records.
 
@@ -48,6 +49,8 @@ def write_report(
         Name of the suite that the records are of.
     home : str, optional
         Address of a page that this one belongs to.
+    command : str, optional
+        What to type to get the report, beside what was typed for the records.
 
     Returns
     -------
@@ -68,10 +71,10 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     (out / PARTIAL).touch()
     with locked(out / LOCK, out):
-        return _write(paths, out, title, suite, home)
+        return _write(paths, out, title, suite, home, command)
 
 
-def _write(paths: Sequence[Path], out: Path, title: str, suite: str | None, home: str) -> Path:
+def _write(paths: Sequence[Path], out: Path, title: str, suite: str | None, home: str, command: str) -> Path:
     times = value.beside(paths, out)
     as_recorded = [read_record(path) for path in paths]
     records = [value.with_times(each, times) for each in tables.apart(as_recorded)]
@@ -101,7 +104,7 @@ def _write(paths: Sequence[Path], out: Path, title: str, suite: str | None, home
         "environments": _unique([list(record.environment.items()) for record in records]),
         "count": len(records),
     }
-    write_text(out / PAGE, rendered("page.html", **about, **_commands(records)))
+    write_text(out / PAGE, rendered("page.html", **about, **_commands(records, command)))
     (out / PARTIAL).unlink(missing_ok=True)
     return out / PAGE
 
@@ -123,9 +126,9 @@ def facts(dataset: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
-def _commands(records: Sequence[Record]) -> dict[str, list[str]]:
-    """What was typed: the commands that make everything, and those of single trainings and evaluations."""
-    typed = dict.fromkeys(line for record in records for line in record.commands if line)
+def _commands(records: Sequence[Record], command: str) -> dict[str, list[str]]:
+    """What to type: the commands that make everything, and those of single trainings and evaluations."""
+    typed = dict.fromkeys(line for line in [command, *(line for each in records for line in each.commands)] if line)
     whole = [line for line in typed if line.split()[1:2] in (["benchmark"], ["demo"])]
     return {"commands": whole, "steps": [line for line in typed if line not in whole]}
 
