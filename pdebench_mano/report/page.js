@@ -37,10 +37,10 @@ function within(typed, text) {
 function column(head, index, filter, width) {
   const numeric = head.hasAttribute("data-numeric");
   return {
-    title: escaped(head.textContent).replace(/ (at|\[)/g, "<br>$1"),
+    title: escaped(head.textContent).replace(/ (at|\[)/, "<br>$1"),
     field: `c${index}`,
     frozen: index === 0,
-    maxWidth: index === 0 ? 0.48 * width : numeric ? undefined : Math.min(360, 0.6 * width),
+    maxWidth: index === 0 ? 0.42 * width : numeric ? undefined : Math.min(360, 0.6 * width),
     headerWordWrap: true,
     hozAlign: index === 0 || !numeric ? "left" : "right",
     headerHozAlign: index === 0 || !numeric ? "left" : "right",
@@ -71,7 +71,7 @@ function upgradeTable(box) {
   scroll.after(target);
   scroll.classList.add("on-paper");
   const filter = "filter" in box.dataset;
-  new Tabulator(target, {
+  const grid = new Tabulator(target, {
     data: rows,
     columns: heads.map((head, i) => column(head, i, filter, box.clientWidth)),
     columnDefaults: { resizable: false, variableHeight: true, vertAlign: "top" },
@@ -80,6 +80,7 @@ function upgradeTable(box) {
     placeholder: "No row is like that",
     rowFormatter: row => row.getData().kind && row.getElement().classList.add(row.getData().kind),
   });
+  grid.on("tableBuilt", () => grid.redraw(true)); // headings take less height once columns have their width
 }
 
 /* Figures */
