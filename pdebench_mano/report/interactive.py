@@ -38,10 +38,9 @@ SYMBOLS = {
     "|": "line-ns-open",
 }
 DASHES = {"-": "solid", "--": "dash", ":": "dot"}
-MARGIN = 0.85
-"""Of the least value, where such an axis begins."""
-REACH = 10
-"""How far above the median of the series' largest values an axis reaches: what is beyond squashes the rest."""
+REACH, DEPTH, MARGIN = 10, 1000, 0.85
+"""How far a logarithmic axis reaches above the median of what is greatest of each series, and below that of what is
+least, at most: what is beyond squashes the rest. Else it begins at `MARGIN` of the least value."""
 
 
 def plot(figure: Figure, whole: Figure | None = None) -> dict[str, Any] | None:
@@ -82,15 +81,15 @@ def _axes(axes: Axes, shown: Collection[str]) -> dict[str, Any]:
 
 
 def reach(columns: Sequence[Sequence[float | None]]) -> list[float] | None:
-    """Least and greatest value for a logarithmic axis on which no series squashes the others; None if all fit.
-
-    The axis ends `REACH` times above the median of the greatest values of each.
-    """
+    """Least and greatest value for a logarithmic axis on which no series squashes the others; None if all fit."""
     values = [[each for each in column if each is not None and each > 0] for column in columns]
-    greatest = [max(column) for column in values if column]
-    if not greatest or max(greatest) <= (top := REACH * float(np.median(greatest))):
+    least, greatest = ([end(column) for column in values if column] for end in (min, max))
+    if not least:
         return None
-    return [MARGIN * min(map(min, filter(None, values))), top]
+    bottom, top = float(np.median(least)) / DEPTH, REACH * float(np.median(greatest))
+    if bottom <= min(least) and max(greatest) <= top:
+        return None
+    return [max(bottom, MARGIN * min(least)), min(top, max(greatest) / MARGIN)]
 
 
 def _axis(axis: Axis, title: str, scale: str) -> dict[str, Any]:

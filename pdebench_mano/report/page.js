@@ -240,7 +240,7 @@ function upgradeCommands(list) {
 }
 
 const HINT = "Click a heading to sort, and a name in a legend to hide or show its series; twice to see it alone. Names in " +
-  "grey are of series that would squash or crowd the others.";
+  "grey are of series that would squash or crowd the others. Two clicks into a figure show all of it.";
 
 if (document.querySelector(".plotted")) document.querySelector("header").append(made("p", { className: "quiet on-screen" }, HINT));
 document.querySelectorAll(".table").forEach(upgradeTable);

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pdebench_mano.report import figures, tables
-from pdebench_mano.report.interactive import REACH, plot, reach
+from pdebench_mano.report.interactive import DEPTH, REACH, plot, reach
 
 
 @pytest.fixture
@@ -60,12 +60,15 @@ def test_grids_stand_at_the_points_of_solvers_and_the_front_has_steps(table):
 
 
 def test_an_axis_ends_before_the_curve_that_would_squash_the_others():
-    """Nine curves around one and one of 10⁶: the axis ends at ten times the median of what they reach."""
+    """Nine curves around one, and one that reaches 10⁶, or falls to 10⁻⁹."""
     curves = [[0.01, 1.0 + 0.01 * k] for k in range(9)]
     assert reach(curves) is None, "all fit"
     low, high = reach([*curves, [0.5, 1e6], [None, None]])
     assert high == pytest.approx(REACH * np.median([*(each[1] for each in curves), 1e6]))
-    assert 0 < low < 0.01
+    assert 0.001 < low < 0.01
+    low, high = reach([*curves, [1e-9, 1e-8]])
+    assert low == pytest.approx(0.01 / DEPTH)
+    assert 1.08 < high < 2
 
 
 def test_what_is_not_finite_is_no_number_of_json(made):
