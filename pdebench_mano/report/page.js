@@ -114,8 +114,8 @@ function trace(line, place, axes) {
         width: 2,
       },
     }),
-    text: line.texts ?? "",
-    hovertemplate: `<b>${escaped(line.name)}</b> %{text}<br>${x} %{x:.4~g}<br>${y} %{y:.4~g}<extra></extra>`,
+    text: line.texts,
+    hovertemplate: `<b>${escaped(line.name)}</b>${line.texts ? " %{text}" : ""}<br>${x} %{x:.4~g}<br>${y} %{y:.4~g}<extra></extra>`,
   };
 }
 
