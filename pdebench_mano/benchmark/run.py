@@ -3,11 +3,12 @@
 A case is known by the digest of all that determines its outcome and leaves one record, so a suite can be stopped at
 any time and run in pieces, and goes on from records that others have published::
 
-    OUT/records/NAME.jsonl    the record of one case, one line
-    OUT/records/NAME.npz      its best, median and worst prediction
-    OUT/runs/NAME/            trained runs, those of the tuning among them
-    OUT/runs/NAME.diverged    why there is no such run: without this file it is trained again
-    OUT/data/                 what was generated or converted
+    OUT/records/NAME.jsonl      the record of one case, one line
+    OUT/records/NAME.npz        its best, median and worst prediction
+    OUT/records/NAME.first.npz  its predictions of the first test samples
+    OUT/runs/NAME/              trained runs, those of the tuning among them
+    OUT/runs/NAME.diverged      why there is no such run: without this file it is trained again
+    OUT/data/                   what was generated or converted
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -105,7 +105,7 @@ def run_and_report(
     )
     keys = {record.key for record in records}
     paths = [path for path in find_records(out) if read_record(path).key in keys]
-    page = write_report(paths, out, suite.title, suite_file.stem)
+    page = write_report(paths, out, suite.title, suite_file.stem, command=command)
     print_comparison(records)
     print(f"report: {page}")
 

@@ -17,6 +17,9 @@ def leaderboard(
     add: Annotated[
         list[Path] | None, typer.Option(help="Evaluated run, or benchmark, to show beside them; may be repeated.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the reports of all suites as one site to this folder, and print nothing.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
 ) -> None:
     """Print the published records of a suite, one table for each budget, and your own runs beside them.
@@ -27,10 +30,19 @@ def leaderboard(
 
     With --json, a line is one model, `budget`, `seed` and `resolution`; a coarse solver's also has the grid that it
     `computed_at`.
+
+    With --html, a folder that is new, or of an earlier site, gets an index.html and a page for each suite.
     """
     from pdebench_mano.benchmark.leaderboard import beside, lines, named, published, suites, tested_on
     from pdebench_mano.report.terminal import print_comparison
 
+    if html is not None:
+        if suite is not None or add or as_json:
+            raise ValueError("--html writes all published suites, and takes neither --suite, --add nor --json")
+        from pdebench_mano.benchmark.site import write_site
+
+        print(f"site: {write_site(html, say)}")
+        return
     name = suite or suites()[0]
     board = published(name)
     own = {run: beside(board, run, tested_on(name)) for run in dict.fromkeys(add or [])}

@@ -11,10 +11,11 @@ from data_gen.grid import Norm
 from data_gen.recipe import drawn, unsolved
 from data_gen.storage import DatasetInfo, alone, problem_of, read_json
 from pdebench_mano.evaluation.beside import evaluate_persistence, evaluate_rivals, evaluate_solver, rivals
-from pdebench_mano.evaluation.evaluate import evaluate, evaluate_upsampled, examples, held_out, start_of
+from pdebench_mano.evaluation.evaluate import evaluate, evaluate_upsampled, examples, first_samples, held_out, start_of
 from pdebench_mano.evaluation.flops import flops
 from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import (
+    FIRST_SAMPLES,
     Evaluation,
     Record,
     allowed,
@@ -150,6 +151,7 @@ def record_run(
     )
     finest = max((row for row in rows if row.kind == "operator"), key=lambda row: row.resolution)
     write_examples(examples(operator, data, finest, options["start"]), target)
+    write_examples(first_samples(operator, data, finest, options["start"]), target, FIRST_SAMPLES)
     write_record(record, target)
     return record
 

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from data_gen.grid import Kind, Norm
@@ -34,6 +34,8 @@ POINTS = 1 << 18
 
 SHOWN = 4
 """Times at which fields of a rollout are shown, at most."""
+FIRST, FRAMES, SIDE = 5, 8, 128
+"""Of the samples that are kept of whatever is evaluated: how many, at how many times, and points a side; at most."""
 
 
 @runtime_checkable
@@ -279,14 +281,37 @@ def examples(
     Of a rollout these are the last states, and ``truths``, ``predictions``, (3, some, h, w), those at some ``times``.
     """
     (view,) = held_out(data, [evaluation.resolution], start)
-    a, truth = view.batch(list(ranked(evaluation.errors["relative_l2"]).values()))
+    return predicted(operator, view, list(ranked(evaluation.errors["relative_l2"]).values()))
+
+
+def first_samples(
+    operator: Predictor, data: Dataset | str | Path, evaluation: Evaluation, start: float | None = None
+) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """The same as `examples` of the first test samples, which are the same for whatever is evaluated on the data.
+
+    They are for looking at: of a grid of more than `SIDE` points a side every second is kept, or third, …. ``position``
+    (samples,) says which samples of the file they are.
+    """
+    (view,) = held_out(data, [evaluation.resolution], start)
+    positions = list(range(min(FIRST, len(view))))
+    fields = predicted(operator, view, positions, FRAMES)
+    step = -(-evaluation.resolution // SIDE)
+    thinned = {name: each if name == "times" else each[..., ::step, ::step] for name, each in fields.items()}
+    return thinned | {"position": np.array([view.samples[i] for i in positions])}
+
+
+def predicted(
+    operator: Predictor, view: View, positions: Sequence[int], times: int = SHOWN
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """Input, truth and prediction of some samples of a view, as `examples` has them; at so many times, at most."""
+    a, truth = view.batch(positions)
     predictor = rolled(operator, view)
     prediction = torch.cat([predictor.predict(sample[None]) for sample in a])
     channel = -len(view.info.outputs)  # the first output, at the last time
     fields = {"a": a[:, 0], "truth": truth[:, channel], "prediction": prediction[:, channel]}
     shown = {name: each.numpy() for name, each in fields.items()}
     if isinstance(view, Rollouts):
-        some = np.unique(np.linspace(0, len(view.times) - 1, SHOWN).round().astype(int))
+        some = np.unique(np.linspace(0, len(view.times) - 1, times).round().astype(int))
         channels = some * len(view.info.outputs)
         shown |= {"truths": truth[:, channels].numpy(), "predictions": prediction[:, channels].numpy()}
         shown["times"] = np.array(view.times)[some]

@@ -254,14 +254,18 @@ def write_record(record: Record, path: Path) -> None:
     write_text(path, to_json(content, str) + "\n")
 
 
-def write_examples(fields: dict[str, np.ndarray], record: Path) -> None:
+EXAMPLES, FIRST_SAMPLES = ".npz", ".first.npz"
+"""Suffixes of the archives beside a record: of samples that its own errors chose, and of those that all have."""
+
+
+def write_examples(fields: dict[str, np.ndarray], record: Path, suffix: str = EXAMPLES) -> None:
     """Keep some fields beside a record, in a NumPy archive of its name."""
     record.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(record.with_suffix(".npz")) as temporary:
+    with atomic(record.with_suffix(suffix)) as temporary:
         np.savez_compressed(temporary, **fields)  # type: ignore[arg-type]
 
 
-def read_examples(record: Path) -> dict[str, np.ndarray]:
+def read_examples(record: Path, suffix: str = EXAMPLES) -> dict[str, np.ndarray]:
     """Fields kept beside a record; empty if there are none.
 
     Raises
@@ -269,7 +273,7 @@ def read_examples(record: Path) -> dict[str, np.ndarray]:
     ValueError
         If the archive is damaged, or another program's.
     """
-    path = record.with_suffix(".npz")
+    path = record.with_suffix(suffix)
     if not lexists(path):
         return {}
     try:

@@ -27,6 +27,10 @@ MARKERS = "osD^vPX*"  # one more than colours, so that pairs repeat late
 GREYS = ("#777777", "#999999", "#555555", "#AAAAAA")
 CROSSES = "x+1234|"  # seven, so that pairs with the four greys repeat late
 WIDTH = 4.8
+UNLISTED = "_ "
+"""Begins the label of a line that stands in no legend, before the name of the series that it belongs to."""
+LOSS = ", training loss"
+"""Ends it where the line is of the training loss."""
 
 
 class Styles:
@@ -58,10 +62,10 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tu
     return figure, axes
 
 
-def error_against_resolution(table: pd.DataFrame, styles: Styles) -> Figure:
-    """Mean relative L2 error of `uncrowded` rows against the resolution; bars are the range over seeds."""
+def error_against_resolution(table: pd.DataFrame, styles: Styles, everything: bool = False) -> Figure:
+    """Mean relative L2 error of `uncrowded` rows, or of all, against the resolution; bars are the range over seeds."""
     figure, ((axis,),) = canvas(3.8)
-    table = uncrowded(table)
+    table = table if everything else uncrowded(table)
     for model in order(table):
         cells = table[table.model == model].groupby("resolution").relative_l2.agg(["mean", "min", "max"])
         reach = [cells["mean"] - cells["min"], cells["max"] - cells["mean"]]
@@ -90,20 +94,23 @@ def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) 
     """Mean relative L2 error against the time of one prediction, both at one resolution: solvers and networks.
 
     The time of an upsampled prediction is that of the coarse one and of its interpolation. What is no prediction has no
-    place in it: the mean solution is left out, the uncertainty of the labels is a line.
+    place in it: the mean solution is left out, the uncertainty of the labels is a line. So is the Pareto front.
     """
     figure, ((axis,),) = canvas(3.8)
     here = table[table.resolution == resolution]
     kinds = here.groupby("model").kind.first()
     here = here.groupby("model")[["relative_l2"]].mean().join(timed(here).groupby("model").seconds.mean())
+    points: list[Point] = []
     for model in order(table):
         if model not in here.index or kinds[model] == "mean":
             continue
-        point, style = here.loc[model], styles(model)
+        error, seconds = map(float, here.loc[model])
         if kinds[model] == "labels":
-            axis.axhline(point.relative_l2, **style | {"marker": ""})
-        elif point.seconds > 0:
-            axis.plot(1e3 * point.seconds, point.relative_l2, markersize=7, **style | {"linestyle": ""})
+            axis.axhline(error, **styles(model) | {"marker": ""})
+        elif seconds > 0:
+            points.append(Point(model, resolution, error, 1e3 * seconds))
+            axis.plot(1e3 * seconds, error, markersize=7, **styles(model) | {"linestyle": ""})
+    pareto(axis, points)
     axis.set(
         xscale="log", yscale="log", xlabel=f"time of one prediction at {resolution}² [ms]", ylabel="relative L2 error"
     )
@@ -129,9 +136,7 @@ def plane(operators: Sequence[Point], solvers: Sequence[Point], styles: Styles, 
         axis.plot([point.ms for point in line], [point.error for point in line], markersize=7, **style)
         for point in line:
             axis.annotate(f"{point.grid}²", (point.ms, point.error), (4, 3), textcoords="offset points", fontsize=6)
-    best = front([*operators, *solvers])
-    steps = {"color": "black", "linewidth": 0.8, "drawstyle": "steps-post", "label": "Pareto front"}
-    axis.plot([point.ms for point in best], [point.error for point in best], zorder=1, **steps)
+    pareto(axis, [*operators, *solvers])
     axis.set(xscale="log", yscale="log", ylabel=f"relative L2 error at {resolution}²")
     axis.set_xlabel(f"time of a prediction in the best batch [ms]\n{literally(device)}")
     plain_numbers(axis.xaxis)
@@ -139,6 +144,13 @@ def plane(operators: Sequence[Point], solvers: Sequence[Point], styles: Styles, 
     gridded(axis)
     legend(figure, axis)
     return figure
+
+
+def pareto(axis: Axes, points: Sequence[Point]) -> None:
+    """A line through the points of which no other is both as fast and as accurate."""
+    best = front(points)
+    steps: dict[str, Any] = {"color": "black", "linewidth": 0.8, "drawstyle": "steps-post", "label": "Pareto front"}
+    axis.plot([point.ms for point in best], [point.error for point in best], zorder=1, **steps)
 
 
 def parts_of_the_error(table: pd.DataFrame, styles: Styles, resolution: int) -> Figure:
@@ -189,8 +201,9 @@ def curves(records: Sequence[Record], styles: Styles) -> Figure:
     named: set[str] = set()
     for record in records:
         style = styles(record.model) | {"marker": "." if len(record.history) == 1 else ""}
-        thick = {"linewidth": 1.5} | ({"label": None} if record.model in named else {})
-        thin = {"linewidth": 0.6, "alpha": 0.7, "label": None}
+        name = style["label"]
+        thick = {"linewidth": 1.5} | ({"label": UNLISTED + name} if record.model in named else {})
+        thin = {"linewidth": 0.6, "alpha": 0.7, "label": UNLISTED + name + LOSS}
         epochs = [row["epoch"] for row in record.history]
         axis.plot(epochs, [row["validation"] for row in record.history], **style | thick)
         axis.plot(epochs, [row["loss"] for row in record.history], **style | thin)

@@ -18,7 +18,7 @@ def row(model, kind, resolution=9, computed_at=9, errors=None):
     return Evaluation(model, resolution, computed_at, values, spectra, 0.01, kind)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made():
     """A function that makes a record: of an operator, with the rows that its kind has, unless others are given."""
 
@@ -44,7 +44,7 @@ def made():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def references(made):
     """A function that makes the record of references, as suites do, with solvers and their trials."""
 

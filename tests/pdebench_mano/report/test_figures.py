@@ -7,7 +7,7 @@ import pytest
 
 from pdebench_mano.report import figures, tables, worth
 from pdebench_mano.report.card import markdown
-from pdebench_mano.report.page import _Keeper
+from pdebench_mano.report.keeper import Keeper
 
 NAMES = ["_own", "__main__.py:Net", "a $x$ b", "[red]", "100 %"]
 
@@ -32,7 +32,7 @@ def test_every_model_stands_in_every_legend_by_its_name(records):
     all_rows = [row for record in records for row in record.evaluations]
     upsampled = [f"upsampled {name}" for name in NAMES]
     assert set(shown(figures.error_against_resolution(table, styles))) == {*NAMES, *upsampled}
-    assert set(shown(figures.accuracy_against_time(table, styles, 17))) == {*NAMES, *upsampled}
+    assert set(shown(figures.accuracy_against_time(table, styles, 17))) == {*NAMES, *upsampled, "Pareto front"}
     assert shown(figures.plane(points, solvers, styles, 9, "a $ b")) == [*NAMES, "_solver", "Pareto front"]
     assert set(shown(figures.parts_of_the_error(table, styles, 9))) == {*NAMES}
     assert set(shown(figures.spectra(all_rows, styles))) == {"truth", *NAMES, *upsampled}
@@ -51,7 +51,7 @@ def test_names_in_a_card_are_no_markdown(made):
 
 def test_models_that_leave_one_file_name_have_a_file_each(tmp_path):
     """x and _x do."""
-    keep = _Keeper(tmp_path)
+    keep = Keeper(tmp_path)
     for value in (1, 2, 3):
         keep.csv("samples-x", pd.DataFrame({"value": [value]}))
     names = ("samples-x.csv", "samples-x-2.csv", "samples-x-3.csv")
