@@ -50,3 +50,11 @@ def suites() -> Iterable[str]:
     from pdebench_mano.benchmark.suite import SUITES
 
     return sorted(path.stem for path in SUITES.glob("*.toml"))
+
+
+@of
+def published() -> Iterable[str]:
+    """Suites that have published records."""
+    from pdebench_mano.benchmark.leaderboard import suites
+
+    return suites()

@@ -6,13 +6,17 @@ from typing import Annotated
 import typer
 
 from data_gen.storage import to_json
+from pdebench_mano.cli import completion
 from pdebench_mano.cli.app import app, say
 
 
 @app.command()
 def leaderboard(
     suite: Annotated[
-        str | None, typer.Option(help="Suite with published records; darcy85 first, if it has any.")
+        str | None,
+        typer.Option(
+            help="Suite with published records; darcy85 first, if it has any.", autocompletion=completion.published
+        ),
     ] = None,
     add: Annotated[
         list[Path] | None, typer.Option(help="Evaluated run, or benchmark, to show beside them; may be repeated.")

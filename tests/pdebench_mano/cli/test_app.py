@@ -57,6 +57,7 @@ def test_the_list_of_operators_fits_80_columns_and_cuts_nothing():
         ("check fn", ["fno"]),
         ("benchmark darcy8", ["darcy85", "darcy85-refined"]),
         ("benchmark my.to", []),
+        ("leaderboard --suite darcy4", ["darcy43"]),
     ],
 )
 def test_commands_and_names_are_completed(words, completed):

@@ -12,6 +12,7 @@ HEAVY = {"torch", "transformers", "neuralop", "matplotlib", "xarray", "scipy.int
 LIGHT = [
     "--help",
     "train --help",
+    "leaderboard",
     "inspect small.hdf5 --card",
     "problems",
     "generate --samples 2 --resolution 5 --out other.hdf5",
