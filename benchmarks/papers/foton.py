@@ -98,8 +98,9 @@ def least_cosine(network: Chain, regime: TrainingRegime, batch: Part) -> float |
 
 def settings(cell: Cell) -> list[dict[str, Any]]:
     """What is chosen from: only PEPITA needs no constraint, and convolutions are orthogonal whatever their kernel."""
-    free = cell["rule"] == "pepita" and cell["network"] == "MLP"
-    return [{"lr": lr, "constrained": kept} for kept in (True, False)[: 1 + free] for lr in RATES]
+    kept = [{"lr": lr, "constrained": True} for lr in RATES]
+    free = [{"lr": lr, "constrained": False} for lr in (*RATES, 0.3)]
+    return kept + free if cell["rule"] == "pepita" and cell["network"] == "MLP" else kept
 
 
 def main() -> None:

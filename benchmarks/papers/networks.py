@@ -46,11 +46,12 @@ class Convolutional(Chain):
 
 
 class Pooled(nn.Module):
-    """Means over the grid of an operator's outputs, from images whose patches are single points with many channels."""
+    """An operator on patches of an image, its outputs averaged over the grid and normalised, and a linear head."""
 
-    def __init__(self, operator: nn.Module, patch: int) -> None:
+    def __init__(self, operator: nn.Module, features: int, patch: int) -> None:
         super().__init__()
         self.operator, self.patch = operator, patch
+        self.head = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, 10))
 
     def forward(self, a: Tensor) -> Tensor:
-        return self.operator(pixel_unshuffle(a, self.patch)).mean((-2, -1))
+        return self.head(self.operator(pixel_unshuffle(a, self.patch)).mean((-2, -1)))
