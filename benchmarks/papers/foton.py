@@ -46,11 +46,13 @@ def grid() -> list[Cell]:
     tables: list[tuple[dict[str, Any], str, tuple[int, ...], tuple[str, ...], tuple[str, ...]]] = [
         (digits, "MLP", (10, 50), ("tanh",), tuple(RULES)),
         (digits, "convolutions", (3,), ("tanh", "relu"), PAPERS),
-        (mnist, "MLP", (2, 10), ("tanh", "relu"), PAPERS),
-        (mnist | {"epochs": 4}, "convolutions", (3,), ("tanh",), PAPERS),
         (digits, "MLP", (2, 3, 5), ("identity", "tanh", "relu", "gelu"), PAPERS),
-        (digits, "MLP", (10, 50), ("identity", "relu", "gelu"), PAPERS),
-        (digits, "MLP, orthogonal head", (10, 50), ("tanh",), ("backprop", "foton", "foton, small step")),
+        (digits, "MLP", (10,), ("identity", "relu", "gelu"), PAPERS),
+        (digits | {"seeds": 3}, "MLP", (50,), ("identity", "relu", "gelu"), PAPERS),
+        (digits, "MLP, orthogonal head", (10,), ("tanh",), ("backprop", "foton", "foton, small step")),
+        (digits | {"seeds": 3}, "MLP, orthogonal head", (50,), ("tanh",), ("backprop", "foton", "foton, small step")),
+        (mnist, "MLP", (2, 10), ("tanh",), PAPERS),
+        (mnist | {"epochs": 4}, "convolutions", (3,), ("tanh",), PAPERS),
     ]
     return [
         budget | {"network": network, "depth": depth, "activation": activation, "rule": rule}

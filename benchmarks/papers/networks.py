@@ -20,6 +20,9 @@ class Readout(OrthogonalLinear):
         super().__init__(channels * side**2, classes, bias=False, constrained=False)
         self.field = channels, side, side
 
+    def forward(self, z: Tensor) -> Tensor:  # annotated as it is, that of other layers keeps the grid
+        return self.lin(z)
+
     def lin(self, z: Tensor) -> Tensor:
         return super().lin(z.flatten(1))[..., None, None]
 
