@@ -33,6 +33,7 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "pepita": ("pepita", {}),
 }
 PAPERS = ("backprop", "foton", "foton-latent", "transported-foton", "pepita")
+DEEP = ("backprop", "foton", "transported-foton", "pepita")
 RATES = (0.01, 0.03, 0.1)
 MOMENTUM = 0.9
 BATCH = 64
@@ -48,11 +49,9 @@ def grid() -> list[Cell]:
         (digits, "convolutions", (3,), ("tanh", "relu"), PAPERS),
         (digits, "MLP", (2, 3, 5), ("identity", "tanh", "relu", "gelu"), PAPERS),
         (digits, "MLP", (10,), ("identity", "relu", "gelu"), PAPERS),
-        (digits | {"seeds": 3}, "MLP", (50,), ("identity", "relu", "gelu"), PAPERS),
-        (digits, "MLP, orthogonal head", (10,), ("tanh",), ("backprop", "foton", "foton, small step")),
-        (digits | {"seeds": 3}, "MLP, orthogonal head", (50,), ("tanh",), ("backprop", "foton", "foton, small step")),
+        (digits | {"seeds": 3}, "MLP", (50,), ("identity", "relu", "gelu"), DEEP),
+        (digits | {"seeds": 3}, "MLP, orthogonal head", (10, 50), ("tanh",), ("backprop", "foton")),
         (mnist, "MLP", (2, 10), ("tanh",), PAPERS),
-        (mnist | {"epochs": 4}, "convolutions", (3,), ("tanh",), PAPERS),
     ]
     return [
         budget | {"network": network, "depth": depth, "activation": activation, "rule": rule}
