@@ -48,7 +48,7 @@ def grid() -> list[Cell]:
         (digits, "MLP", (10, 50), ("tanh",), tuple(RULES)),
         (digits, "convolutions", (3,), ("tanh", "relu"), PAPERS),
         (digits, "MLP", (2, 3, 5), ("identity", "tanh", "relu", "gelu"), PAPERS),
-        (digits, "MLP", (10,), ("identity", "relu", "gelu"), PAPERS),
+        (digits | {"seeds": 3}, "MLP", (10,), ("identity", "relu", "gelu"), PAPERS),
         (digits | {"seeds": 3}, "MLP", (50,), ("identity", "relu", "gelu"), DEEP),
         (digits | {"seeds": 3}, "MLP, orthogonal head", (10, 50), ("tanh",), ("backprop", "foton")),
         (mnist, "MLP", (2, 10), ("tanh",), PAPERS),

@@ -40,7 +40,7 @@ PATCH = {"digits": 1, "mnist": 4}
 
 def grid() -> list[Cell]:
     """All that is trained, in that order."""
-    budgets = {"data": "digits", "epochs": 16, "seeds": 3}, {"data": "mnist", "epochs": 8, "seeds": 3}
+    budgets = {"data": "digits", "epochs": 16, "seeds": 3}, {"data": "mnist", "epochs": 4, "seeds": 3}
     return [budget | {"network": name} for budget in budgets for name in OPERATORS]
 
 
