@@ -62,14 +62,14 @@ def pixels(data: str) -> tuple[Float[np.ndarray, "n height width"], Int[np.ndarr
     raise ValueError(f"data must be digits or mnist, got {data!r}")
 
 
-def parts(data: str) -> dict[str, Part]:
-    """The three parts, in units of the training pixels' standard deviation."""
+def parts(data: str, every: int = 1) -> dict[str, Part]:
+    """The three parts, or every so many images of them, in units of the training pixels' standard deviation."""
     images, classes = pixels(data)
     indices = split(classes)
     known = images[indices["train"]]
     scaled = torch.from_numpy((images - known.mean()) / known.std()).float()[:, None]
     labels = torch.eye(10)[torch.from_numpy(classes).long()]
-    return {name: Part(scaled[index], labels[index]) for name, index in indices.items()}
+    return {name: Part(scaled[index[::every]], labels[index[::every]]) for name, index in indices.items()}
 
 
 @torch.no_grad()

@@ -101,6 +101,7 @@ def test_a_setting_is_chosen_on_validation_and_tested_once(scripts, digits, monk
 
 @pytest.mark.parametrize("script", ["foton", "mano"])
 def test_a_script_runs_and_goes_on_from_its_records(script, digits, tmp_path):
+    """In a process of its own, where annotations are not executed: those of `fit` speak of fields alone."""
     out = tmp_path / "records.jsonl"
     command = [sys.executable, PAPERS / f"{script}.py", "--quick", "--out", out]
     cells = len(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines())
