@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pdebench_mano.report.interactive import plot
-from pdebench_mano.report.tables import NOTE, heading
+from pdebench_mano.report.tables import LASTING, NOTE, heading
 
 TYPES = {"png": "image/png", "csv": "text/csv"}
 
@@ -74,7 +74,7 @@ class Keeper:
         kinds : dict, optional
             Row → what it is, for its colour.
         best : collection of str
-            Rows of which the smallest number of a column is shown in bold.
+            Rows of which the best number of a column is shown in bold, see `best_of`.
         first : str
             Heading of the index.
         links : dict, optional
@@ -88,7 +88,8 @@ class Keeper:
         }
         competing = [str(label) in best for label in cells.index]
         bold = {
-            j: smallest(values[j], competing) if name not in UNRANKED else set() for j, name in enumerate(cells.columns)
+            j: best_of(str(name), values[j], competing) if name not in UNRANKED else set()
+            for j, name in enumerate(cells.columns)
         }
         rows = [
             {
@@ -169,8 +170,12 @@ def number(cell: Any) -> float | None:
     return float(found[0].replace(",", "")) if found else None
 
 
-def smallest(column: list[float | None], competing: list[bool]) -> set[int]:
-    """Places of the smallest value of those that compete, if several do and they differ."""
-    values = {i: value for i, value in enumerate(column) if value is not None and competing[i]}
+def best_of(name: str, column: list[float | None], competing: list[bool]) -> set[int]:
+    """Places of the best value of those that compete, if several do and they differ: the smallest, or the longest time.
+
+    They are times for which an error is small, see `pdebench_mano.report.tables.at_times`.
+    """
+    sign = -1 if name.startswith(LASTING) else 1
+    values = {i: sign * value for i, value in enumerate(column) if value is not None and competing[i]}
     least = min(values.values(), default=math.nan)
     return {i for i, value in values.items() if value == least} if len({*values.values()}) > 1 else set()

@@ -352,6 +352,10 @@ def over_time(
     }
 
 
+LASTING = "error below"
+"""How the heading of a time begins, of which more is better."""
+
+
 def at_times(table: pd.DataFrame, resolution: int, most: int = 6) -> pd.DataFrame:
     """Relative L2 error of every rollout at some times, and how long it is good; see `over_time`.
 
@@ -367,7 +371,7 @@ def at_times(table: pd.DataFrame, resolution: int, most: int = 6) -> pd.DataFram
         cells[model] = {f"t = {times[k]:g}": bare(f"{means[k]:.{digits(means[k])}f}") for k in some}
         if model in shares:
             cells[model][f"of fluctuation at {times[-1]:g}"] = bare(f"{shares[model][1][-1]:.3g}")
-        cells[model][f"error below {THRESHOLD:g} for"] = f"{until[model].mean():.3g}"
+        cells[model][f"{LASTING} {THRESHOLD:g} for"] = f"{until[model].mean():.3g}"
     return pd.DataFrame.from_dict(cells, "index").fillna("")
 
 

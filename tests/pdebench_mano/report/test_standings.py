@@ -5,7 +5,7 @@ import pytest
 
 from pdebench_mano.report import tables
 from pdebench_mano.report.bootstrap import interval
-from pdebench_mano.report.keeper import Keeper, number
+from pdebench_mano.report.keeper import Keeper, best_of, number
 from pdebench_mano.report.standings import standings
 
 
@@ -51,3 +51,9 @@ def test_a_cell_is_sorted_by_the_number_that_it_begins_with(cell, value):
 
 def test_a_cell_without_a_number_has_none():
     assert [number(cell) for cell in ("", "one seed", "x86_64")] == [None, None, None]
+
+
+def test_a_small_error_is_best_and_a_long_time_that_it_stays_small():
+    column, competing = [3.0, 1.0, 2.0, None, 9.0], [True, True, True, True, False]
+    assert best_of("t = 4", column, competing) == {1}
+    assert best_of("error below 0.2 for", column, competing) == {0}
