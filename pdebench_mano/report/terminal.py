@@ -52,10 +52,11 @@ def print_comparison(records: Sequence[Record], added: Sequence[Record] = ()) ->
 def _print(cells: pd.DataFrame, title: str) -> None:
     """Models by resolution, on stdout; where they are too wide for it, intervals are `concise`."""
     console = Console(markup=False, emoji=False)
-    shown = _table(cells, title)
+    shown = _table(cells)
     if console.measure(shown, options=console.options.update(width=WIDE)).maximum > console.width:
-        shown = _table(cells.map(concise), title.replace(INTERVAL, f"{INTERVAL}, .0123(5) being ±.0005"))
+        shown, title = _table(cells.map(concise)), title.replace(INTERVAL, f"{INTERVAL}, .0123(5) being ±.0005")
         shown.show_edge = False
+    console.print(title, style="italic", highlight=False)  # a table cuts its title off where it is wider than lines
     console.print(shown, end="\n" * (1 + (not shown.show_edge)))
 
 
@@ -78,8 +79,8 @@ def concise(cell: str) -> str:
     return MEAN_AND_INTERVAL.sub(shorter, cell)
 
 
-def _table(cells: pd.DataFrame, title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE)
+def _table(cells: pd.DataFrame) -> Table:
+    table = Table(box=SIMPLE)
     table.add_column(min_width=max(len(word) for name in cells.index for word in str(name).split()))
     for column in cells.columns:
         noted = column == tables.NOTE
