@@ -42,8 +42,7 @@ from data_gen.recipe import drawn
 from data_gen.samples import draw
 from data_gen.storage import problem_of
 from pdebench_mano.benchmark.leaderboard import PUBLISHED, published
-from pdebench_mano.evaluation.assess import slug
-from pdebench_mano.evaluation.records import find_records, stored_record
+from pdebench_mano.evaluation.records import find_records, slug, stored_record
 from pdebench_mano.evaluation.timing import TIMES, read_times
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.samples import Samples

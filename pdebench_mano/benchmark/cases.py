@@ -13,16 +13,17 @@ from data_gen.storage import alone, write_text
 from pdebench_mano.benchmark.data import Located
 from pdebench_mano.benchmark.identity import identity
 from pdebench_mano.benchmark.suite import Model, Suite, merge
-from pdebench_mano.evaluation.assess import record_run, slug, train_command
-from pdebench_mano.evaluation.records import digest
+from pdebench_mano.evaluation.assess import record_run, train_command
+from pdebench_mano.evaluation.records import digest, slug
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.metrics import own_metric, own_sources
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.operators.registry import build_operator
 from pdebench_mano.training.fit import Diverged, History
+from pdebench_mano.training.folder import read_config
 from pdebench_mano.training.options import RunConfig, parse_config
 from pdebench_mano.training.regimes import build_regime
-from pdebench_mano.training.runs import read_config, train, training_data
+from pdebench_mano.training.runs import train, training_data
 from pdebench_mano.training.unrolling import unrolled
 
 

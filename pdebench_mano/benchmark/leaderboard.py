@@ -15,9 +15,10 @@ from os.path import lexists
 from pathlib import Path
 from typing import Any
 
-from pdebench_mano.evaluation.records import Record, evaluated_on, find_records, kind_of, read_record
+from pdebench_mano.evaluation.records import Record, evaluated_on, find_records, kind_of, read_record, records_of
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.report.tables import renamed
+from pdebench_mano.training.folder import samples_of
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -66,9 +67,6 @@ def beside(board: Sequence[Record], run: Path, tested: Sequence[Samples] = ()) -
     ValueError
         If the run has no record, none on the board's samples at a resolution of the board, or was trained on one.
     """
-    from pdebench_mano.evaluation.assess import records_of  # the board alone is shown without torch
-    from pdebench_mano.training.runs import samples_of
-
     records = [read_record(path) for path in records_of(run)]
     trained = [record for record in records if record.configuration]
     if not trained:

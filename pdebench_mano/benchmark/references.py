@@ -7,7 +7,7 @@ from typing import Any
 
 from pdebench_mano.benchmark.data import Located, first_resolution
 from pdebench_mano.benchmark.suite import Suite
-from pdebench_mano.evaluation.assess import describe, samples, slug
+from pdebench_mano.evaluation.assess import describe, samples
 from pdebench_mano.evaluation.beside import (
     evaluate_labels,
     evaluate_persistence,
@@ -17,7 +17,7 @@ from pdebench_mano.evaluation.beside import (
 )
 from pdebench_mano.evaluation.evaluate import Predictor, evaluate_upsampled
 from pdebench_mano.evaluation.in_time import TrainingMean
-from pdebench_mano.evaluation.records import Record, digest, write_record
+from pdebench_mano.evaluation.records import Record, digest, slug, write_record
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.metrics import own_sources
 from pdebench_mano.machine.progress import Progress, silent

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pdebench_mano.cli.app import app, integers, say
+from pdebench_mano.machine.progress import Progress
 
 
 @app.command()
@@ -47,7 +48,8 @@ def evaluate(
     from pdebench_mano.fields.metrics import own_metric
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.report.terminal import print_comparison
-    from pdebench_mano.training.runs import load, read_config, read_summary
+    from pdebench_mano.training.folder import read_config, read_summary
+    from pdebench_mano.training.runs import load
 
     sizes, own = integers(resolutions, "resolutions"), metric or []
     for each in own:
@@ -90,8 +92,7 @@ def report(
 
     A run that was never evaluated is evaluated first, on the data it was trained with.
     """
-    from pdebench_mano.evaluation.assess import assess_on_own_data, records_of
-    from pdebench_mano.evaluation.records import read_record
+    from pdebench_mano.evaluation.records import read_record, records_of
     from pdebench_mano.machine.progress import bar
     from pdebench_mano.report import check_folder, write_report
     from pdebench_mano.report.terminal import print_comparison
@@ -100,7 +101,17 @@ def report(
     paths = []
     for run in runs:
         with bar("samples") as progress:
-            paths += records_of(run) or [assess_on_own_data(run, progress, trust)]
+            paths += records_of(run) or [_evaluated(run, progress, trust)]
     page = write_report(paths, out, title)
     print_comparison([read_record(path) for path in paths])
     print(f"report: {page}")
+
+
+def _evaluated(run: Path, progress: Progress, trust: bool) -> Path:
+    """The record of a run that had none; what is no run is refused before PyTorch is imported."""
+    from pdebench_mano.training.folder import read_config
+
+    read_config(run)
+    from pdebench_mano.evaluation.assess import assess_on_own_data
+
+    return assess_on_own_data(run, progress, trust)

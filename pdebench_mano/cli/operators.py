@@ -86,7 +86,8 @@ def check(
     from data_gen.grid import KINDS
     from pdebench_mano.operators.contract import contract
     from pdebench_mano.operators.registry import build_operator
-    from pdebench_mano.training.runs import load, read_config
+    from pdebench_mano.training.folder import read_config
+    from pdebench_mano.training.runs import load
 
     kind = next((each for each in KINDS if each == grid), None)
     if kind != grid:

@@ -44,7 +44,8 @@ def time(
 
     from pdebench_mano.evaluation import timing
     from pdebench_mano.fields.data import Dataset
-    from pdebench_mano.training.runs import TRUSTED, read_config, read_summary
+    from pdebench_mano.training.folder import read_config, read_summary
+    from pdebench_mano.training.runs import TRUSTED
 
     sizes = integers(resolutions, "resolutions")
     if not (runs or rivals):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.grid import Norm
-from data_gen.recipe import drawn, unsolved
+from data_gen.recipe import unsolved
 from data_gen.storage import DatasetInfo, alone, problem_of, read_json
 from pdebench_mano.evaluation.beside import evaluate_persistence, evaluate_rivals, evaluate_solver, rivals
 from pdebench_mano.evaluation.evaluate import evaluate, evaluate_upsampled, examples, first_samples, held_out, start_of
@@ -20,8 +20,6 @@ from pdebench_mano.evaluation.records import (
     Record,
     allowed,
     digest,
-    find_records,
-    read_record,
     write_examples,
     write_record,
 )
@@ -31,18 +29,16 @@ from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.provenance import commit, cpu, provenance
 from pdebench_mano.operators.registry import build_reference
-from pdebench_mano.training import checkpoint
-from pdebench_mano.training.options import RunConfig
-from pdebench_mano.training.runs import (
-    load,
+from pdebench_mano.training.folder import (
     read_config,
-    read_history,
     read_summary,
     samples_of,
     trained_on,
-    training_data,
     training_resolution,
+    weights_of,
 )
+from pdebench_mano.training.options import RunConfig
+from pdebench_mano.training.runs import load, read_history, training_data
 
 
 def record_run(
@@ -281,47 +277,6 @@ def flops_of(run: Path, info: DatasetInfo, resolution: int) -> int:
     return flops(operator, len(operator.encoder.mean), grid.shape)
 
 
-def weights_of(run: Path) -> str:
-    """SHA-256 of the weights that a run is evaluated with."""
-    return checkpoint.digest(checkpoint.weights(run))
-
-
-def records_of(folder: str | Path) -> list[Path]:
-    """The records of a run or a benchmark.
-
-    Raises
-    ------
-    ValueError
-        If the run is not finished; if a record is of other weights than it has now, or of samples that it was trained
-        on.
-    """
-    folder = Path(folder)
-    paths = find_records(folder)
-    if lexists(folder / "config.json"):
-        read_config(folder), read_summary(folder)
-        now = weights_of(folder)
-        for path in paths:
-            if read_record(path).weights not in ("", now):
-                raise ValueError(f"{path} is of other weights than {folder} has now: evaluate it again, or remove it")
-        refuse_recorded(folder, paths)
-    return paths
-
-
-def refuse_recorded(run: Path, paths: Sequence[Path]) -> None:
-    """Refuse records of samples that the run was trained on, by the draw that both say they are of.
-
-    Raises
-    ------
-    ValueError
-        If there is such a record.
-    """
-    trained = samples_of(run)
-    if trained is None:
-        return
-    for record in map(read_record, paths):
-        refuse_overlap(Samples(drawn(record.dataset), record.samples, {}), trained, str(run))
-
-
 def other_data(record: Record) -> str:
     """In words, where the evaluated samples are of another problem, law or source than the training; "" if nowhere."""
     trained = record.configuration["data"]
@@ -372,8 +327,3 @@ def train_command(config: RunConfig, run: Path) -> str:
         else:
             words += [option, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
     return shlex.join([*words, "--out", str(run)])
-
-
-def slug(name: str) -> str:
-    """A name as part of a file name."""
-    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())

@@ -18,11 +18,12 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from data_gen.grid import Kind, Norm
-from pdebench_mano.evaluation.in_time import FLUCTUATION, UNTIL, TrainingMean, errors_in_time, time_until
-from pdebench_mano.evaluation.records import Evaluation, Spectra
+from pdebench_mano.evaluation.in_time import TrainingMean, errors_in_time, time_until
+from pdebench_mano.evaluation.records import Evaluation, Spectra, ranked
 from pdebench_mano.evaluation.rollout import Rolled
 from pdebench_mano.fields.data import Dataset, View, opened
 from pdebench_mano.fields.metrics import Compared, energy, errors, mode_energies, order_one, relative_l2, shells
+from pdebench_mano.fields.names import FLUCTUATION, UNTIL
 from pdebench_mano.fields.operator import Fields
 from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.machine.devices import chosen
@@ -265,12 +266,6 @@ def spectrum(field: Fields, truth: Fields, grid: Kind = "vertices", norm: Norm =
     modes, frequency = mode_energies(field * unit, grid, norm)
     relative = modes.double() / energy(truth * unit, grid, norm)[:, None, None, None]
     return shells(relative, frequency, field.shape[-2] // 2).sum(0).cpu()
-
-
-def ranked(errors: Sequence[float]) -> dict[str, int]:
-    """Positions of the samples with the smallest, the median and the largest error."""
-    order = np.argsort(errors, kind="stable")
-    return {"best": int(order[0]), "median": int(order[len(order) // 2]), "worst": int(order[-1])}
 
 
 def examples(

@@ -14,6 +14,7 @@ from torch import Tensor
 from data_gen.grid import Grid, Norm
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.metrics import relative_l2, spectrum_error
+from pdebench_mano.fields.names import FLUCTUATION, THRESHOLD
 from pdebench_mano.fields.operator import Fields
 from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.operators.registry import build_reference
@@ -22,12 +23,6 @@ from pdebench_mano.training.runs import training_data
 
 PerTime = Float[Tensor, "batch times"]
 Mean = Float[Tensor, "1 _ height width"]
-
-THRESHOLD = 0.2
-"""Relative L2 error of a state from which on a prediction is no longer good."""
-
-FLUCTUATION = "relative_l2_of_fluctuation"
-UNTIL = f"time_until_{THRESHOLD}"
 
 
 class TrainingMean:

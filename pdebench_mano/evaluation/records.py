@@ -1,14 +1,14 @@
 """What a comparison remembers: one JSON line a case, with every sample's errors.
 
-A record is written once and whole, and holds all that tables and curves are made of; a report computes no
-prediction. Means, medians and spreads are the report's business, so nothing is averaged away here.
+A record is written once and whole, and holds all that tables and curves are made of: a report computes no prediction,
+and needs no PyTorch. Means, medians and spreads are its business, so nothing is averaged away here.
 """
 
 import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from os.path import lexists
 from pathlib import Path
@@ -20,8 +20,11 @@ from pydantic import TypeAdapter, ValidationError
 from data_gen.grid import Norm
 from data_gen.laws import LAWS
 from data_gen.problems import PROBLEMS
+from data_gen.recipe import drawn
 from data_gen.storage import UNKNOWN, atomic, problem_of, to_json, write_text
 from pdebench_mano.evaluation.labels import in_todays_words
+from pdebench_mano.fields.samples import Samples, refuse_overlap
+from pdebench_mano.training.folder import read_config, read_summary, samples_of, weights_of
 
 
 @dataclass(frozen=True)
@@ -254,8 +257,19 @@ def write_record(record: Record, path: Path) -> None:
     write_text(path, to_json(content, str) + "\n")
 
 
+def slug(name: str) -> str:
+    """A name as part of a file name."""
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
 EXAMPLES, FIRST_SAMPLES = ".npz", ".first.npz"
 """Suffixes of the archives beside a record: of samples that its own errors chose, and of those that all have."""
+
+
+def ranked(errors: Sequence[float]) -> dict[str, int]:
+    """Positions of the samples with the smallest, the median and the largest error."""
+    order = np.argsort(errors, kind="stable")
+    return {"best": int(order[0]), "median": int(order[len(order) // 2]), "worst": int(order[-1])}
 
 
 def write_examples(fields: dict[str, np.ndarray], record: Path, suffix: str = EXAMPLES) -> None:
@@ -339,3 +353,39 @@ def _lacking(record: Record) -> Iterator[str]:
 def find_records(folder: Path) -> list[Path]:
     """Records of a run or a benchmark: the files ``records/*.jsonl``, in the order of their names."""
     return sorted(path for path in (folder / "records").glob("*.jsonl") if not path.name.startswith("."))
+
+
+def records_of(folder: str | Path) -> list[Path]:
+    """The records of a run or a benchmark.
+
+    Raises
+    ------
+    ValueError
+        If the run is not finished; if a record is of other weights than it has now, or of samples that it was trained
+        on.
+    """
+    folder = Path(folder)
+    paths = find_records(folder)
+    if lexists(folder / "config.json"):
+        read_config(folder), read_summary(folder)
+        now = weights_of(folder)
+        for path in paths:
+            if read_record(path).weights not in ("", now):
+                raise ValueError(f"{path} is of other weights than {folder} has now: evaluate it again, or remove it")
+        refuse_recorded(folder, paths)
+    return paths
+
+
+def refuse_recorded(run: Path, paths: Sequence[Path]) -> None:
+    """Refuse records of samples that the run was trained on, by the draw that both say they are of.
+
+    Raises
+    ------
+    ValueError
+        If there is such a record.
+    """
+    trained = samples_of(run)
+    if trained is None:
+        return
+    for record in map(read_record, paths):
+        refuse_overlap(Samples(drawn(record.dataset), record.samples, {}), trained, str(run))

@@ -22,7 +22,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -33,13 +32,11 @@ from torch.nn.functional import max_pool2d
 from data_gen.grid import Kind, Norm
 from data_gen.lookup import find, source_sha256
 from pdebench_mano.fields.data import View
+from pdebench_mano.fields.names import BAND_LABELS, BANDS
 from pdebench_mano.fields.operator import Fields
 from pdebench_mano.fields.steps import Rollouts
 
 PerSample = Float[Tensor, " batch"]
-
-BANDS = (4.0, 16.0)
-"""Edges between low, middle and high frequencies, in cycles per unit length."""
 
 JUMP = 1.5
 """Ratio between coefficients of one neighbourhood from which on they make a jump."""
@@ -264,9 +261,7 @@ class Metric:
     Attributes
     ----------
     name : str
-        In records.
-    label : str
-        In tables.
+        In records, see `pdebench_mano.fields.names`.
     function : callable
         One value per sample of what is `Compared`; None where that is not known.
     applies : callable
@@ -274,7 +269,6 @@ class Metric:
     """
 
     name: str
-    label: str
     function: Callable[[Compared], PerSample | None]
     applies: Callable[[View], bool] = lambda data: True
 
@@ -287,16 +281,8 @@ def _has_equation(data: View) -> bool:
     return data.dataset.problem is not None and not (isinstance(data, Rollouts) and bool(data.first))
 
 
-def _bands() -> list[Metric]:
-    edges = ["0", *(f"{edge:g}" for edge in BANDS), "inf"]
-
-    def error(band: int) -> Callable[[Compared], PerSample]:
-        return lambda compared: compared.bands[:, band]
-
-    return [
-        Metric(f"band_{low}_{high}", f"{low}–{high}".replace("inf", "∞"), error(band))
-        for band, (low, high) in enumerate(pairwise(edges))
-    ]
+def _band(index: int) -> Callable[[Compared], PerSample]:
+    return lambda compared: compared.bands[:, index]
 
 
 def residuals(compared: Compared) -> PerSample | None:
@@ -316,13 +302,13 @@ def residuals(compared: Compared) -> PerSample | None:
 METRICS = {
     metric.name: metric
     for metric in [
-        Metric("relative_l2", "relative L2", lambda c: c.relative_l2()),
-        Metric("relative_h1", "relative H1", lambda c: relative_h1(c.prediction, c.truth, c.data.grid.kind, c.norm)),
-        Metric("max_error", "max error", lambda c: max_error(c.prediction, c.truth)),
-        *_bands(),
-        Metric("near_jumps", "near jumps", lambda c: c.relative_l2(c.near), _has_jumps),
-        Metric("elsewhere", "elsewhere", lambda c: c.relative_l2(~c.near), _has_jumps),
-        Metric("residual", "residual", residuals, _has_equation),
+        Metric("relative_l2", lambda c: c.relative_l2()),
+        Metric("relative_h1", lambda c: relative_h1(c.prediction, c.truth, c.data.grid.kind, c.norm)),
+        Metric("max_error", lambda c: max_error(c.prediction, c.truth)),
+        *(Metric(name, _band(index)) for index, name in enumerate(BAND_LABELS)),
+        Metric("near_jumps", lambda c: c.relative_l2(c.near), _has_jumps),
+        Metric("elsewhere", lambda c: c.relative_l2(~c.near), _has_jumps),
+        Metric("residual", residuals, _has_equation),
     ]
 }
 """What every evaluation takes, by name.
@@ -376,7 +362,7 @@ def own_metric(name: str) -> Metric:
             raise ValueError(f"metric {name!r} must give one value per sample, ({len(compared.truth)},), got {got}")
         return values.detach()
 
-    return Metric(called, called.replace("_", " "), checked)
+    return Metric(called, checked)
 
 
 def _arguments(function: Callable[..., Any]) -> int:

@@ -20,6 +20,24 @@ OPERATORS = {
     "ho-fno": "baselines.ho_fno:HOFNO",
 }
 
+PAPERS = {
+    "mano": "Colagrande et al. 2025, arXiv 2507.02748",
+    "mano-published": "Colagrande et al. 2025, arXiv 2507.02748",
+    "fno": "Li et al. 2021, arXiv 2010.08895",
+    "tfno": "Kossaifi et al. 2024, arXiv 2310.00120",
+    "uno": "Rahman et al. 2022, arXiv 2204.11127",
+    "vit": "Dosovitskiy et al. 2021, arXiv 2010.11929",
+    "swin": "Liu et al. 2022, arXiv 2111.09883",
+    "unet": "Ronneberger et al. 2015, arXiv 1505.04597",
+    "orthogonal-mlp": "FOTON, arXiv 2512.20668",
+    "orthogonal-fno": "FOTON, arXiv 2512.20668, on Li et al. 2021, arXiv 2010.08895",
+    "orthogonal-conv": "FOTON, arXiv 2512.20668, on Trockman & Kolter 2021, arXiv 2104.07167",
+    "orthogonal-mano": "FOTON, arXiv 2512.20668, on Colagrande et al. 2025, arXiv 2507.02748",
+    "transolver": "Wu et al. 2024, arXiv 2402.02366",
+    "ho-fno": "Colagrande et al. 2026, arXiv 2606.28122",
+}
+"""What their classes, which import PyTorch, say as `paper`."""
+
 REFERENCES = {
     "upsampled": "baselines.upsampling:Upsampled",
     "solver": "baselines.coarse_solver:CoarseSolver",

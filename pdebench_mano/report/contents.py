@@ -11,10 +11,9 @@ from data_gen.problem import Field
 from data_gen.problems import PROBLEMS, build_problem
 from data_gen.recipe import unsolved
 from data_gen.storage import COEFFICIENT, SOLUTION, UNKNOWN, fields_of, problem_of
-from pdebench_mano.evaluation.assess import slug
-from pdebench_mano.evaluation.in_time import THRESHOLD
-from pdebench_mano.evaluation.records import Evaluation, Record, described, kind_of, read_examples
+from pdebench_mano.evaluation.records import Evaluation, Record, described, kind_of, read_examples, slug
 from pdebench_mano.evaluation.timing import Timing
+from pdebench_mano.fields.names import THRESHOLD
 from pdebench_mano.report import figures, tables, tuning
 from pdebench_mano.report import worth as value
 from pdebench_mano.report.keeper import Keeper

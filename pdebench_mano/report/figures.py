@@ -17,8 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from data_gen.problem import Field
 from data_gen.storage import COEFFICIENT, SOLUTION
-from pdebench_mano.evaluation.evaluate import ranked
-from pdebench_mano.evaluation.records import Evaluation, Record
+from pdebench_mano.evaluation.records import Evaluation, Record, ranked
 from pdebench_mano.report.tables import metric_name, order, over_time, timed
 from pdebench_mano.report.worth import Point, front
 

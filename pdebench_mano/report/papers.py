@@ -3,9 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from data_gen.lookup import find
 from pdebench_mano.evaluation.records import Record
-from pdebench_mano.operators.registry import OPERATORS
+from pdebench_mano.operators.names import PAPERS
 
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 
@@ -15,7 +14,7 @@ def papers(records: Sequence[Record]) -> list[dict[str, str]]:
     names = dict.fromkeys(str(record.configuration["config"]["operator"]) for record in records if record.configuration)
     told = []
     for name in names:
-        paper = getattr(find(name, OPERATORS, "operator"), "paper", "") if name in OPERATORS else ""
+        paper = PAPERS.get(name, "")
         found = ARXIV.search(paper)
         if paper:
             told.append(

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from data_gen.recipe import said
 from pdebench_mano.evaluation.records import Evaluation, Record, digest, evaluated_on, kind_of
+from pdebench_mano.fields.names import FLUCTUATION, LABELS, THRESHOLD, UNTIL
 from pdebench_mano.report.bootstrap import Interval, difference, interval
 from pdebench_mano.report.tuning import validation
 
@@ -361,8 +362,6 @@ def at_times(table: pd.DataFrame, resolution: int, most: int = 6) -> pd.DataFram
 
     Where a mean over the training samples is known, the error at the last time relative to what it leaves, too.
     """
-    from pdebench_mano.evaluation.in_time import FLUCTUATION, THRESHOLD, UNTIL
-
     cells: dict[str, dict[str, str]] = {}
     shares = over_time(table, resolution, FLUCTUATION)
     until = at(table, resolution, UNTIL)
@@ -377,10 +376,8 @@ def at_times(table: pd.DataFrame, resolution: int, most: int = 6) -> pd.DataFram
 
 def metric_name(metric: str) -> str:
     """``relative_l2`` → ``relative L2``, ``band_4_16`` → ``4–16``; of a metric of one's own, its name."""
-    from pdebench_mano.fields.metrics import METRICS  # the tables of a terminal start without torch
-
-    if metric in METRICS:
-        return METRICS[metric].label
+    if metric in LABELS:
+        return LABELS[metric]
     kind, *edges = metric.split("_")
     name = "–".join(edges) if kind == "band" else metric.replace("_", " ")  # of other bands
     return name.replace("inf", "∞").replace("l2", "L2").replace("h1", "H1")

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from data_gen.storage import atomic, write_text
-
-STANDING, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.csv"
+from pdebench_mano.training.folder import BEST, HISTORY
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -39,6 +39,7 @@ from pdebench_mano.machine.parallel import add, agree, average_gradients, rank, 
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.orthogonal import OrthogonalLayer
 from pdebench_mano.training import checkpoint
+from pdebench_mano.training.folder import BEST, STANDING
 from pdebench_mano.training.losses import LOSSES, Targets, by_norm
 from pdebench_mano.training.optimizers import optimizers, set_rate, take_up
 from pdebench_mano.training.options import Training
@@ -382,7 +383,7 @@ class _Loop:
                 self.history.best_validation = row.get("validation", math.inf)
                 self.best = {name: value.clone() for name, value in checkpoint.tensors(self.operator).items()}
                 if self.out is not None and rank() == 0:
-                    checkpoint.write({"operator": self.best}, self.out / checkpoint.BEST)
+                    checkpoint.write({"operator": self.best}, self.out / BEST)
         self.history.epochs.append(row)
         self._save()
         if self.out is not None and rank() == 0:
@@ -421,15 +422,15 @@ class _Loop:
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
-        checkpoint.write(state, self.out / checkpoint.STANDING)
+        checkpoint.write(state, self.out / STANDING)
 
     def _resume(self) -> None:
-        if self.out is None or not lexists(self.out / checkpoint.STANDING):
+        if self.out is None or not lexists(self.out / STANDING):
             return
         try:
-            self._take_up(checkpoint.read(self.out / checkpoint.STANDING, self.device))
+            self._take_up(checkpoint.read(self.out / STANDING, self.device))
         except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{self.out / checkpoint.STANDING} does not fit this training: {error}") from error
+            raise ValueError(f"{self.out / STANDING} does not fit this training: {error}") from error
 
     def _take_up(self, state: dict[str, Any]) -> None:
         assert self.out is not None
@@ -445,7 +446,7 @@ class _Loop:
         self.loss_sum, self.aligned = state["loss_sum"], state["aligned"]
         self.history = History(**state["history"])
         if self.history.best_epoch:
-            self.best = checkpoint.read(self.out / checkpoint.BEST, self.device)["operator"]
+            self.best = checkpoint.read(self.out / BEST, self.device)["operator"]
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)

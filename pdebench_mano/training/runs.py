@@ -22,12 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt
 
-from data_gen.grid import Kind
 from data_gen.lookup import source_sha256
 from data_gen.recipe import PUBLISHED_MEANING
-from data_gen.storage import leftovers, locked, read_json, to_json, write_text
+from data_gen.storage import leftovers, locked, to_json, write_text
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.lattice import holding
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer, normalized
@@ -37,12 +35,20 @@ from pdebench_mano.machine.parallel import processes, threads_for, world
 from pdebench_mano.machine.progress import Progress, console, silent
 from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.machine.replays import Replays
-from pdebench_mano.machine.typed import typed
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
 from pdebench_mano.training.fit import History, check_steps, fit
-from pdebench_mano.training.names import of_today
-from pdebench_mano.training.options import RunConfig, parse_config
+from pdebench_mano.training.folder import (
+    BEST,
+    HISTORY,
+    SAMPLES,
+    STANDING,
+    read_config,
+    read_description,
+    read_summary,
+    trained_on,
+)
+from pdebench_mano.training.options import RunConfig
 from pdebench_mano.training.regimes import REGIMES, build_regime
 from pdebench_mano.training.tracking import Row, Watch, tracker
 from pdebench_mano.training.unrolling import unrolled
@@ -51,7 +57,6 @@ VALIDATION_SEED = 0
 TRUSTED: set[str] = set()
 """Operators and regimes of a user's own that somebody has named in this process, or trusted: code that may run."""
 
-SAMPLES = "samples.json"
 LOCK = ".lock"
 
 
@@ -118,7 +123,7 @@ def train(
     _claim(out, description)
     if lexists(out / "summary.json"):
         return read_history(out)
-    if lexists(out / checkpoint.STANDING) and not of_this_version(out):
+    if lexists(out / STANDING) and not of_this_version(out):
         console.print(f"{out} was begun by another version of the code: it goes on", highlight=False)
     points = config.batch_size * max(each.grid.points for each in datasets)
     with ExitStack() as held, processes() as rank, threads_for(points), torch.random.fork_rng():
@@ -136,7 +141,7 @@ def train(
             if not (out / SAMPLES).exists():
                 Samples.of(datasets[0].dataset, [*datasets[0].samples, *validation.samples]).write(out / SAMPLES)
         device = f"cuda:{os.environ['LOCAL_RANK']}" if world() > 1 and torch.cuda.is_available() else device
-        fresh = not lexists(out / checkpoint.STANDING)
+        fresh = not lexists(out / STANDING)
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         with _refusal_leaves_nothing(out), _check_is_named(config), tracked if rank == 0 else nullcontext() as watch:
@@ -182,13 +187,13 @@ def load(
         what it was.
     """
     run = Path(run)
-    config, data = read_config(run), _read_description(run)["data"]
+    config, data = read_config(run), read_description(run)["data"]
     if trust:
         TRUSTED.update((config.operator, config.regime))
     refuse_untrusted(config, run)
-    if not (run / checkpoint.BEST).exists():
+    if not (run / BEST).exists():
         raise ValueError(f"{run} has no trained weights yet; the same train command again goes on with it")
-    for what, digest in _read_description(run).get("sources", {}).items():
+    for what, digest in read_description(run).get("sources", {}).items():
         if sources(config).get(what) != digest:
             name = getattr(config, what)
             raise ValueError(f"{run} was trained with another {what} than {name!r} is now: its file has changed")
@@ -201,7 +206,7 @@ def load(
     try:
         operator.load_state_dict(checkpoint.weights(run))
     except RuntimeError as error:
-        raise ValueError(f"{run / checkpoint.BEST} does not fit the operator of {run}: {error}") from error
+        raise ValueError(f"{run / BEST} does not fit the operator of {run}: {error}") from error
     operator.replays = Replays(holding) if replay else None
     return operator.to(chosen(device)).eval()
 
@@ -230,47 +235,16 @@ def sources(config: RunConfig) -> dict[str, str]:
     return {what: digest for what, digest in found.items() if digest is not None}
 
 
-def read_config(run: str | Path) -> RunConfig:
-    """The configuration a run folder was made with.
-
-    Raises
-    ------
-    ValueError, OSError
-        If there is no such run, or its file holds something else.
-    """
-    described = _read_description(Path(run))["config"]
-    try:
-        return parse_config(described)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{Path(run) / 'config.json'} holds no configuration of a run: {error}") from error
-
-
-def training_resolution(run: str | Path) -> int:
-    """The resolution a run was trained at."""
-    return int(_read_description(Path(run))["data"]["resolution"])
-
-
 def of_this_version(run: str | Path) -> bool:
     """Whether a run was begun by the very code that is here."""
-    return _read_description(Path(run))["environment"].get("source") == provenance()["source"]
+    return read_description(Path(run))["environment"].get("source") == provenance()["source"]
 
 
-def trained_on(run: str | Path) -> str:
-    """Digest of the dataset that a run was trained on."""
-    return str(_read_description(Path(run))["data"]["digest"])
-
-
-def samples_of(run: str | Path) -> Samples | None:
-    """The samples that a run was trained on or validated with.
-
-    Of a run of an earlier version, which did not keep them, they are read off its data, if these are there still; None
-    where they are not.
-    """
-    path = Path(run) / SAMPLES
-    if lexists(path):
-        return Samples.read(path)
+def samples_in_data(run: str | Path) -> Samples | None:
+    """The samples of a run, read off its data; None where others lie there now."""
     config = read_config(run)
-    if not Path(config.data).exists() or (data := Dataset(config.data)).info.digest != trained_on(run):
+    data = Dataset(config.data)
+    if data.info.digest != trained_on(run):
         return None
     sets, validation = training_data(config, data)
     return Samples.of(data, [*sets[0].samples, *validation.samples])
@@ -310,63 +284,6 @@ def training_data(config: RunConfig, data: Dataset | None = None) -> tuple[list[
     return sets, data.view(split, resolutions[0], pairs=config.pairs, indices=np.sort(order[:held]))
 
 
-class _Data(BaseModel):
-    """What `train` keeps of the dataset, as far as every version did."""
-
-    digest: str
-    grid: Kind
-    resolution: PositiveInt
-    channels: list[PositiveInt] = Field(min_length=2, max_length=2)
-
-
-class _Description(BaseModel):
-    """What ``config.json`` holds."""
-
-    config: dict[str, Any]
-    data: _Data
-    environment: dict[str, str]
-    sources: dict[str, str] = {}
-
-
-class _Summary(BaseModel):
-    """What ``summary.json`` holds at least."""
-
-    best_epoch: PositiveInt
-    best_validation: float
-    seconds: NonNegativeFloat
-    parameters: PositiveInt = 1
-
-
-def _read_description(run: Path) -> dict[str, Any]:
-    path = run / "config.json"
-    try:
-        description = read_json(path, "config", "data", "environment")
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{run} is not a run folder: it has no config.json") from None
-    typed(_Description, description, path)
-    return description | {"config": of_today(description["config"])}
-
-
-def read_summary(run: str | Path) -> dict[str, Any]:
-    """What a finished run took and reached.
-
-    Raises
-    ------
-    ValueError
-        If the run is not finished, or its ``summary.json`` or ``best.pt`` is damaged or gone.
-    """
-    run = Path(run)
-    try:
-        summary = read_json(run / "summary.json", "best_epoch", "best_validation", "seconds")
-    except FileNotFoundError:
-        _read_description(run)
-        raise ValueError(f"{run} is not finished: the same train command again goes on with it") from None
-    typed(_Summary, summary, run / "summary.json")
-    if not (run / checkpoint.BEST).exists():
-        raise ValueError(f"{run} has lost its {checkpoint.BEST}: remove the folder, and train again")
-    return summary
-
-
 def read_history(run: str | Path) -> History:
     """The epochs of a finished run.
 
@@ -375,7 +292,7 @@ def read_history(run: str | Path) -> History:
     ValueError
         If the run is not finished, or its ``history.csv`` does not hold the epochs that its summary is of.
     """
-    path, summary = Path(run) / checkpoint.HISTORY, read_summary(run)
+    path, summary = Path(run) / HISTORY, read_summary(run)
     try:
         rows = [{str(k): v for k, v in row.items()} for row in pd.read_csv(path).to_dict("records")]
         whole = [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
@@ -408,7 +325,7 @@ def _refusal_leaves_nothing(out: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError):
-        if not (out / checkpoint.STANDING).exists():
+        if not (out / STANDING).exists():
             for name in ("config.json", SAMPLES):
                 (out / name).unlink(missing_ok=True)
         raise
@@ -451,7 +368,7 @@ def _claim(out: Path, description: dict[str, Any]) -> None:
         return
     if not (out / "config.json").exists():
         raise ValueError(f"out={out} holds something that is no run; choose a new folder")
-    old = _read_description(out)
+    old = read_description(out)
     if description["sources"] and "sources" not in old:
         console.print(
             f"{out} was begun by an earlier version, which did not keep the digests of your files: it goes on"

@@ -32,7 +32,7 @@ from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer
 from pdebench_mano.operators.presets import preset
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
-from pdebench_mano.training.runs import read_config, read_summary
+from pdebench_mano.training.folder import read_config, read_summary
 
 SCHEMA, VERSION = "pdebench-mano/operator", 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"

@@ -7,11 +7,23 @@ it where its error does not feel that, as a solver runs to the loosest tolerance
 operators run as a CUDA graph, too. A CPU is one core: a solve takes no more.
 """
 
-from pdebench_mano.evaluation.timing.contender import Contender
-from pdebench_mano.evaluation.timing.contenders import Entrant, architecture, labels, operators, solvers
-from pdebench_mano.evaluation.timing.rows import TIMES, Timing, read_times, write_times
-from pdebench_mano.evaluation.timing.stopwatch import ONE_CORE, Stopwatch
-from pdebench_mano.evaluation.timing.throughput import take
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pdebench_mano.evaluation.timing.rows import ONE_CORE, TIMES, Timing, architecture, read_times, write_times
+
+if TYPE_CHECKING:
+    from pdebench_mano.evaluation.timing.contender import Contender
+    from pdebench_mano.evaluation.timing.contenders import Entrant, labels, operators, solvers
+    from pdebench_mano.evaluation.timing.stopwatch import Stopwatch
+    from pdebench_mano.evaluation.timing.throughput import take
+
+_PLACES = {
+    "contender": ("Contender",),
+    "contenders": ("Entrant", "labels", "operators", "solvers"),
+    "stopwatch": ("Stopwatch",),
+    "throughput": ("take",),
+}
 
 __all__ = [
     "ONE_CORE",
@@ -28,3 +40,11 @@ __all__ = [
     "take",
     "write_times",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what takes times on first use: times that were taken are read without torch."""
+    for place, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{place}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,10 +5,10 @@ Solvers stand beside it over the same interval, from the same state.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from pdebench_mano.evaluation.assess import describe, samples
 from pdebench_mano.evaluation.evaluate import POINTS, Predictor, check_grid, held_out, rolled, solvable, start_of
 from pdebench_mano.evaluation.records import digest, solver_name, told_apart
 from pdebench_mano.evaluation.timing.contender import FEW, Contender, Drawn, Predict
-from pdebench_mano.evaluation.timing.rows import About
+from pdebench_mano.evaluation.timing.rows import About, architecture
 from pdebench_mano.evaluation.timing.stopwatch import Stopwatch
 from pdebench_mano.evaluation.timing.tolerances import FELT, TOLERANCES
 from pdebench_mano.fields.data import Dataset, View
@@ -112,20 +112,6 @@ def labels(data: Dataset, watch: Stopwatch, start: float | None = None) -> Itera
         for each in _solving(data.problem, "labels", "labels", drawn, (rtol,), watch):
             (beside,) = held_out(data, [data.grid.shape[0]], start)
             yield replace(each, about=each.about._replace(dataset=_ground(beside)))
-
-
-def architecture(configuration: Mapping[str, Any]) -> str:
-    """Digest of what makes a trained operator as fast as it is, whatever its weights.
-
-    Parameters
-    ----------
-    configuration : mapping
-        Of a run or a record.
-    """
-    config = configuration["config"]
-    said = {name: config.get(name, RunConfig.model_fields[name].default) for name in ("precision", "compile")}
-    sources = configuration.get("sources", {}).get("operator")
-    return digest([config["operator"], config["operator_args"], said, sources, configuration["data"]["channels"]])
 
 
 def precision_of(operator: Predictor, config: RunConfig, view: View, watch: Stopwatch) -> str:

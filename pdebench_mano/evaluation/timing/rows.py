@@ -4,17 +4,21 @@ FOLDER/times.jsonl    one `Timing` a line; beside the records of a run or a benc
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os.path import lexists
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from data_gen.storage import write_text
+from pdebench_mano.evaluation.records import digest
+from pdebench_mano.training.options import RunConfig
 
 TIMES = "times.jsonl"
+ONE_CORE = ", one core"
+"""What the name of a processor ends with where one core of it took the times."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,20 @@ class About(NamedTuple):
 
 
 _TIMING = TypeAdapter(Timing)
+
+
+def architecture(configuration: Mapping[str, Any]) -> str:
+    """Digest of what makes a trained operator as fast as it is, whatever its weights.
+
+    Parameters
+    ----------
+    configuration : mapping
+        Of a run or a record.
+    """
+    config = configuration["config"]
+    said = {name: config.get(name, RunConfig.model_fields[name].default) for name in ("precision", "compile")}
+    sources = configuration.get("sources", {}).get("operator")
+    return digest([config["operator"], config["operator_args"], said, sources, configuration["data"]["channels"]])
 
 
 def read_times(folder: Path) -> list[Timing]:

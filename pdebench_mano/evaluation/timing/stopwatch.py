@@ -12,6 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from data_gen.counts import check_count
+from pdebench_mano.evaluation.timing.rows import ONE_CORE
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.load import loaded
 from pdebench_mano.machine.provenance import cpu
@@ -21,8 +22,6 @@ NOISE = 0.1
 
 ROUND = 0.05
 """Seconds that a repeat takes at least: a shorter one measures the clock."""
-
-ONE_CORE = ", one core"
 
 
 @dataclass(frozen=True)

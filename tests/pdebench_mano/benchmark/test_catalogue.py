@@ -8,6 +8,7 @@ import pytest
 from data_gen.lookup import find
 from pdebench_mano.benchmark.catalogue import explained
 from pdebench_mano.cli import main
+from pdebench_mano.operators.names import PAPERS
 from pdebench_mano.operators.registry import OPERATORS
 from pdebench_mano.training.regimes import REGIMES
 
@@ -45,6 +46,11 @@ def test_every_argument_of_what_is_registered_is_explained_once(name):
     found = explained(FACTORIES[name])
     assert sorted(key.lstrip("*") for each in found for key in each.defaults) == sorted(names)
     assert all(each.what for each in found)
+
+
+def test_papers_are_those_that_the_operators_name():
+    named = {name: find(name, OPERATORS, "operator").paper for name in OPERATORS}
+    assert {name: paper for name, paper in named.items() if paper} == PAPERS
 
 
 def command(words, monkeypatch, capsys):

@@ -8,7 +8,7 @@ from pdebench_mano.benchmark.cases import suite_cases
 from pdebench_mano.benchmark.references import References
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import read_suite
-from pdebench_mano.evaluation.in_time import FLUCTUATION, UNTIL
+from pdebench_mano.fields.names import FLUCTUATION, UNTIL
 
 OWN = Path(__file__).parents[2] / "project" / "own_problems.py"
 

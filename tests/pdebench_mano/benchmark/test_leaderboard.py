@@ -23,7 +23,8 @@ from pdebench_mano.cli import main
 from pdebench_mano.evaluation.records import digest, evaluated_on, find_records, read_record, write_record
 from pdebench_mano.evaluation.timing import Timing, architecture, read_times, write_times
 from pdebench_mano.fields.metrics import relative_l2
-from pdebench_mano.training.runs import RunConfig, load, train, training_resolution
+from pdebench_mano.training.folder import training_resolution
+from pdebench_mano.training.runs import RunConfig, load, train
 
 ROOT = Path(__file__).parents[3]
 PUBLISH = runpy.run_path(str(ROOT / "benchmarks" / "publish.py"))

@@ -28,7 +28,8 @@ from pdebench_mano.evaluation.records import (
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.report import write_report
 from pdebench_mano.report.tuning import tuning
-from pdebench_mano.training.runs import RunConfig, load, read_config
+from pdebench_mano.training.folder import read_config
+from pdebench_mano.training.runs import RunConfig, load
 
 SUITE = """
 title = "tiny"

@@ -5,8 +5,8 @@ import json
 from pdebench_mano.benchmark.leaderboard import PUBLISHED, published
 from pdebench_mano.evaluation.labels import LABELS
 from pdebench_mano.evaluation.records import find_records, kind_of, read_record, stored_record, write_record
+from pdebench_mano.training.folder import read_config
 from pdebench_mano.training.options import RunConfig
-from pdebench_mano.training.runs import read_config
 
 FIELDS = {"operator": "orthogonal-mlp", "data": "darcy.hdf5"}
 

@@ -18,10 +18,11 @@ from pdebench_mano import RunConfig, load, rollout, train
 from pdebench_mano.evaluation.assess import assess
 from pdebench_mano.evaluation.beside import evaluate_labels, evaluate_persistence, evaluate_rivals, evaluate_solver
 from pdebench_mano.evaluation.evaluate import evaluate, evaluate_upsampled
-from pdebench_mano.evaluation.in_time import FLUCTUATION, UNTIL, TrainingMean, time_until
+from pdebench_mano.evaluation.in_time import TrainingMean, time_until
 from pdebench_mano.evaluation.records import read_examples, read_record, write_record
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.metrics import relative_l2
+from pdebench_mano.fields.names import FLUCTUATION, UNTIL
 from pdebench_mano.fields.steps import Rollouts
 
 OWN = Path(__file__).parents[2] / "project" / "own_problems.py"

@@ -24,6 +24,7 @@ from pdebench_mano.fields.metrics import (
     spectrum_error,
     weights,
 )
+from pdebench_mano.fields.names import LABELS
 from pdebench_mano.fields.operator import coordinates
 
 
@@ -280,6 +281,10 @@ def compared(tmp_path, monkeypatch):
     view = DarcyDataset("d.hdf5")
     a, truth = view.batch(range(3))
     return Compared(truth + 0.01 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)), truth, a, view)
+
+
+def test_every_metric_has_a_name_in_tables():
+    assert list(METRICS) == list(LABELS)
 
 
 def test_a_metric_of_ones_own_stands_beside_the_others(compared):

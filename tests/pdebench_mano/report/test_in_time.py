@@ -10,8 +10,8 @@ import pytest
 from data_gen import generate
 from pdebench_mano import Dataset, RunConfig, train
 from pdebench_mano.evaluation.assess import assess
-from pdebench_mano.evaluation.in_time import FLUCTUATION, UNTIL
 from pdebench_mano.evaluation.records import read_record
+from pdebench_mano.fields.names import FLUCTUATION, UNTIL
 from pdebench_mano.report import tables, write_report
 from pdebench_mano.report.figures import Styles, error_over_time
 

@@ -16,9 +16,8 @@ import pytest
 from PIL import Image
 
 from pdebench_mano.cli import main
-from pdebench_mano.evaluation.assess import slug
 from pdebench_mano.evaluation.flops import flops
-from pdebench_mano.evaluation.records import device_of, find_records, read_record
+from pdebench_mano.evaluation.records import device_of, find_records, read_record, slug
 from pdebench_mano.evaluation.timing import Timing, architecture, write_times
 from pdebench_mano.report import tables, worth, write_report
 from pdebench_mano.report.figures import Styles, alignment, plane
