@@ -24,6 +24,7 @@ from torch.nn.functional import gelu
 from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import lattice_points
 from pdebench_mano.fields.operator import Fields, Operator, at_least
+from pdebench_mano.fields.smoothing import smoothed
 from pdebench_mano.mano.anchored import PARTS, AnchoredAttention, LocalAttention
 from pdebench_mano.mano.fusion import fused_mlp
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
@@ -119,6 +120,10 @@ class MANO(Operator):
         Distance of the attention's lattice points, as a length in the unit square: twice that of the training grid's
         or more, or else what is learned there does not hold on finer grids (see the results of darcy43 in the
         documentation). None for attention on the data's own grid, as published.
+    input_spacing : float, optional
+        On grids that are finer than this, as a length in the unit square, inputs are smoothed to what a grid of this
+        spacing shows on average, see `pdebench_mano.fields.smoothing`; predictions stay on the grid. That of the
+        training grid changes nothing there.
     without : sequence of {"lattice", "moments", "rotary", "convolution"}
         What is left out of all that is not published, one by one; see `pdebench_mano.mano.anchored`. Without the
         lattice, rotary positions and convolution act on the data's own grid.
@@ -156,15 +161,19 @@ class MANO(Operator):
         dropout: float = 0.0,
         coordinates: bool = True,
         spacing: float | None = 1 / 28,
+        input_spacing: float | None = None,
         without: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        if input_spacing is not None and not 0 < input_spacing <= 0.5:
+            raise ValueError(f"input_spacing must be above 0 and at most 1/2, got {input_spacing}")
         if unknown := sorted(set(without) - set(PARTS)):
             raise ValueError(f"without must be of {', '.join(PARTS)}, got {', '.join(unknown)}")
         if without and spacing is None:
             raise ValueError("without leaves out parts that spacing=None, the published form, does not have")
         at_least(1, width=width, depth=depth, mlp_width=mlp_width)
         self.coordinates, self.spacing = coordinates, None if "lattice" in without else spacing
+        self.input_spacing = input_spacing
         self.lift = nn.Linear(in_channels + 2 * coordinates, width)
         self.dropout = nn.Dropout(dropout)
         geometry = (heads, head_dim, window, stride, rate, levels, sampling)
@@ -188,6 +197,8 @@ class MANO(Operator):
         return points, points
 
     def forward(self, a: Fields) -> Fields:
+        if self.input_spacing is not None:
+            a = smoothed(a, self.input_spacing, self.grid)
         if self.coordinates:
             a = self.with_coordinates(a)
         # on a lattice, the residual stream and the result keep their digits where products are in bfloat16

@@ -1,0 +1,56 @@
+"""Fields as a coarser grid shows them on average: what an operator that learned on that grid can read on a finer one.
+
+Values on a grid of spacing h stand for their piecewise linear interpolant. The mean of the interpolants over all places
+of the grid is the convolution of the field with the hat of width h,
+
+    E[I_h f](x) = ∫ f(x - hs) max(0, 1 - |s|) ds,
+
+so that what a finer grid adds, the training grid has never shown. On a finer grid of spacing h/s, hats of width h are
+made of its own hats with the weights max(0, 1 - |j|/s), exactly where s is an integer (the refinement of linear
+B-splines).
+"""
+
+from math import ceil
+
+import torch
+from torch.nn.functional import pad
+
+from data_gen.grid import Kind
+from pdebench_mano.fields.operator import Fields
+
+
+def smoothed(field: Fields, spacing: float, grid: Kind) -> Fields:
+    """Means of a field with the hat of width `spacing`, which lies in the unit interval; as it is on coarser grids.
+
+    Constants stay what they are. Beyond its sides a field goes on as its mirror image, or around a periodic grid.
+
+    Parameters
+    ----------
+    field : (batch, channels, height, width) tensor
+    spacing : float
+        That of the grid to be imitated, in sides of the box.
+    grid : {"vertices", "left", "periodic"}
+
+    Returns
+    -------
+    (batch, channels, height, width) tensor
+
+    Raises
+    ------
+    ValueError
+        If the spacing is not between 0 and 1/2.
+    """
+    if not 0 < spacing <= 0.5:
+        raise ValueError(f"the spacing to smooth by must be above 0 and at most 1/2, got {spacing}")
+    around = "circular" if grid == "periodic" else "reflect"
+    for axis in (-2, -1):
+        points = field.shape[axis]
+        ratio = spacing * (points - (grid == "vertices"))
+        reach = ceil(ratio - 1e-6) - 1
+        if reach < 1:
+            continue
+        weights = [1 - abs(j) / ratio for j in range(-reach, reach + 1)]
+        wide = pad(field, (0, 0, reach, reach) if axis == -2 else (reach, reach, 0, 0), mode=around)
+        terms = (wide.narrow(axis, j, points) * (weight / sum(weights)) for j, weight in enumerate(weights))
+        field = sum(terms, torch.zeros_like(field))
+    return field
