@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -225,9 +226,10 @@ def allowed(epochs: int, seconds: float | None = None) -> str:
 def described(record: Record) -> str:
     """What the samples of a record are, in words: the problem and its parameters, as far as they are known."""
     problem, parameters = problem_of(record.dataset)
+    of_parts = [part.items() for part in parameters.values() if isinstance(part, dict)]  # law_args, which say what law
     told = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in parameters.items()
+        for name, value in chain(parameters.items(), *of_parts)
         if isinstance(value, str | int | float) and value != UNKNOWN and name != "method"
     ]
     if "label_uncertainty" in record.dataset:
