@@ -15,7 +15,8 @@ def leaderboard(
     suite: Annotated[
         str | None,
         typer.Option(
-            help="Suite with published records; darcy85 first, if it has any.", autocompletion=completion.published
+            help="Suite with published records; darcy85-refined first, if it has any.",
+            autocompletion=completion.published,
         ),
     ] = None,
     add: Annotated[
@@ -55,5 +56,5 @@ def leaderboard(
             for line in lines(records, name, run):
                 print(to_json(line))
         return
-    say(f"{name}, of {', '.join(suites())}: --suite shows another")
+    say(f"{name}; --suite shows another: {', '.join(each for each in suites() if each != name)}")
     print_comparison(board, [named(record, run) for run, records in own.items() for record in records])

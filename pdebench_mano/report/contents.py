@@ -177,8 +177,8 @@ def _comparison(
             keep.figure(
                 "accuracy-against-time",
                 figures.accuracy_against_time(part, styles, finest),
-                f"Accuracy against time, at {finest}². Left and down is better. Open: the coarse prediction and its "
-                "interpolation. Grey: finite differences.",
+                f"Accuracy against time, at {finest}², on the operators' device. Left and down is better. Open: the "
+                "coarse prediction and its interpolation. Grey: solvers, if they ran there.",
             )
         )
     return {

@@ -93,10 +93,13 @@ def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) 
     """Mean relative L2 error against the time of one prediction, both at one resolution: solvers and networks.
 
     The time of an upsampled prediction is that of the coarse one and of its interpolation. What is no prediction has no
-    place in it: the mean solution is left out, the uncertainty of the labels is a line. So is the Pareto front.
+    place in it: the mean solution is left out, the uncertainty of the labels is a line. So is the Pareto front. Where
+    operators ran on one device and solvers on another, these are left out.
     """
     figure, ((axis,),) = canvas(3.8)
     here = table[table.resolution == resolution]
+    operators_on = here[here.kind == "operator"].device.mode()[:1]
+    here = here[here.device.isin(operators_on) | (here.kind == "labels") | operators_on.empty]
     kinds = here.groupby("model").kind.first()
     here = here.groupby("model")[["relative_l2"]].mean().join(timed(here).groupby("model").seconds.mean())
     points: list[Point] = []

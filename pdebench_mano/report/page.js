@@ -40,7 +40,7 @@ function column(head, index, filter, width) {
     title: escaped(head.textContent).replace(/ (at|\[)/, "<br>$1"),
     field: `c${index}`,
     frozen: index === 0,
-    maxWidth: index === 0 ? 0.42 * width : numeric ? undefined : Math.min(360, 0.6 * width),
+    maxWidth: index === 0 ? 0.42 * width : numeric ? undefined : Math.min(220, 0.5 * width),
     headerWordWrap: true,
     hozAlign: index === 0 || !numeric ? "left" : "right",
     headerHozAlign: index === 0 || !numeric ? "left" : "right",

@@ -119,6 +119,9 @@ def _worth(
     if rival is not None:
         points = [each for each in solver_points(here, times, operator.grid) if each.name == rival]
         rival_ms, why_no_time = time_at(operator.error, points)
+        if rival_ms is None and (ahead := [each for each in points if beats(each, operator)]):
+            first = min(ahead, key=lambda each: each.ms)
+            why_no_time = f"never: the solver at {first.grid}² has {first.error:.3g} in {first.ms:.3g} ms"
     labels_s, why_no_labels = labels_seconds(own[0], times)
     training_s, why_no_training = training_seconds(own, device)
     tuning_s = tuning_seconds(own[0])
@@ -181,6 +184,11 @@ def time_at(error: float, points: Sequence[Point]) -> tuple[float | None, str]:
         return coarse.ms, ""
     share = math.log(coarse.error / error) / math.log(coarse.error / fine.error)
     return coarse.ms * (fine.ms / coarse.ms) ** share, ""
+
+
+def beats(one: Point, other: Point) -> bool:
+    """Whether one is as accurate and as fast as another."""
+    return one.error <= other.error and one.ms <= other.ms
 
 
 def break_even(cost_s: float | None, operator_ms: float, rival_ms: float | None) -> int | None:

@@ -216,8 +216,9 @@ def test_packing_says_what_does_not_fit(tiny, tmp_path):
         PUBLISH["pack"]("tiny", tiny / "tiny", tmp_path, ["fno*"], limit=0.01)
 
 
-def test_the_flagship_has_a_checkpoint():
-    assert leaderboard.FLAGSHIP in {folder.parent.name for folder in CHECKPOINTS}
+def test_the_flagship_is_published_and_a_suite_has_checkpoints():
+    assert leaderboard.suites()[0] == leaderboard.FLAGSHIP
+    assert "darcy85" in {folder.parent.name for folder in CHECKPOINTS}
 
 
 @pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda folder: folder.name)

@@ -120,6 +120,18 @@ def test_beyond_the_grids_nothing_is_said_but_which_grid_is_missing():
     assert time_at(0.02, points[:1]) == (0.25, "")
 
 
+def test_a_solver_that_is_ahead_on_its_coarsest_grid_is_never_paid_off():
+    """The error of 0.03 that fno has needs a grid coarser than 43², where the solver is faster already."""
+    solver = times("solver, arithmetic", "solver", TOOK)
+    own = [record([row("fno", 421, 0.03)]), references({"coarse solver": SOLVED})]
+    (found,) = worth(own, [*FNO, *LABELS, *solver])
+    assert (found.ratio, found.break_even) == (None, None)
+    assert found.reason == "never: the solver at 43² has 0.02 in 0.25 ms"
+    fast = times("fno", "operator", {421: 0.2}, made=architecture(CONFIGURATION))
+    (found,) = worth(own, [*fast, *LABELS, *solver])
+    assert found.reason == "a grid coarser than 43² is missing: the solver's error is 0.02 there"
+
+
 def test_an_error_that_rises_on_a_finer_grid_is_passed_at_the_first_grid_that_is_as_good():
     points = [Point("solver", 10, 0.4, 1.0), Point("solver", 20, 0.1, 4.0), Point("solver", 30, 0.2, 9.0)]
     points.append(Point("solver", 40, 0.05, 16.0))
