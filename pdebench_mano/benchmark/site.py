@@ -78,6 +78,7 @@ def summary(records: list[Record]) -> dict[str, str]:
     coarsest = tables.resolutions(operators)[0]
     here = table[(table.resolution == coarsest) & (table.computed_at == coarsest)]
     trained, solvers = here[here.group == "operator"], here[here.kind == "solver"]
+    solvers = solvers[solvers.quoted | (not solvers.quoted.any())]
     means = trained.groupby(["model", "budget"], as_index=False).relative_l2.mean()
     best = means.loc[means.relative_l2.idxmin()]
     rows = trained[(trained.model == best.model) & (trained.budget == best.budget)]
