@@ -91,7 +91,10 @@ class Case:
 
 
 class Work(NamedTuple):
-    """A case, where its runs go, the data it needs, and where its record is kept; `command` is what was typed."""
+    """A case, where its runs go, the data it needs, and where its record is kept; `command` is what was typed.
+
+    `tried` are the trials that records hold already, by the digests of their configurations.
+    """
 
     case: Case
     runs: Path
@@ -99,10 +102,15 @@ class Work(NamedTuple):
     test: Dataset
     target: Path
     command: str
+    tried: Mapping[str, dict[str, Any]] = {}
 
     def run(self, config: RunConfig) -> Path:
         """Folder of a training of the case; equal for equal trainings, so that a trial is not trained again."""
         return self.runs / run_name(self.case.model, config, self.case.data)
+
+    def known(self, trial: RunConfig) -> dict[str, Any] | None:
+        """What a record says of a trial of the case, if one does."""
+        return self.tried.get(digest(identity(trial, self.case.data)))
 
 
 def suite_cases(suite: Suite, train_file: str | os.PathLike[str], data: str) -> Iterator[Case]:
@@ -152,34 +160,35 @@ def choose(
 ) -> tuple[RunConfig, list[dict[str, Any]]]:
     """The configuration of a case with its best settings, and every trial's validation error and training time.
 
-    A trial that diverged has neither: both are None.
+    A trial that diverged has neither: both are None. One that a record tells of is not trained again.
     """
-    case, errors = work.case, []
-    seconds: list[float | None] = []
-    for number, trial in enumerate(case.trials, 1):
-        say(f"    trial {number} of {len(case.trials)}")
-        try:
-            history = train_once(trial, work.run(trial), work.train, progress, say)
-        except Diverged as error:
-            say(f"    {error}")
-            errors.append(math.inf)
-            seconds.append(None)
-        else:
-            errors.append(history.best_validation)
-            seconds.append(history.seconds)
-    if not errors:
+    case = work.case
+    if not case.trials:
         return case.config, []
+    trials = []
+    for number, trial in enumerate(case.trials, 1):
+        outcome = work.known(trial)
+        if outcome is None:
+            say(f"    trial {number} of {len(case.trials)}")
+            outcome = try_out(work, trial, say, progress)
+        trials.append(outcome)
+    errors = [math.inf if outcome["validation"] is None else outcome["validation"] for outcome in trials]
     best = case.trials[errors.index(min(errors))]
-    trials = [
-        {
-            "configuration": identity(trial, case.data),
-            "validation": error if math.isfinite(error) else None,
-            "seconds": took,
-        }
-        for trial, error, took in zip(case.trials, errors, seconds, strict=True)
-    ]
     kept = {"seed", "epochs", "seconds"} if case.short_trials else {"seed"}
     return best.model_copy(update=case.config.model_dump(include=kept)), trials
+
+
+def try_out(work: Work, trial: RunConfig, say: Callable[[str], None], progress: Progress) -> dict[str, Any]:
+    """Train a trial; returns its configuration, its best validation error and the seconds that it took."""
+    validation, seconds = None, None
+    try:
+        history = train_once(trial, work.run(trial), work.train, progress, say)
+    except Diverged as error:
+        say(f"    {error}")
+    else:
+        seconds = history.seconds
+        validation = history.best_validation if math.isfinite(history.best_validation) else None
+    return {"configuration": identity(trial, work.case.data), "validation": validation, "seconds": seconds}
 
 
 def train_once(

@@ -53,7 +53,12 @@ def run_side_by_side(
     OSError
         If there are no workers any more.
     """
-    trials = {item.run(trial).name: (trial, item.run(trial), item.train) for item in work for trial in item.case.trials}
+    trials = {
+        item.run(trial).name: (trial, item.run(trial), item.train)
+        for item in work
+        for trial in item.case.trials
+        if item.known(trial) is None
+    }
     ended = partial(_ended, work[0].runs, workers, progress)
     tasks = [Task(name, name, partial(train_trial, *each)) for name, each in trials.items()]
     broken = {task.name: lines[0] for task, lines in ended(tasks, "trials") if lines}

@@ -11,11 +11,12 @@ any time and run in pieces, and goes on from records that others have published:
     OUT/data/                   what was generated or converted
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from os.path import lexists
 from pathlib import Path
+from typing import Any
 
 from data_gen.counts import PROCESSES, check_count
 from data_gen.recipe import unsolved
@@ -27,7 +28,7 @@ from pdebench_mano.benchmark.suite import Data, Suite
 from pdebench_mano.evaluation.assess import budget, samples
 from pdebench_mano.evaluation.evaluate import held_out
 from pdebench_mano.evaluation.in_time import TrainingMean
-from pdebench_mano.evaluation.records import Record, find_records, read_record, stored_record, write_record
+from pdebench_mano.evaluation.records import Record, digest, find_records, read_record, stored_record, write_record
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.fields.steps import Rollouts
@@ -114,10 +115,11 @@ def run_suite(
             for each in beside:
                 with bar("references, samples", shown) as progress:
                     stand_beside(each, every[0].config, *pairs[each.tested_on], files[each.name], command, progress)
-            work = [
-                Work(case, out / "runs", pairs[case.trained_on][0], pairs[case.tested_on][1], files[name], command)
-                for name, case in todo.items()
-            ]
+            tried = trials_of(file for file in files.values() if lexists(file))
+            work = []
+            for name, case in todo.items():
+                data = pairs[case.trained_on][0], pairs[case.tested_on][1]
+                work.append(Work(case, out / "runs", *data, files[name], command, tried))
             if staff is not None:
                 with bar("cases", shown) as progress:
                     failures += run_side_by_side(work, staff, say, progress)
@@ -220,6 +222,12 @@ def located(
         about, tested = trained.configuration["data"], trained.dataset["digest"]
         files = Path(data.train), Path(data.test or data.train)
         return {"": Located(data, *files, f"digests {about['digest']} {tested}", about["resolution"], error)}
+
+
+def trials_of(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """The trials that records of trainings hold, by the digests of their configurations."""
+    records = [record for record in map(stored_record, files) if record.configuration]
+    return {digest(trial["configuration"]): trial for record in records for trial in record.training.get("trials", [])}
 
 
 def take_over(published: Path, files: Mapping[str, Path]) -> int:

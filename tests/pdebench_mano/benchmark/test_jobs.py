@@ -1,6 +1,7 @@
 """Cases side by side, in processes or on a cluster: the records of a serial run, whatever happens to a worker."""
 
 import dataclasses
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -162,3 +163,16 @@ def test_a_case_that_another_process_is_about_is_left_to_it(place):
         on_worker(task, runs, place)
     assert on_worker(task, runs, place) == []
     assert not [*runs.iterdir()]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_seed_that_is_added_takes_the_trials_from_the_records_of_the_others(place, jobs):
+    suite = chosen("tuned")
+    run_suite(suite, "whole")
+    (first,) = Path("whole/records").glob("tuned-seed0-*.jsonl")
+    Path("parts/records").mkdir(parents=True)
+    shutil.copy(first, "parts/records")
+    before = lines("tuned.log")
+    run_suite(suite, "parts", jobs=jobs)
+    assert lines("tuned.log") == before + 1, "seed 1 with what the trials of seed 0 chose"
+    assert records("parts") == records("whole")
