@@ -177,18 +177,20 @@ class Problem:
         """What solves for inputs that lie on a device, and leaves the solutions there; None where nothing does.
 
         That is a function of tensors, (batch, inputs, *shape) ↦ (batch, outputs, *shape) in float64, at the last of the
-        times; NaN where a solve does not converge. Here it is `solve`, on the CPU, one sample after another.
+        times; NaN where a solve does not converge. Here it is `solve_batch`, of a problem that has one of its own for
+        other devices, and inputs and solutions pass through the memory of the CPU.
         """
-        if device != "cpu":
+        if device != "cpu" and type(self).solve_batch is Problem.solve_batch:
             return None
         import torch
 
         def solve(a: Any) -> Any:
             u = np.full((len(a), len(self.outputs), *grid.shape), np.nan)
-            for i, sample in enumerate(a.double().numpy()):
-                with suppress(NotConverged):
-                    u[i] = self.solve(sample, grid, rtol=rtol).u[-1]
-            return torch.from_numpy(u)
+            inputs = a.double().cpu().numpy()
+            for i, found in enumerate(self.solve_batch(inputs, grid, rtol=rtol, device=device)):
+                if found is not None:
+                    u[i] = found.u[-1]
+            return torch.from_numpy(u).to(a.device)
 
         return solve
 

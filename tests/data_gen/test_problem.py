@@ -386,3 +386,19 @@ def test_what_lies_on_the_cpu_is_solved_there_sample_by_sample_and_a_failure_is_
     assert problem.scheme == "arithmetic"
     assert Problem.scheme == ""
     assert Problem().on_device(grid, device="cuda") is None
+
+
+def test_a_problem_that_solves_batches_elsewhere_has_them_solved_there():
+    """Labels of flow were not timed on a GPU, without a word: nothing was known to solve for them there."""
+    grid = Grid((9, 9))
+
+    class Elsewhere(Half):
+        def solve_batch(self, a, grid, *, rtol=None, device="cpu"):
+            assert device == "there"
+            return super().solve_batch(a, grid, rtol=rtol)
+
+    a = torch.stack([torch.full((1, 9, 9), value) for value in (1.0, -1.0)])
+    found = Elsewhere().on_device(grid, device="there")(a)
+    np.testing.assert_array_equal(found[0], Half().solve(a[0].numpy(), grid).u[-1])
+    assert found[1].isnan().all()
+    assert Half().on_device(grid, device="there") is None
