@@ -119,6 +119,8 @@ class Problem:
         Order of convergence of its scheme, where it has one.
     scheme : str
         What tells its discretisation from those of its rivals, in a word; "" where there is but one.
+    arithmetic : {"float64", "float32"}
+        What it computes in.
     """
 
     name: str = "unknown"
@@ -132,6 +134,7 @@ class Problem:
     rtol: float = 1e-10
     order: float | None = None
     scheme: str = ""
+    arithmetic: str = "float64"
 
     def draw(self, grid: Grid, rng: np.random.Generator, index: int) -> Inputs:
         """Draw the inputs of sample `index`: the same functions on every grid, from the same generator.
@@ -177,19 +180,29 @@ class Problem:
         """What solves for inputs that lie on a device, and leaves the solutions there; None where nothing does.
 
         That is a function of tensors, (batch, inputs, *shape) ↦ (batch, outputs, *shape) in float64, at the last of the
-        times; NaN where a solve does not converge. Here it is `solve_batch`, of a problem that has one of its own for
-        other devices, and inputs and solutions pass through the memory of the CPU.
+        times; NaN where a solve does not converge.
+        """
+        solve = self.trajectories_on_device(grid, rtol=rtol, device=device)
+        return None if solve is None else lambda a: solve(a)[:, -1]
+
+    def trajectories_on_device(
+        self, grid: Grid, *, rtol: float | None = None, device: str = "cpu"
+    ) -> Callable[[Any], Any] | None:
+        """As `on_device`, at all of the times: (batch, inputs, *shape) ↦ (batch, times, outputs, *shape).
+
+        Here it is `solve_batch`, of a problem that has one of its own for other devices, and inputs and solutions pass
+        through the memory of the CPU.
         """
         if device != "cpu" and type(self).solve_batch is Problem.solve_batch:
             return None
         import torch
 
         def solve(a: Any) -> Any:
-            u = np.full((len(a), len(self.outputs), *grid.shape), np.nan)
+            u = np.full((len(a), max(1, len(self.times)), len(self.outputs), *grid.shape), np.nan)
             inputs = a.double().cpu().numpy()
             for i, found in enumerate(self.solve_batch(inputs, grid, rtol=rtol, device=device)):
                 if found is not None:
-                    u[i] = found.u[-1]
+                    u[i] = found.u
             return torch.from_numpy(u).to(a.device)
 
         return solve

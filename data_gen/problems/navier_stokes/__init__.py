@@ -6,7 +6,7 @@ f = 0.1 (sin 2π(x + y) + cos 2π(x + y)),                  w = w₀ at t = 0.
 That is the flow of Li et al. 2021 (arXiv 2010.08895, §A.3.3), from random w₀ as their program draws them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from typing import Any, Literal
@@ -108,6 +108,11 @@ class NavierStokes(Problem):
         finer = f" on {self.refinement} times the points" if self.refinement > 1 else ""
         return f"{rule}{finer}, Courant number {self.courant:g}, {self.precision}"
 
+    @property
+    def arithmetic(self) -> str:  # type: ignore[override]  # what is a constant of other problems
+        """What it computes in."""
+        return "float32" if self.precision == "single" else "float64"
+
     def fits(self, grid: Grid, samples: int) -> None:
         """Refuse a grid that does not resolve the force.
 
@@ -190,6 +195,17 @@ class NavierStokes(Problem):
             converged = np.isfinite(u).all() and not error > rtol
             solutions.append(Solution(u[:, None], float(error), "step", "ifrk4-gpu") if converged else None)
         return solutions
+
+    def trajectories_on_device(
+        self, grid: Grid, *, rtol: float | None = None, device: str = "cpu"
+    ) -> Callable[[Any], Any] | None:
+        """See `Problem`. On its own grid and in single precision nothing passes through the memory of the CPU."""
+        if device == "cpu" or self.precision == "double" or self.refinement > 1:
+            return super().trajectories_on_device(grid, rtol=rtol, device=device)
+        from data_gen.problems.navier_stokes import gpu
+
+        scheme = self._discretised(grid)
+        return lambda a: gpu.trajectories(scheme, a[:, 0], self.times, self._steps(None))[:, :, None]
 
     def restrict(self, field: Float[np.ndarray, "*any"], grid: Grid, coarse: Grid, what: str) -> np.ndarray:
         """Truncate Fourier series to the wavenumbers that the coarser grid resolves.

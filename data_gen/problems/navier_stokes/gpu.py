@@ -12,14 +12,13 @@ A sample that has done its steps goes on until the last one has, but what it was
 samples: where the batch is of one size, a sample does not depend on its company.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from threading import Lock
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from data_gen.graphs import captured
@@ -72,12 +71,22 @@ def march(
         batch = _batch(scheme, len(w), torch.device(device))
         batch.w.copy_(torch.from_numpy(w[..., : batch.kept]))
         frames, taken = [], []
-        for i, (length, asked) in enumerate(intervals(times)):
-            taken.append(steps(i, batch.rates(), length))
-            batch.advance(length, taken[-1])
+        for counts, asked in batch.through(times, steps):
+            taken.append(counts)
             if asked:
                 frames.append(batch.evaluated(shape).double().cpu().numpy())
         return np.stack(frames, 1), np.stack(taken, 1)
+
+
+def trajectories(
+    scheme: Scheme, w: Float[Tensor, "batch n m"], times: Sequence[float | int], steps: Steps
+) -> Float[Tensor, "batch times n m"]:
+    """Solve for vorticities that lie on a device, and leave the solutions there, in float64; see `march`."""
+    with DEVICE_LOCK:
+        batch = _batch(scheme, len(w), w.device)
+        batch.begin(w)
+        frames = [batch.evaluated(scheme.shape).double() for _, asked in batch.through(times, steps) if asked]
+        return torch.stack(frames, 1)
 
 
 @lru_cache(maxsize=2)
@@ -115,20 +124,30 @@ class Batch:
         self.force = torch.zeros(size, dtype=self.w.dtype, device=device)
         self.step = captured(self._step, device)
 
-    def advance(self, length: float, counts: np.ndarray) -> None:
+    def begin(self, w: Float[Tensor, "batch n m"]) -> None:
+        """Take vorticities at the points of the grid as where to begin."""
+        kept = torch.from_numpy(self.scheme.kept[:, : self.kept]).to(w.device)
+        self.w.copy_(torch.fft.rfft2(w.double(), norm="forward")[..., : self.kept] * kept)
+
+    def through(self, times: Sequence[float | int], steps: Steps) -> Iterator[tuple[np.ndarray, bool]]:
+        """Take the samples through `intervals(times)`; yields their steps in each, and whether it ends at a time."""
+        for i, (length, asked) in enumerate(intervals(times)):
+            counts = steps(i, self.rates(), length)
+            self.advance(length, counts)
+            yield counts, asked
+
+    def advance(self, length: float, counts: Int[np.ndarray, " batch"]) -> None:
         """Take each sample through an interval of so many steps; 0 makes it NaN."""
         h = torch.from_numpy(length / np.maximum(counts, 1)).to(self.diffusion)[:, None, None]
         self.decay.copy_(torch.exp(self.diffusion * (-h / 2)))
         self.force.copy_((h**2)[:, 0, 0] * self.scheme.force)
         torch.mul(self.w, h, out=self.scaled)
-        finished = defaultdict(list)
-        for i, count in enumerate(counts.tolist()):
-            finished[count].append(i)
-        self.w[finished[0]] = torch.nan
-        for done in range(1, max(finished) + 1):
+        self.w[torch.from_numpy(counts == 0)] = torch.nan
+        for done in range(1, counts.max() + 1):
             self.step()
-            for i in finished[done]:
-                torch.div(self.scaled[i], h[i], out=self.w[i])
+            finished = torch.from_numpy(np.flatnonzero(counts == done)).to(h.device)
+            if len(finished):
+                self.w[finished] = self.scaled[finished] / h[finished]
 
     def rates(self) -> Float[np.ndarray, "batch 2"]:
         """`Scheme.rates` of each sample."""

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -164,7 +163,8 @@ def _solving(
 
     if _solver(problem, view, None, device) is not None:
         largest = 1 if watch.device.type == "cpu" else samples_at_once(view.grid)
-        yield Contender(_about(name, kind, view, watch, "float64", "eager", ""), view, ready, tolerances, largest)
+        about = _about(name, kind, view, watch, problem.arithmetic, "eager", "")
+        yield Contender(about, view, ready, tolerances, largest)
 
 
 def _solver(problem: Problem, view: View | Drawn, rtol: float | None, device: str) -> Predict | None:
@@ -177,25 +177,14 @@ def _solver(problem: Problem, view: View | Drawn, rtol: float | None, device: st
 def _in_time(problem: Problem, view: Rollouts, rtol: float | None, device: str) -> Predict | None:
     """What solves from the state at the start of `view` for all that follow, stacked as there; NaN where it fails.
 
-    On a GPU, states pass through the memory of the CPU on their way in and out. None where the problem has no solver
-    for the device, or cannot begin with the state.
+    None where the problem has no solver for the device, or cannot begin with the state.
     """
     if view.first and not view.restartable:
         return None
-    if device != "cpu" and type(problem).solve_batch is Problem.solve_batch:
-        return None
     steps = len(view.times)
     interval: Problem = build_reference("solver", problem, view.grid, steps=steps).problem
-
-    def solve(a: Fields) -> Fields:
-        u = np.full((len(a), steps * len(problem.outputs), *view.shape), np.nan)
-        inputs = view.given(a).double().cpu().numpy()
-        for i, found in enumerate(interval.solve_batch(inputs, view.grid, rtol=rtol, device=device)):
-            if found is not None:
-                u[i] = found.u[:steps].reshape(u[i].shape)
-        return torch.from_numpy(u).to(a.device)
-
-    return solve
+    solve = interval.trajectories_on_device(view.grid, rtol=rtol, device=device)
+    return None if solve is None else lambda a: solve(view.given(a))[:, :steps].flatten(1, 2)
 
 
 def _about(

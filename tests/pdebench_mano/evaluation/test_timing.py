@@ -295,6 +295,8 @@ def test_an_operator_of_steps_and_solvers_are_timed_over_what_errors_are_of(flow
     assert {each.about.dataset for each in (operator, label, *several)} == {digest(evaluated_on(record))}
     assert {each.about.steps for each in (operator, *several)} == {steps}
     assert label.about.steps == 3, "labels are made from the beginning"
+    assert {each.about.precision for each in several} == {"float32"}
+    assert label.about.precision == "float64"
     rows = {row.model: row.errors["relative_l2"][0] for row in record.evaluations}
     for each in (operator, *(solver for solver in several if solver.about.resolution == 16)):
         a, u = each.view.batch([0])

@@ -52,6 +52,20 @@ def test_single_precision_is_single_and_close():
         assert np.linalg.norm(one.u - exact) < 1e-2 * np.linalg.norm(exact)
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (33, 18)])
+def test_what_lies_on_the_device_is_solved_for_as_what_does_not(shape):
+    """Timed solvers sent every state through the memory of the CPU, which operators beside them did not."""
+    grid = Grid(shape, "periodic")
+    for rival in build_problem("navier-stokes", times=(0.5, 1.0)).rivals():
+        a = samples(rival, grid)
+        there = rival.trajectories_on_device(grid, device=DEVICE)
+        found = there(torch.from_numpy(a).to(DEVICE)).cpu().numpy()
+        for one, other in zip(found, rival.solve_batch(a, grid, device=DEVICE), strict=True):
+            np.testing.assert_allclose(one, other.u, atol=1e-5)
+        a[1] *= 1e6
+        assert np.isfinite(there(torch.from_numpy(a).to(DEVICE)).cpu().numpy()).all((1, 2, 3, 4)).tolist() == [1, 0, 1]
+
+
 def test_a_sample_does_not_depend_on_its_company(monkeypatch):
     monkeypatch.setattr(navier_stokes, "BATCHES", 1)
     grid, problem = Grid((32, 32), "periodic"), build_problem("navier-stokes", times=(1.0, 2.0))
