@@ -27,6 +27,9 @@ PASS = 1.0
 PATIENCE = 2
 """Larger batches that may be no faster before the search for the best ends."""
 
+GAIN = 0.02
+"""Part of a sample's time that a larger batch has to save to count as faster: where none does, a GPU is full."""
+
 
 def take(
     contenders: Iterable[Contender],
@@ -114,7 +117,7 @@ def measure(contender: Contender, watch: Stopwatch) -> Timing:
 
 
 def best_batch(per_sample: Callable[[int], float | None], largest: int) -> int:
-    """The power of two, up to `largest`, that takes the least time a sample.
+    """The power of two, up to `largest`, that takes the least time a sample, within `GAIN`.
 
     The search ends where a batch does not fit, which is None, or after `PATIENCE` batches that are no faster.
     """
@@ -124,7 +127,7 @@ def best_batch(per_sample: Callable[[int], float | None], largest: int) -> int:
         if time_a_sample is None:
             break
         slower += 1
-        if time_a_sample < least:
+        if time_a_sample < (1 - GAIN) * least:
             best, least, slower = size, time_a_sample, 0
         size *= 2
     return best

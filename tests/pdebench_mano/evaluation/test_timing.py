@@ -120,6 +120,9 @@ def test_the_best_batch_is_found_among_powers_of_two_until_none_fits_or_none_is_
         return 1 + 64 / size if size <= fits else None
 
     assert best_batch(floor, 1000) == 512
+    tried.clear()
+    assert best_batch(floor, 2**20) == 8192, "1.008, beside which no other saves a fiftieth"
+    assert max(tried) == 2**15, "two that save less end the search, however large they may be"
     assert best_batch(lambda size: floor(size, fits=100), 1000) == 64
     tried.clear()
     assert best_batch(lambda size: floor(size) + size, 1000) == 8
