@@ -56,11 +56,8 @@ def suite_tables(suite: str) -> str:
 def short_table(suite: str) -> str:
     """The first budget's operators, the quoted solver on each of its grids and the mean solution, in Markdown."""
     budget, part = next(comparisons(suite))
-    schemes = tuple(name.rpartition(" at ")[0] + " at " for name in part[part.quoted].model.unique())
-    solvers = part.model.str.startswith(schemes) if schemes else part.quoted
-    return markdown(
-        tables.headline(part[part.kind.isin(["operator", "mean"]) | solvers]), f"relative L2 error, {budget}"
-    )
+    shown = tables.of_quoted_schemes(part[part.kind.isin(["operator", "mean", "solver"])])
+    return markdown(tables.headline(shown), f"relative L2 error, {budget}")
 
 
 def paired_table(suite: str) -> str:

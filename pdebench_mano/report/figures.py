@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 from data_gen.problem import Field
 from data_gen.storage import COEFFICIENT, SOLUTION
 from pdebench_mano.evaluation.records import Evaluation, Record, ranked
-from pdebench_mano.report.tables import metric_name, order, over_time, timed
+from pdebench_mano.report.tables import metric_name, of_quoted_schemes, order, over_time, timed
 from pdebench_mano.report.worth import Point, front
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -81,8 +81,7 @@ def error_against_resolution(table: pd.DataFrame, styles: Styles, everything: bo
 
 def uncrowded(table: pd.DataFrame) -> pd.DataFrame:
     """Without the schemes beside the quoted one, and what squashes the rest: a mean solution ten times as wrong."""
-    scheme = table.model.str.rpartition(" at ")[0]
-    table = table[(table.kind != "solver") | scheme.isin(scheme[table.quoted]) | (not table.quoted.any())]
+    table = of_quoted_schemes(table)
     means = table.groupby("model").relative_l2.mean()
     mean = table.model.isin(table[table.kind == "mean"].model)
     worst = means[table[~mean].model.unique()].max() if (~mean).any() else math.inf

@@ -111,6 +111,12 @@ def quoted(records: Sequence[Record]) -> dict[tuple[str, str], list[str]]:
     return best
 
 
+def of_quoted_schemes(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows without the solvers of other schemes than that of a quoted one, on whatever grid; all where none is."""
+    scheme = table.model.str.rpartition(" at ")[0]
+    return table[(table.kind != "solver") | scheme.isin(scheme[table.quoted]) | (not table.quoted.any())]
+
+
 def apart(records: Sequence[Record]) -> list[Record]:
     """Records under names that tell trainings apart which differ in more than their seed, and operators from others.
 

@@ -40,9 +40,13 @@ def print_comparison(records: Sequence[Record], added: Sequence[Record] = ()) ->
         here = [record for record in records if tables.ground(record) == place]
         part = comparison(grounds[place], budget)
         on = f" on {described(here[0])}, dataset {place[0][:8]}" if len({dataset for dataset, _ in grounds}) > 1 else ""
-        _print(headline(part), f"relative L2 error{tables.by(place[1])}{on}, {INTERVAL}, trained for {budget}")
+        shown = tables.of_quoted_schemes(part)
+        _print(headline(shown), f"relative L2 error{tables.by(place[1])}{on}, {INTERVAL}, trained for {budget}")
         if part.quoted.any():
-            print("quoted is the solver with the least validation error on the training grid\n")
+            print("quoted is the solver with the least validation error on the training grid")
+            if left_out := part.model.nunique() - shown.model.nunique():
+                print(f"solvers by other schemes ({left_out}) are in the report, and in --json of leaderboard")
+            print()
         for reference in (order(part)[0], *part[part.quoted].model.unique()):
             if len(minus := differences(part, reference)):
                 seeds = f" ({said})" if (said := note(part, reference)) else ""
@@ -61,7 +65,7 @@ def _print(cells: pd.DataFrame, title: str) -> None:
 
 
 def concise(cell: str) -> str:
-    """A mean with its interval as its uncertainty in units of its last digit: the larger of both sides.
+    """A mean with its interval as its uncertainty, the larger of both sides in units of the last digit: two at most.
 
     Examples
     --------
@@ -69,12 +73,19 @@ def concise(cell: str) -> str:
     '.0123(5)'
     >>> concise("-0.00017 (-0.00021 … -0.00012)")
     '-0.00017(5)'
+    >>> concise("1.3137 [1.2207, 1.4187]")
+    '1.31(10)'
     """
 
     def shorter(found: re.Match[str]) -> str:
         mean, low, high = (float(found[name]) for name in ("mean", "low", "high"))
-        digits = len(found["mean"].partition(".")[2])
-        return f"{found['mean']}({round(max(high - mean, mean - low) * 10**digits)})"
+        uncertainty, digits = max(high - mean, mean - low), len(found["mean"].partition(".")[2])
+        while digits > 1 and round(uncertainty * 10**digits) >= 100:
+            digits -= 1
+        text = f"{mean:{'+' * found['mean'].startswith('+')}.{digits}f}"
+        if abs(mean) < 1 and "0." not in found["mean"]:
+            text = text.replace("0.", ".")
+        return f"{text}({round(uncertainty * 10**digits)})"
 
     return MEAN_AND_INTERVAL.sub(shorter, cell)
 

@@ -150,6 +150,8 @@ def test_on_80_columns_no_number_is_torn_apart(capsys, monkeypatch):
     print_comparison(published("darcy85"))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
+    print_comparison(published("barriers85"))
+    assert "…" not in capsys.readouterr().out, "1.3137(1050) was cut off in columns that narrow"
     (first, *_) = (line.split() for line in lines if line.startswith(" mano "))
     assert first == ["mano", ".00318(15)", ".00278(18)", ".00285(25)", ".00299(30)", "3", "seeds"]
     assert not [line for line in lines if re.match(r" +\S*\d", line) and "²" not in line]
@@ -162,7 +164,10 @@ def test_on_80_columns_no_number_is_torn_apart(capsys, monkeypatch):
         ("-0.00017 (-0.00021 … -0.00012)", "-0.00017(5)"),
         ("+.0021 [+.0015, +.0030]", "+.0021(9)"),
         (".0123 [.0119, .0128], average at 85²", ".0123(5), average at 85²"),
-        ("1.2500 [1.0000, 1.3000]", "1.2500(2500)"),
+        ("1.2500 [1.0000, 1.3000]", "1.25(25)"),
+        ("1.3137 [1.2207, 1.4187]", "1.31(10)"),
+        (".1770 [.1388, .2285]", ".177(52)"),
+        ("+0.12341 (+0.08673 … +0.17458)", "+0.123(51)"),
         ("quoted", "quoted"),
     ],
 )
@@ -202,7 +207,10 @@ def test_the_report_compares_with_the_quoted_solver(made, references, tmp_path, 
     page = write_report(paths, tmp_path / "report").read_text()
     assert "minus that of solver, harmonic at 9² (quoted)" in page
     print_comparison(records)
-    assert "minus that of solver, harmonic at 9² (quoted)" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "minus that of solver, harmonic at 9² (quoted)" in said
+    assert "arithmetic" not in said
+    assert "solvers by other schemes (1) are in the report" in said
     kept = pd.read_csv(tmp_path / "report" / "tables" / "paired-9-solver-harmonic-at-9.csv", index_col="model")
     assert {"fno", "vit"} <= set(kept.index)
 
