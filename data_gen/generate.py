@@ -147,8 +147,8 @@ def generate(
     merge : bool
         Make one plain file, else one of virtual datasets over the shards.
     label_refinement : int
-        Solve on this many times as many intervals, and bring inputs and solutions down to `resolution`; then the file
-        says how far its labels may still be from the solution of the equation, see `data_gen.uncertainty`.
+        Solve on this many times as many intervals, and bring inputs and solutions down to `resolution`; then a file of
+        test samples says how far its labels may still be from the solution of the equation, see `data_gen.uncertainty`.
     progress : callable
         Told the number of samples that are done, and of all.
 

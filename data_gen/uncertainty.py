@@ -33,11 +33,14 @@ RTOL = 1e-5
 
 
 def measured(recipe: Recipe) -> list[int]:
-    """The samples whose labels are measured: none where labels are solved for on the grid that is stored."""
+    """The samples whose labels are measured: test samples, or all where there is no split.
+
+    None where labels are solved for on the grid that is stored, or none is tested on: errors are read beside it.
+    """
     if recipe.label_refinement == 1:
         return []
-    parts = splits(recipe.samples, recipe.split)
-    return [int(i) for i in parts.get("test", np.arange(recipe.samples))[:SAMPLES]]
+    parts = splits(recipe.samples, recipe.split) or {"test": np.arange(recipe.samples)}
+    return parts.get("test", np.arange(0))[:SAMPLES].tolist()
 
 
 def label_uncertainties(recipe: Recipe, numbers: Sequence[int]) -> list[float]:

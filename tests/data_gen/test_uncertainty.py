@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import h5py
 import numpy as np
@@ -86,6 +87,14 @@ def test_the_uncertainty_is_the_larger_of_bracket_and_step(refined):
 
 def test_labels_of_the_stored_grid_measure_nothing():
     assert measured(Recipe(10, Grid((9, 9)), build_problem("darcy"))) == []
+
+
+def test_only_what_is_tested_on_is_measured():
+    """A training set of a suite took as long to measure as to make, for a number that stands beside no error."""
+    refined = partial(Recipe, grid=Grid((9, 9)), problem=build_problem("darcy"), label_refinement=2)
+    assert measured(refined(10, split=(0.9, 0.1, 0.0))) == []
+    assert measured(refined(40, split=(0.0, 0.0, 1.0))) == list(range(32))
+    assert measured(refined(2)) == [0, 1], "too few for three parts: no part is left out"
 
 
 def test_refined_labels_are_nearer_to_the_equation(tmp_path):
