@@ -1,4 +1,4 @@
-"""Neural operators on Darcy flow: train, evaluate across resolutions, compare."""
+"""Neural operators beside the solvers of their equations: train, evaluate across resolutions, compare."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

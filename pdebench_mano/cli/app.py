@@ -13,7 +13,7 @@ import typer
 
 from pdebench_mano.machine.progress import console
 
-FIRST_STEPS = """Neural operators on Darcy flow: generate data, train, evaluate, compare.
+FIRST_STEPS = """Neural operators beside the solvers of their equations: generate data, train, evaluate, compare.
 
 The whole way in minutes, to a report for the browser:
 

@@ -83,7 +83,7 @@ def evaluate(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of benchmarks.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
-    title: Annotated[str, typer.Option(help="Heading of the page.")] = "Neural operators on Darcy flow",
+    title: Annotated[str | None, typer.Option(help="Heading of the page; by default it names the problems.")] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Run code of your own: operators that runs name, problems that data name.")
     ] = False,

@@ -11,7 +11,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from data_gen.recipe import installed
-from data_gen.storage import locked, write_text
+from data_gen.storage import UNKNOWN, locked, problem_of, write_text
 from pdebench_mano.evaluation.records import Record, read_record
 from pdebench_mano.evaluation.timing import TIMES
 from pdebench_mano.report import tables
@@ -30,7 +30,7 @@ FOLDER = files("pdebench_mano.report")
 def write_report(
     paths: Sequence[Path],
     out: str | Path,
-    title: str = "Neural operators on Darcy flow",
+    title: str | None = None,
     suite: str | None = None,
     home: str = "",
     command: str = "",
@@ -44,7 +44,8 @@ def write_report(
         folders of the runs and benchmarks, or in `out`.
     out : path
         Folder to write to: a new one, that of an earlier report, of a benchmark, or of times.
-    title : str
+    title : str, optional
+        Heading of the page; by default it names the problems that the samples are of.
     suite : str, optional
         Name of the suite that the records are of.
     home : str, optional
@@ -74,7 +75,7 @@ def write_report(
         return _write(paths, out, title, suite, home, command)
 
 
-def _write(paths: Sequence[Path], out: Path, title: str, suite: str | None, home: str, command: str) -> Path:
+def _write(paths: Sequence[Path], out: Path, title: str | None, suite: str | None, home: str, command: str) -> Path:
     times = value.beside(paths, out)
     as_recorded = [read_record(path) for path in paths]
     records = [value.with_times(each, times) for each in tables.apart(as_recorded)]
@@ -83,7 +84,7 @@ def _write(paths: Sequence[Path], out: Path, title: str, suite: str | None, home
     if times:
         value.write_worth(value.worth(records, times, suite), out / value.WORTH)
     about = {
-        "title": title,
+        "title": title or _title(records),
         "home": home,
         "summary": _summary(records, table),
         "matrices": crossed(as_recorded, Keeper(out)),
@@ -146,6 +147,12 @@ def check_folder(out: Path) -> None:
     ours = any((out / name).exists() for name in (PAGE, PARTIAL, TIMES, "records"))
     if out.exists() and {*out.iterdir()} - {out / LOCK} and not ours:
         raise ValueError(f"out={out} holds something that is no report; choose a new folder")
+
+
+def _title(records: Sequence[Record]) -> str:
+    problems = dict.fromkeys(problem_of(record.dataset)[0] for record in records)
+    names = ("data" if each == UNKNOWN else each.rpartition(":")[2] for each in problems)  # of one's own: FILE.py:NAME
+    return f"Neural operators on {', '.join(names)}"
 
 
 def _summary(records: Sequence[Record], table: pd.DataFrame) -> str:

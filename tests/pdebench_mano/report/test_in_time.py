@@ -55,6 +55,7 @@ def test_a_table_and_a_figure_hold_the_means_over_seeds_and_samples(assessed):
 
 def test_the_page_shows_errors_and_fields_over_time_beside_persistence_and_the_solver(assessed, tmp_path):
     page = write_report([assessed], tmp_path / "report").read_text()
+    assert "<h1>Neural operators on Heat</h1>" in page
     assert "<h4>Over time</h4>" in page
     for name in ("error-over-time-8", "error-over-time-16", "states-fno"):
         assert (tmp_path / "report" / "figures" / f"{name}.svg").exists()
