@@ -115,13 +115,13 @@ def _worth(
     """The same of one operator, whose records are `own`, on one grid, by times of one device."""
     device, trained_at = times[0].device, int(own[0].configuration["data"]["resolution"])
     rival, why_no_rival = chosen_rival(here, trained_at)
-    rival_ms, why_no_time = None, ""
+    rival_ms, why_no_time, never = None, "", ""
     if rival is not None:
         points = [each for each in solver_points(here, times, operator.grid) if each.name == rival]
         rival_ms, why_no_time = time_at(operator.error, points)
         if rival_ms is None and (ahead := [each for each in points if beats(each, operator)]):
             first = min(ahead, key=lambda each: each.ms)
-            why_no_time = f"never: the solver at {first.grid}² has {first.error:.3g} in {first.ms:.3g} ms"
+            never = f"never: the solver at {first.grid}² has {first.error:.3g} in {first.ms:.3g} ms"
     labels_s, why_no_labels = labels_seconds(own[0], times)
     training_s, why_no_training = training_seconds(own, device)
     tuning_s = tuning_seconds(own[0])
@@ -130,8 +130,8 @@ def _worth(
     paid = break_even(cost, operator.ms, rival_ms)
     with_tuning = break_even(None if cost is None or tuning_s is None else cost + tuning_s, operator.ms, rival_ms)
     if rival_ms is not None and rival_ms <= operator.ms:
-        reasons.append("never: the solver is as fast")
-    elif paid is not None and with_tuning is None:
+        never = "never: the solver is as fast"
+    if paid is not None and with_tuning is None:
         reasons.append("the seconds of its trials are not recorded")
     return Worth(
         suite=suite,
@@ -149,7 +149,7 @@ def _worth(
         tuning_s=None if tuning_s is None else _digits(tuning_s),
         break_even=paid,
         break_even_with_tuning=with_tuning,
-        reason="; ".join(reason for reason in reasons if reason),
+        reason=never or "; ".join(reason for reason in reasons if reason),
     )
 
 

@@ -182,6 +182,10 @@ def test_where_there_is_no_number_the_reason_says_why():
     (found,) = found_with(timed=[*FNO, *times("solver, arithmetic", "solver", TOOK)])
     assert (found.rival_ms, found.labels_s, found.break_even) == (pytest.approx(1.0), None, None)
     assert found.reason == "the making of labels was not timed"
+    (found,) = found_with(
+        timed=[*FNO, *times("solver, arithmetic", "solver", {n: 0.01 * ms for n, ms in TOOK.items()})]
+    )
+    assert found.reason == "never: the solver is as fast", "whatever it costs"
     (found,) = found_with(own=record([row("fno", 85, 0.01)], environment={"device": "Another GPU"}))
     assert (found.training_s, found.break_even, found.reason) == (None, None, "it was trained on Another GPU")
     (found,) = found_with(own=record([row("fno", 85, 0.01)], {"seconds": 200.0, "trials": []}))
