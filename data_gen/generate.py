@@ -7,22 +7,17 @@ workers, order or shard size.
 """
 
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from data_gen import storage
 from data_gen.counts import PROCESSES, check_count
@@ -32,11 +27,20 @@ from data_gen.lookup import find_callable
 from data_gen.problem import Problem, samples_at_once
 from data_gen.problems import build_problem, kind_of
 from data_gen.recipe import PUBLISHED_MEANING, SPLIT, Fractions, Recipe
-from data_gen.samples import make_block
+from data_gen.shards import (
+    complete_shards,
+    in_order,
+    make_shard,
+    measure_labels,
+    measured_labels,
+    measured_path,
+    measurements,
+    shard_path,
+)
 from data_gen.storage import DatasetInfo
-from data_gen.uncertainty import label_uncertainties, measured
+from data_gen.tasks import run
+from data_gen.uncertainty import measured
 
-KEPT = ("accepted_by", "solver", "sha256")
 LOCK, MANIFEST = "lock", "recipe.json"
 """What stands beside the shards in their folder."""
 
@@ -46,52 +50,10 @@ POINTS_PER_SHARD = 2**20
 FIELDS = 10
 """Of float64 that any solve holds at least, beside the diagonals of a matrix, or stages of a step."""
 
-_ENDED = object()
-
-READERS = 4
-"""Shards that are read, and their checksums compared, at the same time."""
-
-
-def make_shard(recipe: Recipe, folder: Path, first: int, count: int) -> int:
-    """Write one shard into `folder`, atomically; returns the number of samples."""
-    with threadpool_limits(1):
-        block = make_block(recipe, first, count)
-    storage.write(shard_path(folder, first), storage.subset(recipe.header(), first, count), [block])
-    return count
-
-
-def measure_labels(recipe: Recipe, folder: Path, numbers: Sequence[int]) -> int:
-    """Write the label uncertainty of some samples into `folder`, each atomically; returns the samples made, 0."""
-    with threadpool_limits(1):
-        values = label_uncertainties(recipe, numbers)
-    for i, value in zip(numbers, values, strict=True):
-        storage.write_text(measured_path(folder, i), json.dumps(value))
-    return 0
-
-
-def measured_path(folder: Path, i: int) -> Path:
-    """Where the label uncertainty of sample `i` lies."""
-    return folder / f"{i:09d}.json"
-
-
-def measurements(folder: Path) -> list[Path]:
-    """The measured labels in `folder`."""
-    return sorted(folder.glob("[0-9]*.json"))
-
 
 def batched(numbers: Sequence[int], size: int) -> list[Sequence[int]]:
     """The numbers in pieces of `size`, the last one of what is left."""
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
-
-
-def shard_path(folder: Path, first: int) -> Path:
-    """Where the shard that begins with sample `first` lies."""
-    return folder / f"{first:09d}.hdf5"
-
-
-def complete_shards(folder: Path) -> list[Path]:
-    """The shards in `folder`, in the order of their samples; not those that are being written, which are hidden."""
-    return sorted(folder.glob("[!.]*.hdf5"))
 
 
 def generate(
@@ -193,7 +155,7 @@ def generate(
         def made() -> Iterator[None]:
             done = samples - sum(count for _, count in missing)
             report(done, samples)
-            for count in _run(tasks, workers, executor, gpus(device)):
+            for count in run(tasks, workers, executor, gpus(device)):
                 done += count
                 report(done, samples)
                 yield
@@ -361,95 +323,13 @@ def _claimed(folder: Path, recipe: Recipe, size: int) -> Iterator[int]:
         yield size
 
 
-def _run(
-    tasks: Sequence[Callable[[], int]], workers: int, executor: Executor | None, gpus: Sequence[str]
-) -> Iterator[int]:
-    """Do tasks, here or elsewhere, with a bounded number under way; yields what they return, as they end."""
-    if executor is None and (workers == 1 or len(tasks) < 2):
-        yield from (task() for task in tasks)
-    elif executor is None:
-        context = multiprocessing.get_context("spawn")
-        turn = context.Value("i", 0)
-        with ProcessPoolExecutor(min(workers, len(tasks)), context, _start, (turn, gpus)) as pool:
-            yield from _gather(tasks, pool, 2 * workers)
-    else:
-        yield from _gather(tasks, executor, 256)
-
-
-def _gather(tasks: Sequence[Callable[[], int]], executor: Executor, window: int) -> Iterator[int]:
-    waiting = iter(tasks)
-    running: set[Future[int]] = set()
-    try:
-        while True:
-            running.update(executor.submit(task) for task in islice(waiting, window - len(running)))
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in finished)
-    finally:
-        for future in running:
-            future.cancel()
-
-
-def _start(turn: Any, gpus: Sequence[str]) -> None:
-    """Begin as a worker: the GPUs are dealt out in turn."""
-    end_with_parent()
-    if gpus:
-        with turn.get_lock():
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[turn.value % len(gpus)]
-            turn.value += 1
-
-
-def end_with_parent() -> None:
-    """Let a worker process end when its parent is killed, else it would wait for work for ever; leave Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _merge(recipe: Recipe, out: Path, folder: Path, firsts: Sequence[int], made: Iterator[None]) -> None:
     """Make `out` a plain file of the shards, those that `made` is still making too, and remove them."""
     if not out.exists() or storage.is_virtual(out):
         paths = [shard_path(folder, first) for first in firsts] or complete_shards(folder)
-        blocks = _in_order(paths, made)
+        blocks = in_order(paths, made)
         storage.write(out, recipe.header(), blocks, folder, lambda: measured_labels(recipe, folder))
     _remove(folder)
-
-
-def _in_order(paths: Sequence[Path], made: Iterator[None]) -> Iterator[storage.Block]:
-    """The shards in the order of their samples, each as soon as it is there."""
-    waiting, ahead = deque(paths), deque[Future[storage.Block]]()
-    with ThreadPoolExecutor(READERS) as readers:
-        while waiting or ahead:
-            while waiting and len(ahead) < READERS and waiting[0].exists():
-                ahead.append(readers.submit(_read_shard, waiting.popleft()))
-            if ahead:
-                yield ahead.popleft().result()
-            elif next(made, _ENDED) is _ENDED and not waiting[0].exists():
-                raise FileNotFoundError(f"{waiting[0]} has vanished; generate again")
-        deque(made, maxlen=0)
-
-
-def measured_labels(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """What the file says of its labels' uncertainty: mean over the samples that were measured, and their number."""
-    values = [_measurement(measured_path(folder, i)) for i in measured(recipe)]
-    if not values:
-        return {}
-    return {"label_uncertainty": float(f"{np.mean(values):.3g}"), "label_uncertainty_samples": len(values)}
-
-
-def _measurement(path: Path) -> float:
-    text = path.read_text()
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{path} is damaged: it holds no number; remove it and generate again") from None
 
 
 def _remove(folder: Path) -> None:
@@ -460,12 +340,3 @@ def _remove(folder: Path) -> None:
     (folder / MANIFEST).unlink()  # last, so that what a kill leaves is known as ours
     with suppress(OSError):  # holds something that is not ours
         folder.rmdir()
-
-
-def _read_shard(path: Path) -> storage.Block:
-    with storage.open_hdf5(path) as file:
-        names = {"evidence": storage.evidence_of(file), **{name: file["quality"][name][:] for name in KEPT}}
-        block = storage.Block(file["nu"][:], file["tensor"][:], names)
-    if not np.array_equal(block.sha256, names["sha256"]):
-        raise ValueError(f"{path} is damaged (its checksums differ); remove it and generate again")
-    return block

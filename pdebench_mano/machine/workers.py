@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data_gen.generate import end_with_parent
+from data_gen.tasks import end_with_parent
 
 if TYPE_CHECKING:
     from distributed import Client

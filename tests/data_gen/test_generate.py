@@ -17,13 +17,13 @@ import h5py
 import numpy as np
 import pytest
 
-from data_gen import Grid, build_problem, generate, read_info, solve
-from data_gen.generate import complete_shards
+from data_gen import Grid, build_problem, generate, read_info, solve, tasks
 from data_gen.laws import LAWS
 from data_gen.problem import samples_at_once
 from data_gen.problems.darcy.solvers import NotConverged
 from data_gen.recipe import Recipe, splits
 from data_gen.samples import draw
+from data_gen.shards import complete_shards
 
 
 def content(path):
@@ -329,13 +329,13 @@ def test_killed_while_merging(tmp_path, monkeypatch):
 def test_workers_take_the_visible_gpus_in_turn(monkeypatch):
     """One device for all workers left the other GPUs of a machine idle."""
     module = import_module("data_gen.generate")
-    monkeypatch.setattr(module, "end_with_parent", lambda: None)
+    monkeypatch.setattr(tasks, "end_with_parent", lambda: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
     visible = module.gpus("cuda")
     assert (visible, module.gpus("cuda:1"), module.gpus("cpu")) == (["2", "5", "7"], [], [])
     turn, taken = multiprocessing.Value("i", 0), []
     for _ in range(4):
-        module._start(turn, visible)
+        tasks._start(turn, visible)
         taken.append(os.environ["CUDA_VISIBLE_DEVICES"])
     assert taken == ["2", "5", "7", "2"]
 

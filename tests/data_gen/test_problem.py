@@ -11,10 +11,10 @@ import torch
 from data_gen import Grid, build_problem, convert, generate, open_dataset, read_info, storage
 from data_gen.contract import contract
 from data_gen.convergence import richardson
-from data_gen.generate import complete_shards
 from data_gen.problem import NotConverged, Problem, plain
 from data_gen.problems import called, defaults
 from data_gen.samples import draw
+from data_gen.shards import complete_shards
 from data_gen.verification import verify
 
 REACTION = """

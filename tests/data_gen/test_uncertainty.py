@@ -14,9 +14,9 @@ import pytest
 
 from data_gen import Grid, build_problem, generate, read_info
 from data_gen.convergence import richardson
-from data_gen.generate import complete_shards, measurements
 from data_gen.recipe import Recipe
 from data_gen.samples import draw
+from data_gen.shards import complete_shards, measurements
 from data_gen.uncertainty import label_uncertainties, measured
 from data_gen.verification import verify
 from pdebench_mano.cli import main

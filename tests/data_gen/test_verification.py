@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_gen import generate, solve, storage
-from data_gen.generate import complete_shards
+from data_gen.shards import complete_shards
 from data_gen.verification import Finding, verify
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from data_gen import Grid, build_problem, generate, read_info
 from data_gen.contract import mapped
-from data_gen.generate import complete_shards
 from data_gen.problems.navier_stokes import initial
 from data_gen.problems.navier_stokes.fourier import analysed, resampled
 from data_gen.problems.navier_stokes.scheme import Scheme
 from data_gen.samples import draw
+from data_gen.shards import complete_shards
 from data_gen.verification import verify
 
 SMALL = {"viscosity": 1e-3, "times": (0.5, 1.0)}
