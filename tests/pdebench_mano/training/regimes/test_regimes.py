@@ -1,5 +1,6 @@
 """Forward-only regimes against the published rule, against backpropagation, and against themselves."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -9,9 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer
-from pdebench_mano.orthogonal import Chain, GridMLP, OrthogonalConv, OrthogonalFNO, OrthogonalLinear, OrthogonalMLP
+from pdebench_mano.orthogonal import (
+    Chain,
+    GridMLP,
+    OrthogonalConv,
+    OrthogonalFNO,
+    OrthogonalLinear,
+    OrthogonalMANO,
+    OrthogonalMLP,
+)
 from pdebench_mano.training.losses import LOSSES, cross_entropy, half_squared_error
 from pdebench_mano.training.regimes import Backprop, Foton, FotonLatent, Pepita, TransportedFoton, alignment
 
@@ -305,6 +316,33 @@ def test_slopes_are_undone_in_single_precision_where_many_units_are_off(rows):
 def test_rows_have_no_blocks(operator):
     with pytest.raises(TypeError, match=r"slopes='block' cannot train \w+: rows have no grid"):
         TransportedFoton(slopes="block").check(operator)
+
+
+class OnDevice(TorchDispatchMode):
+    """Refuses what involves the host's memory."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        tensors = (each for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor))
+        assert all(each.is_meta for each in tensors), f"{operation} reads or writes memory of the host"
+        return result
+
+
+@pytest.mark.parametrize(
+    "regime",
+    [Backprop(), FotonLatent(), Pepita(), *(TransportedFoton(slopes=each) for each in ("none", "point", "block", 2))],
+    ids=lambda regime: f"{regime.name}-{getattr(regime, 'slopes', '')}",
+)
+@pytest.mark.parametrize("operator", [OrthogonalFNO(width=4, modes=8), OrthogonalMANO(width=4, lattice=8)])
+def test_a_step_can_be_recorded(operator, regime):
+    """Once grids are remembered, no value is copied from the host or asked for: a tensor without values has none."""
+    step = getattr(type(regime).gradients, "__wrapped__", type(regime).gradients)  # no autocast without a real device
+    chain = copy.deepcopy(operator).to("meta")
+    a, u = torch.empty(2, 3, 1, 21, 17, device="meta")
+    with torch.set_grad_enabled(isinstance(regime, Backprop)):
+        step(regime, chain, a, u, LOSSES["relative_l2"])
+        with OnDevice():
+            step(regime, chain, a, u, LOSSES["relative_l2"])
 
 
 def test_activation_memory_of_lockstep_does_not_grow_with_depth():
