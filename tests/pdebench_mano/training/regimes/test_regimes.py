@@ -1,6 +1,7 @@
 """Forward-only regimes against the published rule, against backpropagation, and against themselves."""
 
 import copy
+import importlib.util
 import json
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from pdebench_mano.orthogonal import (
 from pdebench_mano.training.losses import LOSSES, cross_entropy, half_squared_error
 from pdebench_mano.training.regimes import Backprop, Foton, FotonLatent, Pepita, TransportedFoton, alignment
 
+MEMORY = Path(__file__).parents[4] / "benchmarks" / "activation_memory.py"
 LOSS = {"MSE": half_squared_error, "CE": cross_entropy}
 
 
@@ -346,12 +348,38 @@ def test_a_step_can_be_recorded(operator, regime):
 
 
 def test_activation_memory_of_lockstep_does_not_grow_with_depth():
-    script = Path(__file__).parents[4] / "benchmarks" / "activation_memory.py"
     forward_only = ["foton-latent", "transported-foton", "pepita"]
-    command = [sys.executable, script, "--regimes", *forward_only, "backprop", "--depths", "10", "200"]
+    command = [sys.executable, MEMORY, "--regimes", *forward_only, "backprop", "--depths", "10", "200"]
     command += ["--device", "cpu", "--repeats", "0", "--json"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     memory = {(row["regime"], row["depth"]): row["bytes"] for row in map(json.loads, lines)}
     for regime in forward_only:
         assert memory[regime, 200] == pytest.approx(memory[regime, 10], rel=0.1)
         assert memory["backprop", 200] > 25 * memory[regime, 200]
+
+
+@pytest.fixture(scope="module")
+def activation_memory():
+    """The script of that name."""
+    spec = importlib.util.spec_from_file_location("activation_memory", MEMORY)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+@pytest.mark.parametrize("operator", [partial(OrthogonalFNO, modes=4), partial(OrthogonalMANO, lattice=4)])
+@pytest.mark.parametrize("regime", [FotonLatent(), TransportedFoton(), Pepita()], ids=lambda regime: regime.name)
+def test_activation_memory_of_lockstep_does_not_grow_with_depth_on_fields(regime, operator, activation_memory):
+    a, u = torch.randn(2, 2, 1, 17, 17)
+
+    def peak(rule, depth):
+        chain = operator(width=6, depth=depth)
+        for p in chain.parameters():
+            p.grad = torch.zeros_like(p)
+        rule.gradients(chain, a, u, half_squared_error)
+        there = [a, u, *chain.parameters(), *(p.grad for p in chain.parameters())]
+        return activation_memory.peak(lambda: rule.gradients(chain, a, u, half_squared_error), there, "cpu")
+
+    memory = peak(regime, 16)
+    assert memory == pytest.approx(peak(regime, 4), rel=0.02)
+    assert peak(Backprop(), 16) > 4 * memory
