@@ -9,11 +9,14 @@ activations kept at √depth places and recomputed between them (Chen et al. 201
 """
 
 import argparse
+import itertools
 import json
 import math
+import statistics
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,9 +39,16 @@ class Checkpointing(Backprop):
     name = "checkpointing"
 
     def gradients(self, operator: nn.Module, a: Tensor, u: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        layers = nn.Sequential(*(nn.Sequential(layer, nn.ReLU()) for layer in operator.layers[:-1]), operator.head)
-        segments = math.isqrt(len(layers))
-        return super().gradients(lambda a: checkpoint_sequential(layers, segments, a, use_reentrant=False), a, u, loss)
+        stages = [partial(activated, operator.phi, layer) for layer in operator.layers[:-1]] + [operator.head]
+
+        def checkpointed(a: Tensor) -> Tensor:
+            return checkpoint_sequential(stages, math.isqrt(len(stages)), operator.embed(a), use_reentrant=False)
+
+        return super().gradients(checkpointed, a, u, loss)
+
+
+def activated(phi: Callable[[Tensor], Tensor], layer: nn.Module, z: Tensor) -> Tensor:
+    return phi(layer(z))
 
 
 REGIMES = {
@@ -95,10 +105,24 @@ def peak(step: Callable[[], object], there: Sequence[Tensor], device: str) -> in
     return live.peak
 
 
-def measure(name: str, depth: int, device: str, repeats: int) -> dict[str, object]:
-    torch.manual_seed(0)
-    regime, chain = REGIMES[name], square_chain(depth, device)
-    a, u = torch.randn(2, *SHAPE, device=device)
+def measure(
+    name: str,
+    chain: Chain,
+    small: Chain,
+    a: Tensor,
+    u: Tensor,
+    repeats: int,
+    *,
+    warmup: int = 0,
+    most: float = math.inf,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, object]:
+    """Peak memory of a step in bytes and, where `repeats` asks for it, the median of its seconds.
+
+    Timed by `clock` are `repeats` steps, fewer where they take longer than `most` seconds together, after that of which
+    the memory is taken and `warmup` others. `small` is a chain like `chain`, on which libraries take their own first.
+    """
+    regime, device = REGIMES[name], a.device.type
     for p in chain.parameters():
         p.grad = torch.zeros_like(p)
 
@@ -107,16 +131,17 @@ def measure(name: str, depth: int, device: str, repeats: int) -> dict[str, objec
         if device == "cuda":
             torch.cuda.synchronize()
 
-    regime.gradients(square_chain(5, device), a, u, half_squared_error)  # libraries take their own first
+    regime.gradients(small, a, u, half_squared_error)
     there = [a, u, *chain.parameters(), *(p.grad for p in chain.parameters() if p.grad is not None)]
-    memory = peak(step, there, device)
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
+    row: dict[str, object] = {"bytes": peak(step, there, device)}
+    for _ in range(warmup if repeats else 0):
         step()
-        seconds.append(time.perf_counter() - start)
-    row: dict[str, object] = {"regime": name, "depth": depth, "device": device, "bytes": memory}
-    return row | ({"seconds": sorted(seconds)[repeats // 2]} if repeats else {})
+    seconds: list[float] = []
+    while len(seconds) < repeats and sum(seconds) < most:
+        start = clock()
+        step()
+        seconds.append(clock() - start)
+    return row | ({"seconds": statistics.median(seconds)} if repeats else {})
 
 
 def main() -> None:
@@ -127,8 +152,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="timed steps; 0 for none")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rows = [measure(name, d, options.device, options.repeats) for name in options.regimes for d in options.depths]
-    for row in rows:
+    torch.manual_seed(0)
+    a, u = torch.randn(2, *SHAPE, device=options.device)
+    small = square_chain(5, options.device)
+    for name, depth in itertools.product(options.regimes, options.depths):
+        row = {"regime": name, "depth": depth, "device": options.device}
+        row |= measure(name, square_chain(depth, options.device), small, a, u, options.repeats)
         if options.json:
             print(json.dumps(row))
         else:

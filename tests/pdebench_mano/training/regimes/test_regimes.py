@@ -1,5 +1,7 @@
 """Forward-only regimes against the published rule, against backpropagation, and against themselves."""
 
+import copy
+import importlib.util
 import json
 import subprocess
 import sys
@@ -9,12 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer
-from pdebench_mano.orthogonal import Chain, GridMLP, OrthogonalConv, OrthogonalFNO, OrthogonalLinear, OrthogonalMLP
+from pdebench_mano.orthogonal import (
+    Chain,
+    GridMLP,
+    OrthogonalConv,
+    OrthogonalFNO,
+    OrthogonalLinear,
+    OrthogonalMANO,
+    OrthogonalMLP,
+)
 from pdebench_mano.training.losses import LOSSES, cross_entropy, half_squared_error
 from pdebench_mano.training.regimes import Backprop, Foton, FotonLatent, Pepita, TransportedFoton, alignment
 
+MEMORY = Path(__file__).parents[4] / "benchmarks" / "activation_memory.py"
 LOSS = {"MSE": half_squared_error, "CE": cross_entropy}
 
 
@@ -307,13 +320,66 @@ def test_rows_have_no_blocks(operator):
         TransportedFoton(slopes="block").check(operator)
 
 
+class OnDevice(TorchDispatchMode):
+    """Refuses what involves the host's memory."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        tensors = (each for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor))
+        assert all(each.is_meta for each in tensors), f"{operation} reads or writes memory of the host"
+        return result
+
+
+@pytest.mark.parametrize(
+    "regime",
+    [Backprop(), FotonLatent(), Pepita(), *(TransportedFoton(slopes=each) for each in ("none", "point", "block", 2))],
+    ids=lambda regime: f"{regime.name}-{getattr(regime, 'slopes', '')}",
+)
+@pytest.mark.parametrize("operator", [OrthogonalFNO(width=4, modes=8), OrthogonalMANO(width=4, lattice=8)])
+def test_a_step_can_be_recorded(operator, regime):
+    """Once grids are remembered, no value is copied from the host or asked for: a tensor without values has none."""
+    step = getattr(type(regime).gradients, "__wrapped__", type(regime).gradients)  # no autocast without a real device
+    chain = copy.deepcopy(operator).to("meta")
+    a, u = torch.empty(2, 3, 1, 21, 17, device="meta")
+    with torch.set_grad_enabled(isinstance(regime, Backprop)):
+        step(regime, chain, a, u, LOSSES["relative_l2"])
+        with OnDevice():
+            step(regime, chain, a, u, LOSSES["relative_l2"])
+
+
 def test_activation_memory_of_lockstep_does_not_grow_with_depth():
-    script = Path(__file__).parents[4] / "benchmarks" / "activation_memory.py"
     forward_only = ["foton-latent", "transported-foton", "pepita"]
-    command = [sys.executable, script, "--regimes", *forward_only, "backprop", "--depths", "10", "200"]
+    command = [sys.executable, MEMORY, "--regimes", *forward_only, "backprop", "--depths", "10", "200"]
     command += ["--device", "cpu", "--repeats", "0", "--json"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     memory = {(row["regime"], row["depth"]): row["bytes"] for row in map(json.loads, lines)}
     for regime in forward_only:
         assert memory[regime, 200] == pytest.approx(memory[regime, 10], rel=0.1)
         assert memory["backprop", 200] > 25 * memory[regime, 200]
+
+
+@pytest.fixture(scope="module")
+def activation_memory():
+    """The script of that name."""
+    spec = importlib.util.spec_from_file_location("activation_memory", MEMORY)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+@pytest.mark.parametrize("operator", [partial(OrthogonalFNO, modes=4), partial(OrthogonalMANO, lattice=4)])
+@pytest.mark.parametrize("regime", [FotonLatent(), TransportedFoton(), Pepita()], ids=lambda regime: regime.name)
+def test_activation_memory_of_lockstep_does_not_grow_with_depth_on_fields(regime, operator, activation_memory):
+    a, u = torch.randn(2, 2, 1, 17, 17)
+
+    def peak(rule, depth):
+        chain = operator(width=6, depth=depth)
+        for p in chain.parameters():
+            p.grad = torch.zeros_like(p)
+        rule.gradients(chain, a, u, half_squared_error)
+        there = [a, u, *chain.parameters(), *(p.grad for p in chain.parameters())]
+        return activation_memory.peak(lambda: rule.gradients(chain, a, u, half_squared_error), there, "cpu")
+
+    memory = peak(regime, 16)
+    assert memory == pytest.approx(peak(regime, 4), rel=0.02)
+    assert peak(Backprop(), 16) > 4 * memory
