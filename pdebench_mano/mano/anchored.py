@@ -53,7 +53,14 @@ def turns(
 def rotate(
     x: Float[Tensor, "batch points heads d"], turn: Float[Tensor, "2 points 1 half_d"]
 ) -> Float[Tensor, "batch points heads d"]:
-    """Turn the pairs (x_k, x_{k+d/2}) by the angles of their point."""
+    """Turn the pairs (x_k, x_{k+d/2}) by the angles of their point.
+
+    For predictions on a CPU as complex numbers, which come out side by side: scores are sums in any order.
+    """
+    if x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        wide = torch.promote_types(x.dtype, torch.float32)
+        turned = torch.complex(*x.to(wide).chunk(2, dim=-1)).mul_(torch.complex(*turn.to(wide)))
+        return torch.view_as_real(turned).flatten(-2).to(x.dtype)
     cos, sin = turn
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
