@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import linear, pad
 
 from data_gen.grid import Kind
 from pdebench_mano.fields.convolution import Convolution
@@ -59,6 +59,30 @@ def rotate(
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
+def neighbours(weight: Float[Tensor, "qkv channels"], heads: int) -> Float[Tensor, "qkv channels"]:
+    """Weights of queries, keys and values, those of queries and keys in an order that has their pairs side by side.
+
+    Scores are the same in any order.
+    """
+    q_and_k, v = weight.unflatten(0, (3 * heads, -1)).split([2 * heads, heads])
+    return torch.cat([q_and_k.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2), v]).flatten(0, 1)
+
+
+def rotate_neighbours(x: Float[Tensor, "batch points heads d"], turn: Float[Tensor, "2 points 1 half_d"]) -> None:
+    """`rotate` of pairs that lie side by side, in place: one product of complex numbers."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    torch.view_as_complex(wide.unflatten(-1, (-1, 2))).mul_(torch.complex(*turn.to(wide.dtype)))
+    if wide is not x:
+        x.copy_(wide)
+
+
+def predicts(layer: nn.Module) -> bool:
+    """Whether a layer is a plain one of which neither gradients nor its output are asked for."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
+
+
 class LocalAttention(MultipoleAttention):
     """Multipole attention with rotary positions and a 3×3 convolution on every level.
 
@@ -88,7 +112,11 @@ class LocalAttention(MultipoleAttention):
         shapes = tuple((x.shape[1], x.shape[2]) for x in levels)
         sizes = [h * w for h, w in shapes]
         n = self.norm(self.window_norm(torch.cat([x.flatten(1, 2) for x in levels], 1)))
-        together = self.out(self.attended(self.qkv(n), shapes)).split(sizes, 1)
+        if side_by_side := self.rotary and n.device.type == "cpu" and predicts(self.qkv):
+            qkv = linear(n, neighbours(self.qkv.weight, self.heads))
+        else:
+            qkv = self.qkv(n)
+        together = self.out(self.attended(qkv, shapes, side_by_side)).split(sizes, 1)
         ys = [y.unflatten(1, shape) for y, shape in zip(together, shapes, strict=True)]
         if self.local is None:
             return ys
@@ -99,7 +127,7 @@ class LocalAttention(MultipoleAttention):
         return [y + k for y, k in zip(ys, convolved, strict=True)]
 
     def attended(
-        self, qkv: Float[Tensor, "batch points qkv"], shapes: tuple[tuple[int, int], ...]
+        self, qkv: Float[Tensor, "batch points qkv"], shapes: tuple[tuple[int, int], ...], side_by_side: bool = False
     ) -> Float[Tensor, "batch points inner"]:
         """Attention between turned queries and keys inside the windows of levels of these shapes, one after another.
 
@@ -114,8 +142,11 @@ class LocalAttention(MultipoleAttention):
         if self.rotary:
             d = qkv.shape[-1] // (3 * self.heads)
             q_and_k, v = qkv.split([2 * self.heads * d, self.heads * d], -1)
-            turned = rotate(q_and_k.unflatten(-1, (-1, d)), turns(grids, d // 4, qkv.device, qkv.dtype)).flatten(2)
-            qkv = torch.cat([turned, v], -1)
+            pairs, turn = q_and_k.unflatten(-1, (-1, d)), turns(grids, d // 4, qkv.device, qkv.dtype)
+            if side_by_side:
+                rotate_neighbours(pairs, turn)
+            else:
+                qkv = torch.cat([rotate(pairs, turn).flatten(2), v], -1)
         parts = qkv.split([h * w for h, w in grids], 1)
         attended = [
             window_attention(part.unflatten(1, grid), self.heads, *windows)

@@ -11,9 +11,8 @@ of that spacing instead (`pdebench_mano.mano.anchored`), while everything pointw
 grid, so that a finer grid refines the same operator. That is our own addition, and the default.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -25,32 +24,12 @@ from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import lattice_points
 from pdebench_mano.fields.operator import Fields, Operator, at_least
 from pdebench_mano.fields.smoothing import smoothed
+from pdebench_mano.mano import in_place
 from pdebench_mano.mano.anchored import PARTS, AnchoredAttention, LocalAttention
 from pdebench_mano.mano.fusion import fused_mlp
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
 
 Points = Float[Tensor, "*points channels"]
-
-
-CHUNK = 1024
-"""Points that are handled at a time where that is faster: what lies between fits into a cache, and is not paged in."""
-
-
-def point_by_point(layers: nn.Module, f: Callable[[Tensor], Tensor], x: Field) -> Float[Tensor, "batch height width _"]:
-    """f(x) of an f that acts on each point alone, made of the modules of `layers`: by chunks for predictions on a CPU.
-
-    Elsewhere in one go: for gradients all would be kept, and a hook sees whole fields.
-    """
-    whole = x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling()
-    if whole or any(each._forward_hooks or each._forward_pre_hooks for each in layers.children()):
-        return f(x)
-    points = x.flatten(0, -2)
-    first = f(points[:CHUNK])
-    result = first.new_empty(len(points), first.shape[-1])
-    result[:CHUNK] = first
-    for start in range(CHUNK, len(points), CHUNK):
-        result[start : start + CHUNK] = f(points[start : start + CHUNK])
-    return result.unflatten(0, x.shape[:-1])
 
 
 class MLP(nn.Module):
@@ -65,10 +44,6 @@ class MLP(nn.Module):
         fused = fused_mlp(self.norm, self.fc1, self.fc2, x, residual=residual)
         if fused is not None:
             return fused
-        return point_by_point(self, partial(self.plain, residual=residual), x)
-
-    def plain(self, x: Points, residual: bool) -> Points:
-        """What is computed at every point."""
         y = self.fc2(gelu(self.fc1(self.norm(x))))
         return x + y if residual else y
 
@@ -205,12 +180,17 @@ class MANO(Operator):
         ends = nullcontext() if self.spacing is None else torch.autocast(a.device.type, enabled=False)
         with ends:
             x = self.dropout(self.lift(a.permute(0, 2, 3, 1).contiguous()))
+        if in_place.serves(self, x):
+            for block in self.blocks:
+                in_place.advance(block, x, self.grid)
+            with ends:
+                return in_place.projected(self.norm, self.projection, x).permute(0, 3, 1, 2)
         for block in self.blocks:
             x = block(x, self.grid)
         fc1, fc2 = self.projection.fc1, self.projection.fc2
         with ends:
             u = fused_mlp(self.norm, fc1, fc2, x, activation="tanh")
-            u = point_by_point(self.projection, lambda x: self.projection(self.norm(x)), x) if u is None else u
+            u = self.projection(self.norm(x)) if u is None else u
             return u.permute(0, 3, 1, 2)
 
 

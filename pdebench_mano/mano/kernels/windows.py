@@ -10,8 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from pdebench_mano.fields.lattice import remembered
+
 Projections = Float[Tensor, "batch height width qkv"]
 Attended = Float[Tensor, "batch height width inner"]
+
+COPIED = 200_000
+"""Numbers that are copied at a time for predictions on a CPU: they stay in a cache, and no memory is paged in."""
 
 
 def starts(points: int, window: int, stride: int) -> list[int]:
@@ -34,6 +39,21 @@ def members(points: int, window: int, stride: int, device: torch.device) -> Int[
     return first[:, None] + torch.arange(min(window, points), device=device)
 
 
+@remembered
+def inside(height: int, width: int, window: int, stride: int, device: torch.device) -> Int[Tensor, "windows members"]:
+    """Indices of the points of every window, of a grid that is numbered row by row."""
+    rows, columns = (members(n, window, stride, device) for n in (height, width))
+    return (rows[:, None, :, None] * width + columns[None, :, None, :]).flatten(2).flatten(0, 1)
+
+
+@remembered
+def holders(
+    height: int, width: int, window: int, stride: int, device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, "points 1"]:
+    """How many windows hold each point."""
+    return inside(height, width, window, stride, device).flatten().bincount(minlength=height * width)[:, None].to(dtype)
+
+
 def windows_attention(qkv: Projections, heads: int, window: int, stride: int) -> Attended:
     """softmax(q kᵀ/√d) v inside every window, averaged over the windows that hold a point.
 
@@ -49,11 +69,12 @@ def windows_attention(qkv: Projections, heads: int, window: int, stride: int) ->
     (batch, height, width, heads · d) tensor
     """
     b, h, w, channels = qkv.shape
-    rows, columns = (members(n, window, stride, qkv.device) for n in (h, w))
-    (i, k), (j, m) = rows.shape, columns.shape
-    points = (rows[:, None, :, None] * w + columns[None, :, None, :]).flatten()
-    inside = qkv.reshape(b, h * w, channels).index_select(1, points).reshape(b * i * j, k * m, 3, heads, -1)
-    attended = scaled_dot_product_attention(*inside.permute(2, 0, 3, 1, 4)).transpose(1, 2).reshape(b, len(points), -1)
-    total = attended.new_zeros(b, h * w, attended.shape[-1]).index_add(1, points, attended)
-    count = torch.bincount(points, minlength=h * w).to(total.dtype)
-    return (total / count[:, None]).reshape(b, h, w, -1)
+    points = inside(h, w, window, stride, qkv.device)
+    few = qkv.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    total = qkv.new_zeros(b, h * w, channels // 3)
+    for some in points.split(max(1, COPIED // (b * points.shape[1] * channels)) if few else len(points)):
+        copied = qkv.reshape(b, h * w, channels).index_select(1, some.flatten())
+        q, k, v = copied.view(b * len(some), some.shape[1], 3, heads, -1).permute(2, 0, 3, 1, 4)
+        attended = scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        total.index_add_(1, some.flatten(), attended.reshape(b, some.numel(), -1))
+    return (total / holders(h, w, window, stride, qkv.device, total.dtype)).view(b, h, w, -1)

@@ -1,0 +1,124 @@
+"""MANO's blocks for predictions on a CPU: the latent field is updated in place, by parts that fit into a cache.
+
+What is computed is that of `pdebench_mano.mano.model`, module by module; none of the fields in between is ever written
+whole. A band of lattice rows gathers from few rows of the grid, and expands to few, so that most of the products with
+the matrices of `pdebench_mano.mano.expansions` are with zeros, and left out. The moments of a lattice point lie side by
+side in the order in which `down` reads and `up` writes them, two at a time, so that nothing is transposed.
+"""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+
+from data_gen.grid import Kind
+from pdebench_mano.fields.lattice import lattice_points
+from pdebench_mano.mano.anchored import AnchoredAttention
+from pdebench_mano.mano.expansions import ORDERS, expanding, gathering
+from pdebench_mano.mano.kernels.selection import Place, forced
+from pdebench_mano.mano.multipole import Field
+
+Points = Float[Tensor, "points channels"]
+
+POINTS = 2000
+"""Points of the grid that are handled at a time."""
+
+ROWS = 10
+"""Rows of the lattice that are handled at a time."""
+
+
+class Band(NamedTuple):
+    """Rows of the lattice, the rows of the grid that they gather from and expand to, and both matrices."""
+
+    lattice: slice
+    points: slice
+    gathering: Float[Tensor, "two_rows points"]
+    expanding: Float[Tensor, "points two_rows"]
+
+
+@lru_cache(maxsize=16)
+def bands(points: int, lattice: int, grid: Kind, dtype: torch.dtype) -> tuple[Band, ...]:
+    """The axis of a lattice in bands; on a periodic grid those at its ends see all of the axis."""
+    cpu, parts = torch.device("cpu"), []
+    with torch.inference_mode(False), torch.no_grad():
+        down = gathering(points, lattice, grid, cpu, dtype).view(2, lattice, points)
+        up = expanding(points, lattice, grid, cpu, dtype).view(points, 2, lattice)
+        for first in range(0, lattice, ROWS):
+            rows = slice(first, first + ROWS)
+            seen = ((down[:, rows] != 0).any(1).any(0) | (up[..., rows] != 0).any(2).any(1)).nonzero()
+            few = slice(int(seen[0]), int(seen[-1]) + 1)
+            parts.append(Band(rows, few, down[:, rows, few].flatten(0, 1), up[few, :, rows].flatten(1)))
+    return tuple(parts)
+
+
+def serves(model: Any, x: Field) -> bool:
+    """Whether nobody asks for what lies between, and modules are those they were made as."""
+    if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling() or forced() == "fused":
+        return False
+    if torch.is_autocast_enabled("cpu") and x.dtype != torch.float32:
+        return False
+    if any(each._forward_hooks or each._forward_pre_hooks for each in model.modules()):
+        return False
+    anchored = (block.attention for block in model.blocks if isinstance(block.attention, AnchoredAttention))
+    read = [block.mlp.fc2 for block in model.blocks] + [each for layer in anchored for each in (layer.down, layer.up)]
+    return all(type(each) is nn.Linear for each in read)
+
+
+def advance(block: Any, x: Field, grid: Kind) -> None:
+    """x += attention(x), then x += mlp(x), for a `Block` of MANO."""
+    if not isinstance(block.attention, AnchoredAttention):
+        x.add_(block.attention(x))
+    elif block.attention.orders < ORDERS:
+        x.add_(block.attention(x, grid))
+    else:
+        add_attention(block.attention, x, grid)
+    for points in x.flatten(0, -2).split(POINTS):
+        add_mlp(block.mlp, points)
+
+
+def add_mlp(mlp: Any, x: Points) -> None:
+    """x += mlp(x)."""
+    h = gelu(mlp.fc1(mlp.norm(x)))
+    if h.dtype == x.dtype:
+        x.add_(mlp.fc2.bias).addmm_(h, mlp.fc2.weight.T)
+    else:
+        x.add_(mlp.fc2(h))
+
+
+def add_attention(layer: AnchoredAttention, x: Field, grid: Kind) -> None:
+    """x += layer(x, grid); the products along the first axis in the type of x, all others in that of autocast."""
+    lattice, dtype = lattice_points(layer.spacing, grid), Place.of(x).dtype
+    width, channels = x.shape[2:]
+    rows = bands(x.shape[1], lattice, grid, x.dtype)
+    down = gathering(width, lattice, grid, x.device, dtype).view(2, lattice, width).transpose(0, 1).flatten(0, 1)
+    up = expanding(width, lattice, grid, x.device, dtype).view(width, 2, lattice).transpose(1, 2).flatten(1)
+    to_means, to_slopes = layer.down.weight.to(dtype).T.split(2 * channels)
+    bias = layer.down.bias.to(dtype)
+    field = x.new_empty(len(x), lattice, lattice, channels, dtype=dtype)
+    with torch.autocast("cpu", enabled=False):
+        for sample, gathered in zip(x, field, strict=True):
+            for band in rows:
+                lines = (band.gathering @ sample[band.points].flatten(1)).view(-1, width, channels).to(dtype)
+                means, slopes = torch.bmm(down.expand(len(lines), -1, -1), lines).view(2, -1, 2 * channels)
+                target = gathered[band.lattice].flatten(0, 1)
+                torch.addmm(bias, means, to_means, out=target).addmm_(slopes, to_slopes)
+    field = layer.attention(field).to(dtype)
+    orders = [each.to(dtype).split(2 * channels) for each in (layer.up.weight, layer.up.bias)]
+    with torch.autocast("cpu", enabled=False):
+        for sample, coefficients in zip(x, field, strict=True):
+            for band in rows:
+                source = coefficients[band.lattice].flatten(0, 1)
+                local = source.new_empty(2, len(source), 2 * channels)
+                for part, weight, bias in zip(local, *orders, strict=True):
+                    torch.addmm(bias, source, weight.T, out=part)
+                local = local.view(-1, 2 * lattice, channels)
+                lines = torch.bmm(up.expand(len(local), -1, -1), local).to(x.dtype)
+                sample[band.points].flatten(1).addmm_(band.expanding, lines.flatten(1))
+
+
+def projected(norm: nn.Module, projection: nn.Module, x: Field) -> Float[Tensor, "batch height width out"]:
+    """projection(norm(x)), by few points at a time."""
+    return torch.cat([projection(norm(points)) for points in x.flatten(0, -2).split(POINTS)]).unflatten(0, x.shape[:-1])
