@@ -8,13 +8,15 @@ finer grid it is shown
 
     as it is            the means over smaller boxes, with sharper interfaces;
     hat                 that, smoothed as MANO's `input_spacing` does (`pdebench_mano.fields.smoothing`);
-    box                 the mean over a box of width H about every point: what a point of the training grid would show;
+    box                 the mean over a box of width H about every point: what a point of the training grid would show,
+                        of the medium as it is stored;
     box, hat            the mean, over all places of the training grid, of the piecewise linear interpolants;
     interpolated        that interpolant of the training grid where it is: nothing that training did not show;
     box, gathered at H  as `box`, and in MANO the lattice gathers the features of the points of the training grid alone,
                         so that there all is as in training. Where the training grid's points are among the finer ones.
 
 `upsampled` reads the training grid, and interpolates the prediction. Errors are means over samples, by the integral.
+`finer_inputs.json` is what the commands in docs/pages/results/finer-grids.md left.
 """
 
 import argparse
@@ -90,6 +92,7 @@ def measure(run: str, data: Dataset, args: argparse.Namespace) -> Iterator[dict[
     spacing = 1 / (own - 1)
     count = min(args.samples, len(data.view(args.split)))
     coarse, truth = data.view(args.split, own).batch(range(count))
+    boxes = boxed(data.view(args.split).batch(range(count))[0], spacing)
 
     def row(resolution: int, shown: str, predictor: Any, a: Fields, u: Fields) -> dict[str, Any]:
         predicted = torch.cat([predictor.predict(each.to(args.device)).cpu() for each in a.split(BATCH)])
@@ -100,7 +103,8 @@ def measure(run: str, data: Dataset, args: argparse.Namespace) -> Iterator[dict[
     for n in args.resolutions:
         a, u = data.view(args.split, n).batch(range(count))
         yield row(n, "upsampled", Upsampled(operator, u.shape[-2:]), coarse, u)
-        box = boxed(a, spacing)
+        stride = data.grid.coarsened(n)[1]
+        box = boxes[..., ::stride, ::stride]
         shown = {"as it is": a, "hat": smoothed(a, spacing, KIND), "box": box, "box, hat": smoothed(box, spacing, KIND)}
         for name, each in {**shown, "interpolated": interpolated(coarse, n)}.items():
             yield row(n, name, operator, each, u)
