@@ -5,12 +5,10 @@ of the grid is the convolution of the field with the hat of width h,
 
     E[I_h f](x) = ∫ f(x - hs) max(0, 1 - |s|) ds,
 
-so that what a finer grid adds, the training grid has never shown. On a finer grid of spacing h/s, hats of width h are
-made of its own hats with the weights max(0, 1 - |j|/s), exactly where s is an integer (the refinement of linear
-B-splines).
+so that what a finer grid adds, the training grid has never shown. On a finer grid of spacing h/s, s an integer, hats of
+width h are made of its own hats with the weights max(0, 1 - |j|/s) (the refinement of linear B-splines), of second
+moment (s² - 1)/6. In between there are none; the weights of the two integers about s are mixed such that theirs is it.
 """
-
-from math import ceil
 
 import torch
 from torch.nn.functional import pad
@@ -45,12 +43,26 @@ def smoothed(field: Fields, spacing: float, grid: Kind) -> Fields:
     around = "circular" if grid == "periodic" else "reflect"
     for axis in (-2, -1):
         points = field.shape[axis]
-        ratio = spacing * (points - (grid == "vertices"))
-        reach = ceil(ratio - 1e-6) - 1
+        weights = hat(spacing * (points - (grid == "vertices")))
+        reach = len(weights) // 2
         if reach < 1:
             continue
-        weights = [1 - abs(j) / ratio for j in range(-reach, reach + 1)]
         wide = pad(field, (0, 0, reach, reach) if axis == -2 else (reach, reach, 0, 0), mode=around)
-        terms = (wide.narrow(axis, j, points) * (weight / sum(weights)) for j, weight in enumerate(weights))
+        terms = (wide.narrow(axis, j, points) * weight for j, weight in enumerate(weights))
         field = sum(terms, torch.zeros_like(field))
     return field
+
+
+def hat(ratio: float) -> list[float]:
+    """Weights that make a hat `ratio` times as wide out of a grid's own; the one weight 1 where it is no wider.
+
+    Examples
+    --------
+    >>> hat(2.0), [round(weight, 3) for weight in hat(1.5)]
+    ([0.25, 0.5, 0.25], [0.104, 0.792, 0.104])
+    """
+    below = max(1, int(ratio + 1e-6))
+    share = (ratio**2 - below**2) / (2 * below + 1)
+    mixed = [(below, 1.0)] if share < 1e-6 else [(below, 1 - share), (below + 1, share)]
+    reach = mixed[-1][0] - 1
+    return [sum(part * max(0, 1 - abs(j) / s) / s for s, part in mixed) for j in range(-reach, reach + 1)]

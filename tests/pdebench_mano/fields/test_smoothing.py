@@ -22,6 +22,15 @@ def test_it_is_the_mean_of_the_interpolants_over_all_places_of_the_coarser_grid(
     torch.testing.assert_close(smoothed(field, k / points, "periodic"), mean, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("spacing", [1 / 40, 1 / 32, 1 / 27, 1 / 20, 0.09])
+def test_parabolas_are_raised_by_the_second_moment_of_the_hat_less_that_of_the_grid_s_own(spacing):
+    """At every ratio of the spacings, also between integers: (H² - h²)/6 each axis."""
+    square = torch.linspace(0, 1, 41, dtype=torch.float64) ** 2
+    raised = smoothed((square[:, None] + square).expand(1, 1, 41, 41), spacing, "vertices") - square[:, None] - square
+    inside = raised[..., 4:-4, 4:-4]
+    torch.testing.assert_close(inside, torch.full_like(inside, (spacing**2 - 1 / 40**2) / 3), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("grid", ["vertices", "left", "periodic"])
 @pytest.mark.parametrize("shape", [(43, 43), (31, 20)])
 def test_constants_stay_and_so_does_what_the_grid_itself_shows(grid, shape):
