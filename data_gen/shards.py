@@ -64,7 +64,13 @@ def measure_labels(recipe: Recipe, folder: Path, numbers: Sequence[int]) -> int:
 
 
 def measured_labels(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """What the file says of its labels' uncertainty: mean over the samples that were measured, and their number."""
+    """What the file says of its labels' uncertainty: mean over the samples that were measured, and their number.
+
+    Raises
+    ------
+    ValueError
+        If what was measured of one is damaged.
+    """
     values = [_measurement(measured_path(folder, i)) for i in measured(recipe)]
     if not values:
         return {}
@@ -80,7 +86,13 @@ def _measurement(path: Path) -> float:
 
 
 def in_order(paths: Sequence[Path], made: Iterator[None]) -> Iterator[storage.Block]:
-    """The shards in the order of their samples, each as soon as it is there."""
+    """The shards in the order of their samples, each as soon as it is there.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If one has vanished, or is damaged.
+    """
     waiting, ahead = deque(paths), deque[Future[storage.Block]]()
     with ThreadPoolExecutor(READERS) as readers:
         while waiting or ahead:
