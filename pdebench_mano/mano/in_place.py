@@ -58,6 +58,8 @@ def serves(model: Any, x: Field) -> bool:
     """Whether nobody asks for what lies between, and modules are those they were made as."""
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling() or forced() == "fused":
         return False
+    if torch._C._functorch.is_functorch_wrapped_tensor(x):  # `vmap` knows no products that write to a given place
+        return False
     if torch.is_autocast_enabled("cpu") and x.dtype != torch.float32:
         return False
     if any(each._forward_hooks or each._forward_pre_hooks for each in model.modules()):

@@ -187,6 +187,14 @@ def test_what_is_predicted_in_place_is_what_gradients_are_taken_of(grid, argumen
     assert sizes == [(2, 13, 11, 16)]
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@torch.no_grad()
+def test_predictions_can_be_mapped_over():
+    """Products that write to a given place have no rule for it."""
+    model, a = operator(spacing=1 / 8), torch.randn(3, 2, 1, 13, 11, dtype=torch.float64)
+    torch.testing.assert_close(torch.vmap(model)(a), torch.stack([model(each) for each in a]), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("points", [13, 85])
 @pytest.mark.parametrize("grid", ["vertices", "periodic"])
 def test_bands_of_the_lattice_leave_out_zeros_alone(points, grid):
