@@ -31,13 +31,12 @@ from unittest import mock
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch.nn.functional import pad
 
 from baselines.upsampling import Upsampled
 from pdebench_mano import Dataset, load, relative_l2
 from pdebench_mano.fields.lattice import axis, interpolation
 from pdebench_mano.fields.operator import Fields
-from pdebench_mano.fields.smoothing import smoothed
+from pdebench_mano.fields.smoothing import averaged, smoothed
 from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.mano import anchored
 
@@ -46,22 +45,11 @@ GATHERED = "box, gathered at H"
 KIND = "vertices"
 
 
-def boxed(field: Fields, spacing: float) -> Fields:
-    """Means over boxes of width `spacing` of a field that is constant on the control volumes of its vertices.
-
-    Beyond its sides it goes on as its mirror image, so that at an end this is the mean over half a box.
-    """
-    for dim in (-2, -1):
-        points = field.shape[dim]
-        ratio = spacing * (points - 1)
-        reach = ceil((ratio - 1) / 2 - 1e-6)
-        if reach < 1:
-            continue
-        weights = [min(j + 0.5, ratio / 2) - max(j - 0.5, -ratio / 2) for j in range(-reach, reach + 1)]
-        wide = pad(field, (0, 0, reach, reach) if dim == -2 else (reach, reach, 0, 0), mode="reflect")
-        terms = (wide.narrow(dim, j, points) * (weight / ratio) for j, weight in enumerate(weights))
-        field = sum(terms, torch.zeros_like(field))
-    return field
+def box(ratio: float) -> list[float]:
+    """Weights of the mean over boxes `ratio` times as wide as control volumes, on each of which a field is constant."""
+    reach = max(0, ceil((ratio - 1) / 2 - 1e-6))
+    ends = max(1.0, ratio) / 2
+    return [(min(j + 0.5, ends) - max(j - 0.5, -ends)) / (2 * ends) for j in range(-reach, reach + 1)]
 
 
 def interpolated(field: Fields, points: int) -> Fields:
@@ -92,7 +80,7 @@ def measure(run: str, data: Dataset, args: argparse.Namespace) -> Iterator[dict[
     spacing = 1 / (own - 1)
     count = min(args.samples, len(data.view(args.split)))
     coarse, truth = data.view(args.split, own).batch(range(count))
-    boxes = boxed(data.view(args.split).batch(range(count))[0], spacing)
+    boxes = averaged(data.view(args.split).batch(range(count))[0], spacing, KIND, box)
 
     def row(resolution: int, shown: str, predictor: Any, a: Fields, u: Fields) -> dict[str, Any]:
         predicted = torch.cat([predictor.predict(each.to(args.device)).cpu() for each in a.split(BATCH)])
@@ -104,13 +92,14 @@ def measure(run: str, data: Dataset, args: argparse.Namespace) -> Iterator[dict[
         a, u = data.view(args.split, n).batch(range(count))
         yield row(n, "upsampled", Upsampled(operator, u.shape[-2:]), coarse, u)
         stride = data.grid.coarsened(n)[1]
-        box = boxes[..., ::stride, ::stride]
-        shown = {"as it is": a, "hat": smoothed(a, spacing, KIND), "box": box, "box, hat": smoothed(box, spacing, KIND)}
+        means = boxes[..., ::stride, ::stride]
+        shown = {"as it is": a, "hat": smoothed(a, spacing, KIND)}
+        shown |= {"box": means, "box, hat": smoothed(means, spacing, KIND)}
         for name, each in {**shown, "interpolated": interpolated(coarse, n)}.items():
             yield row(n, name, operator, each, u)
         if config["operator"] == "mano" and not (n - 1) % (own - 1):
             with gathered_at(own):
-                yield row(n, GATHERED, operator, box, u)
+                yield row(n, GATHERED, operator, means, u)
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ width h are made of its own hats with the weights max(0, 1 - |j|/s) (the refinem
 moment (s² - 1)/6. In between there are none; the weights of the two integers about s are mixed such that theirs is it.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch.nn.functional import pad
 
@@ -40,10 +42,27 @@ def smoothed(field: Fields, spacing: float, grid: Kind) -> Fields:
     """
     if not 0 < spacing <= 0.5:
         raise ValueError(f"the spacing to smooth by must be above 0 and at most 1/2, got {spacing}")
+    return averaged(field, spacing, grid, hat)
+
+
+def averaged(field: Fields, spacing: float, grid: Kind, kernel: Callable[[float], list[float]]) -> Fields:
+    """Means of a field with the weights, along each axis, that `kernel` gives for `spacing` over that of the grid.
+
+    Parameters
+    ----------
+    field, spacing, grid
+        Those of `smoothed`: (batch, channels, height, width) tensor, float, kind of grid.
+    kernel : callable
+        Ratio ↦ an odd number of weights, of sum 1.
+
+    Returns
+    -------
+    (batch, channels, height, width) tensor
+    """
     around = "circular" if grid == "periodic" else "reflect"
     for axis in (-2, -1):
         points = field.shape[axis]
-        weights = hat(spacing * (points - (grid == "vertices")))
+        weights = kernel(spacing * (points - (grid == "vertices")))
         reach = len(weights) // 2
         if reach < 1:
             continue
