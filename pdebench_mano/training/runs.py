@@ -126,8 +126,8 @@ def train(
     if lexists(out / STANDING) and not of_this_version(out):
         console.print(f"{out} was begun by another version of the code: it goes on", highlight=False)
     points = config.batch_size * max(each.grid.points for each in datasets)
-    with ExitStack() as held, processes() as rank, threads_for(points), torch.random.fork_rng():
-        torch.manual_seed(config.seed)
+    with ExitStack() as held, processes() as rank, threads_for(points), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
         inner = build_operator(config.operator, *channels, **config.operator_args)
         regime = build_regime(config.regime, **config.regime_args)
         regime.check(unrolled(inner, config))
@@ -198,7 +198,7 @@ def load(
             name = getattr(config, what)
             raise ValueError(f"{run} was trained with another {what} than {name!r} is now: its file has changed")
     channels = data["channels"]
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         inner = build_operator(config.operator, *channels, **config.operator_args)
     operator = NormalizedOperator(
         inner, Normalizer.identity(channels[0]), Normalizer.identity(channels[1]), data["grid"], config.pairs

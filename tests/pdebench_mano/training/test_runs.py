@@ -138,6 +138,16 @@ def test_a_loaded_run_predicts_what_was_validated(tmp_path, dataset):
     assert load(tmp_path / "run", device="cpu", replay=True).replays is not None
 
 
+def test_random_numbers_of_gpus_are_left_alone_and_those_of_the_cpu_as_they_were(tmp_path, dataset, monkeypatch):
+    """Operators are built on the CPU; to fork the generators of all GPUs of a machine started each of them."""
+    config = RunConfig(operator="unet", operator_args={"width": 4}, data=str(dataset), resolution=9, epochs=1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: pytest.fail("GPUs were counted"))
+    before = torch.get_rng_state()
+    train(config, tmp_path / "run", device="cpu")
+    load(tmp_path / "run", device="cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_validation_samples_are_never_trained_on(tmp_path):
     path = tmp_path / "plain.hdf5"
     generate(path, 20, 9, split=(1.0, 0.0, 0.0))
