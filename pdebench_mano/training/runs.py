@@ -117,12 +117,12 @@ def train(
         "sources": sources(config),
         "environment": provenance(),
     }
-    for view in (*datasets, validation):
-        view.read_all()
     tracked = tracker(track, out, description)
     _claim(out, description)
     if lexists(out / "summary.json"):
         return read_history(out)
+    for view in (*datasets, validation):
+        view.read_all()
     if lexists(out / STANDING) and not of_this_version(out):
         console.print(f"{out} was begun by another version of the code: it goes on", highlight=False)
     points = config.batch_size * max(each.grid.points for each in datasets)
