@@ -150,7 +150,7 @@ def check(case: Case, data: Dataset) -> None:
         own_metric(metric)
     for config in (case.config, *case.trials):
         sets, _ = training_data(config, data)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             operator = build_operator(config.operator, *sets[0].channels, **config.operator_args)
         build_regime(config.regime, **config.regime_args).check(unrolled(operator, config))
 

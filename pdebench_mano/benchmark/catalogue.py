@@ -94,8 +94,8 @@ def catalogue(names: Mapping[str, str] = OPERATORS) -> Iterator[Entry]:
     """Describe the operators of `names`, as built with their default arguments for one channel in and out."""
     for name in names:
         factory = find(name, names, "operator")
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
             operator = build_operator(name, 1, 1)
         yield Entry(
             name,

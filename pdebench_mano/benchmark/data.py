@@ -90,10 +90,17 @@ class Located(NamedTuple):
         ValueError, OSError
             If they are not here, or cannot be read.
         """
+        train = self._opened(self.train)
+        return train, train if self.test == self.train else self._opened(self.test)
+
+    def tested(self) -> Dataset:
+        """The file to test on, as `opened` has it; that to train on need not be here."""
+        return self._opened(self.test)
+
+    def _opened(self, file: Path | Dataset) -> Dataset:
         if self.absent:
             raise self.absent
-        train = opened(self.train, trust=self.data.generate is not None)
-        return train, train if self.test == self.train else opened(self.test, trust=self.data.generate is not None)
+        return opened(file, trust=self.data.generate is not None)
 
 
 def datasets(data: Data, out: Path, folder: Path, say: Callable[[str], None] = lambda line: None) -> dict[str, Located]:
@@ -113,9 +120,15 @@ def datasets(data: Data, out: Path, folder: Path, say: Callable[[str], None] = l
     return found
 
 
-def make(data: Data, train: Path, test: Path, progress: Progress = silent, executor: Executor | None = None) -> None:
-    """Generate the files that `locate` names, unless they are there; on an executor where no GPU is here."""
-    for made, path in zip(data.generate.files if data.generate else (), (train, test), strict=False):
+def make(
+    data: Data, train: Path | None, test: Path, progress: Progress = silent, executor: Executor | None = None
+) -> None:
+    """Generate the files that `locate` names, unless they are there; on an executor where no GPU is here.
+
+    Without one to train on, that to test on alone.
+    """
+    files = dict(zip((train or test, test), data.generate.files, strict=False)) if data.generate else {}
+    for path, made in files.items():
         device = arguments(made)["device"]
         generate(
             path,

@@ -1,28 +1,32 @@
-"""The times of a suite: of the runs that lie in its folder, and of the solvers that stand beside them."""
+"""The times of a suite: of the operators that it has records of, and of the solvers that stand beside them."""
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
 from data_gen.storage import read_json
-from pdebench_mano.benchmark.cases import all_cases
+from pdebench_mano.benchmark.cases import Case, all_cases
 from pdebench_mano.benchmark.data import datasets, make
-from pdebench_mano.benchmark.references import all_references
+from pdebench_mano.benchmark.references import References, all_references
+from pdebench_mano.benchmark.run import take_over
 from pdebench_mano.benchmark.suite import Suite
-from pdebench_mano.evaluation.records import find_records, kind_of, read_record
+from pdebench_mano.evaluation.records import Record, digest, evaluated_on, find_records, kind_of, read_record
 from pdebench_mano.evaluation.timing import (
     Contender,
     Entrant,
     Stopwatch,
     Timing,
+    Untrained,
     architecture,
     labels,
     operators,
+    read_times,
     solvers,
     take,
 )
 from pdebench_mano.machine.progress import Progress, silent
+from pdebench_mano.training.folder import BEST
 from pdebench_mano.training.runs import TRUSTED
 
 
@@ -33,13 +37,15 @@ def time_suite(
     *,
     folder: str | Path = ".",
     only: Collection[str] = (),
+    published: str | Path | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
 ) -> Iterator[Timing]:
-    """Time the runs of a suite that lie in `out`, its solvers, and the making of its labels, into ``out/times.jsonl``.
+    """Time the operators of a suite, its solvers, and the making of its labels, into ``out/times.jsonl``.
 
-    Nothing is trained. Operators are timed where they are evaluated, solvers there and on the grids that they stand
-    beside them with; of runs of one model that differ in weights alone, one is timed.
+    Nothing is trained. Operators are those of the records in `out`. They are timed where they are evaluated, solvers
+    there and on the grids that they stand beside them with; of operators of one model that differ in weights alone, one
+    is timed. An untrained one stands for those whose weights do not lie in ``out/runs``.
 
     Parameters
     ----------
@@ -51,10 +57,12 @@ def time_suite(
         What the suite's paths are relative to.
     only : collection of str
         Names of the models to time; all of them by default.
+    published : path, optional
+        Folder of published records to take over first, and of times, which say what precision their weights bear.
     say : callable
-        Told in one line what is timed next.
+        Told in one line which weights are not there, and what is timed next.
     progress : callable
-        Told of the samples that are made, where the suite generates its data and they are not there.
+        Told of the test samples that are made, where the suite generates its data and they are not there.
 
     Raises
     ------
@@ -65,38 +73,58 @@ def time_suite(
     out = Path(out)
     places = datasets(suite.data, out / "data", Path(folder))
     for place in places.values():
-        make(place.data, Path(place.train), Path(place.test), progress)
-    runs = {json.dumps(read_json(path)): path.parent for path in (out / "runs").glob("*/config.json")}
-    records = [read_record(path) for path in records_of_suite(suite, out, folder)]
+        make(place.data, None, Path(place.test), progress)
+    found = [path.parent for path in (out / "runs").glob("*/config.json") if (path.parent / BEST).exists()]
+    runs = {json.dumps(read_json(run / "config.json")): run for run in found}
+    records = [read_record(path) for path in records_of_suite(suite, out, folder, published)]
+    known = [*(read_times(Path(published)) if published else []), *read_times(out)]
     TRUSTED.update(name for model in suite.models for name in (model.operator, model.regime))
     contenders: list[Iterator[Contender]] = []
+    standing: list[str] = []
     for name, place in places.items():
-        _, data = place.opened()
+        data = place.tested()
         entrants: dict[tuple[str, str], Entrant] = {}
         solved = set(suite.resolutions)
         for record in (each for each in records if each.tested_on == name):
             solved |= {row.computed_at for row in record.evaluations if kind_of(row, record) == "solver"}
-            run = runs.get(json.dumps(record.configuration))
-            if run is not None and (not only or record.model in only):
+            if record.configuration and (not only or record.model in only):
+                run = runs.get(json.dumps(record.configuration))
                 grids = {row.resolution for row in record.evaluations if kind_of(row, record) == "operator"}
-                entrant = Entrant(record.model, run, sorted(grids))
-                entrants.setdefault((record.model, architecture(record.configuration)), entrant)
+                alike = record.model, architecture(record.configuration)
+                if alike not in entrants or (run and not isinstance(entrants[alike].run, Path)):
+                    entrants[alike] = Entrant(record.model, run or _untrained(record, known), sorted(grids))
+        standing += [each.name for each in entrants.values() if isinstance(each.run, Untrained)]
         start = suite.rolled_out_from
         contenders.append(operators(list(entrants.values()), data, watch, start))
         contenders += [solvers(data, sorted(solved), watch, start), labels(data, watch, start)]
+    if standing:
+        names = "; ".join(dict.fromkeys(standing))
+        say(f"{out / 'runs'} has no weights of {names}: untrained operators, which take as long, stand for them")
     return take(chain(*contenders), watch, out, say)
 
 
-def records_of_suite(suite: Suite, out: str | Path, folder: str | Path = ".") -> list[Path]:
-    """The records in `out` of the cases and references of a suite as it stands.
+def _untrained(record: Record, known: Iterable[Timing]) -> Untrained:
+    """What stands for the run of a record, in the precisions of the times that are known of it."""
+    about = "operator", architecture(record.configuration), digest(evaluated_on(record))
+    its = (each for each in known if (each.kind, each.architecture, each.dataset) == about)
+    return Untrained(record.configuration, {each.resolution: each.precision for each in its})
+
+
+def records_of_suite(
+    suite: Suite, out: str | Path, folder: str | Path = ".", published: str | Path | None = None
+) -> list[Path]:
+    """The records in `out` of the cases and references of a suite as it stands, after those taken over.
 
     Raises
     ------
     ValueError, OSError
         If its data are not there.
     """
-    places = datasets(suite.data, Path(out) / "data", Path(folder))
+    out = Path(out)
+    places = datasets(suite.data, out / "data", Path(folder))
     cases = list(all_cases(suite, places))
-    references = all_references(suite, places, cases[0].config)
-    keys = {case.key for case in cases} | {each.key for each in references}
-    return [path for path in find_records(Path(out)) if read_record(path).key in keys]
+    parts: list[References | Case] = [*all_references(suite, places, cases[0].config), *cases]
+    files = {part.key: out / "records" / f"{part.name}.jsonl" for part in parts}
+    if published is not None:
+        take_over(Path(published), files)
+    return [path for path in find_records(out) if read_record(path).key in files]

@@ -34,13 +34,17 @@ def benchmark(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="In a new OUT, take no published record over.")] = False,
     time: Annotated[
-        bool, typer.Option("--time", help="Train nothing: time what is in OUT, and the solvers, then write the report.")
+        bool,
+        typer.Option(
+            "--time", help="Train nothing: time the operators of all records, and the solvers, then write the report."
+        ),
     ] = False,
 ) -> None:
     """Train and evaluate every case of a suite, then write the report; what is done is skipped.
 
     Done is what has a record in OUT, or, of a suite that comes with the package, a published one. Times are a
-    measurement of their own: `--time` takes them, on a machine that should do nothing else, into OUT/times.jsonl.
+    measurement of their own: `--time` takes them, on a machine that should do nothing else, into OUT/times.jsonl. It
+    needs no weights: an untrained operator takes as long as a trained one, and stands for it where there is no run.
     """
     from pdebench_mano.benchmark.leaderboard import PUBLISHED
     from pdebench_mano.benchmark.suite import packaged
@@ -49,12 +53,12 @@ def benchmark(
         raise ValueError(f"--jobs {jobs} is of this machine, --scheduler {scheduler} of another: give one of the two")
     named = suite.name == str(suite) and not suite.is_file()
     path = packaged(suite.name) if named else suite
-    if time and (fresh or jobs != 1 or scheduler is not None):
-        raise ValueError("--time trains nothing, and takes neither --jobs, --scheduler nor --fresh")
-    if time:
-        time_and_report(path, out, only or [])
-        return
+    if time and (jobs != 1 or scheduler is not None):
+        raise ValueError("--time trains nothing, and takes neither --jobs nor --scheduler")
     published = PUBLISHED / path.stem if named and not fresh else None
+    if time:
+        time_and_report(path, out, only or [], published)
+        return
     typed = ["pdebench-mano", "benchmark", str(suite), "--out", str(out), *(f"--only={model}" for model in only or [])]
     run_and_report(path, out, shlex.join(typed), only or [], jobs, scheduler, published)
 
@@ -110,8 +114,8 @@ def run_and_report(
     print(f"report: {page}")
 
 
-def time_and_report(suite_file: Path, out: Path, only: Sequence[str] = ()) -> None:
-    """Time what a suite has left in a folder, and write its report anew.
+def time_and_report(suite_file: Path, out: Path, only: Sequence[str] = (), published: Path | None = None) -> None:
+    """Time what a suite has records of in a folder, published ones among them, and write its report anew.
 
     Raises
     ------
@@ -126,10 +130,20 @@ def time_and_report(suite_file: Path, out: Path, only: Sequence[str] = ()) -> No
     from pdebench_mano.report import write_report
 
     suite = read_suite(suite_file)
-    paths = records_of_suite(suite, out, suite_file.parent)
+    suite.refuse_others(only)
+    paths = records_of_suite(suite, out, suite_file.parent, published)
     if not paths:
         raise ValueError(f"{out} holds no record of {suite_file.stem}: run it without --time first")
     with bar("samples generated") as progress:
-        times = time_suite(suite, out, Stopwatch.on(), folder=suite_file.parent, only=only, say=say, progress=progress)
+        times = time_suite(
+            suite,
+            out,
+            Stopwatch.on(),
+            folder=suite_file.parent,
+            only=only,
+            published=published,
+            say=say,
+            progress=progress,
+        )
     show(times)
     print(f"report: {write_report(paths, out, suite.title, suite_file.stem)}")

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,7 @@ class Dataset:
     def __init__(self, path: str | Path, trust: bool = False) -> None:
         self.path, self.trust = Path(path), trust
         self._process, self._open = os.getpid(), ExitStack()
+        self._remembered: dict[Hashable, Tensor] = {}
         with ExitStack() as stack:
             self._file = stack.enter_context(storage.open_hdf5(self.path))
             self.info = storage.checked(self.path, self._file)
@@ -122,9 +123,21 @@ class Dataset:
         kind = View if pairs == "final" else Steps
         return kind(self, split, resolution, indices=indices, cache_bytes=cache_bytes)
 
+    def remembered(self, key: Hashable, read: Callable[[], Tensor]) -> Tensor:
+        """What was read under this key, or is read now: trainings one after another view the same samples.
+
+        The last of it is remembered, up to `CACHE_BYTES`.
+        """
+        if key not in self._remembered:
+            self._remembered[key] = read()
+        self._remembered[key] = found = self._remembered.pop(key)
+        while sum(each.nbytes for each in self._remembered.values()) > CACHE_BYTES:
+            del self._remembered[next(iter(self._remembered))]
+        return found
+
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name != "problem"}
-        return kept | {"_process": None, "_open": None, "_file": None}
+        return kept | {"_process": None, "_open": None, "_file": None, "_remembered": {}}
 
 
 def opened(data: Dataset | str | Path, trust: bool = False) -> Dataset:
@@ -239,9 +252,14 @@ class View(TorchDataset[Sample]):
         return kept[rows] if fields is None else kept[rows[:, None], fields]
 
     def read_all(self) -> None:
-        """Read what memory holds whole, so that a sample that is no good is named before anything begins."""
-        if self._cache is not None and len(self):
-            self.batch(range(len(self)))
+        """Read what memory holds whole, so that a sample that is no good is named before anything begins.
+
+        What another view of the dataset has read of the same samples on the same grid is not read again.
+        """
+        if self._cache is not None and not self._held.all():
+            key = type(self), self.resolution, self.samples.tobytes()
+            self._cache = self.dataset.remembered(key, lambda: self._read(np.arange(len(self.samples))))
+            self._held[:] = True
 
     def hold(self, device: torch.device) -> None:
         """Keep what is cached on a device: a step of training then waits for no copy."""

@@ -103,35 +103,32 @@ def train(
     chosen(device)
     datasets, validation = training_data(config, data or Dataset(config.data, trust))
     info = datasets[0].info
-    channels = datasets[0].channels
     description = {
         "config": config.model_dump(),
         "data": {
             "digest": info.digest,
             "grid": info.grid.kind,
             "resolution": datasets[0].resolution,
-            "channels": list(channels),
+            "channels": list(datasets[0].channels),
             "problem": info.problem,
             "parameters": info.parameters,
         },
         "sources": sources(config),
         "environment": provenance(),
     }
-    for view in (*datasets, validation):
-        view.read_all()
     tracked = tracker(track, out, description)
     _claim(out, description)
     if lexists(out / "summary.json"):
         return read_history(out)
+    for view in (*datasets, validation):
+        view.read_all()
     if lexists(out / STANDING) and not of_this_version(out):
         console.print(f"{out} was begun by another version of the code: it goes on", highlight=False)
     points = config.batch_size * max(each.grid.points for each in datasets)
-    with ExitStack() as held, processes() as rank, threads_for(points), torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        inner = build_operator(config.operator, *channels, **config.operator_args)
+    with ExitStack() as held, processes() as rank, threads_for(points), torch.random.fork_rng(devices=[]):
+        operator = untrained(config, datasets[0])
         regime = build_regime(config.regime, **config.regime_args)
-        regime.check(unrolled(inner, config))
-        operator = normalized(inner, datasets[0])
+        regime.check(unrolled(operator.operator, config))
         if rank == 0:
             out.mkdir(parents=True, exist_ok=True)
             held.enter_context(locked(out / LOCK, out))
@@ -161,6 +158,15 @@ def train(
             summary = _summary(operator, history, fresh) | {"samples": len(datasets[0])}
             write_text(out / "summary.json", to_json(summary, indent=2))
     return history
+
+
+def untrained(config: RunConfig, data: View) -> NormalizedOperator:
+    """What a training begins with, on the CPU: weights drawn from its seed, between normalisers fitted on `data`.
+
+    The random numbers of the process go on from there, unless they are forked.
+    """
+    torch.default_generator.manual_seed(config.seed)
+    return normalized(build_operator(config.operator, *data.channels, **config.operator_args), data)
 
 
 def load(
@@ -198,7 +204,7 @@ def load(
             name = getattr(config, what)
             raise ValueError(f"{run} was trained with another {what} than {name!r} is now: its file has changed")
     channels = data["channels"]
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         inner = build_operator(config.operator, *channels, **config.operator_args)
     operator = NormalizedOperator(
         inner, Normalizer.identity(channels[0]), Normalizer.identity(channels[1]), data["grid"], config.pairs
@@ -211,8 +217,8 @@ def load(
     return operator.to(chosen(device)).eval()
 
 
-def refuse_untrusted(config: RunConfig, run: Path) -> None:
-    """Refuse code that only a run names.
+def refuse_untrusted(config: RunConfig, run: Path | str) -> None:
+    """Refuse code that only a run, or a record, names.
 
     Raises
     ------

@@ -148,7 +148,7 @@ class SharedOperator(NormalizedOperator, PyTorchModelHubMixin):
         if source_sha256(name, OPERATORS) != model.get("source"):
             raise ValueError(f"operator {name!r} is not the one that {model_id} was made with: its file has changed")
         inputs, outputs = model["channels"]
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             inner = build_operator(name, inputs, outputs, **model["arguments"])
         shared = cls(
             inner,

@@ -14,13 +14,13 @@ from pdebench_mano.evaluation.timing.rows import ONE_CORE, TIMES, Timing, archit
 
 if TYPE_CHECKING:
     from pdebench_mano.evaluation.timing.contender import Contender
-    from pdebench_mano.evaluation.timing.contenders import Entrant, labels, operators, solvers
+    from pdebench_mano.evaluation.timing.contenders import Entrant, Untrained, labels, operators, solvers
     from pdebench_mano.evaluation.timing.stopwatch import Stopwatch
     from pdebench_mano.evaluation.timing.throughput import take
 
 _PLACES = {
     "contender": ("Contender",),
-    "contenders": ("Entrant", "labels", "operators", "solvers"),
+    "contenders": ("Entrant", "Untrained", "labels", "operators", "solvers"),
     "stopwatch": ("Stopwatch",),
     "throughput": ("take",),
 }
@@ -32,6 +32,7 @@ __all__ = [
     "Entrant",
     "Stopwatch",
     "Timing",
+    "Untrained",
     "architecture",
     "labels",
     "operators",

@@ -1,20 +1,21 @@
-"""Who is timed: trained operators in each of their modes, the problem's solvers, and what made the labels.
+"""Who is timed: operators in each of their modes, the problem's solvers, and what made the labels.
 
 Of operators of steps it is the rollout that errors are of: all states after that at the start, one from another.
 Solvers stand beside it over the same interval, from the same state.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from data_gen.problem import Problem, samples_at_once
 from data_gen.recipe import recipe_of
+from data_gen.storage import read_json
 from pdebench_mano.evaluation.assess import describe, samples
 from pdebench_mano.evaluation.evaluate import POINTS, Predictor, check_grid, held_out, rolled, solvable, start_of
 from pdebench_mano.evaluation.records import digest, solver_name, told_apart
@@ -24,29 +25,47 @@ from pdebench_mano.evaluation.timing.stopwatch import Stopwatch
 from pdebench_mano.evaluation.timing.tolerances import FELT, TOLERANCES
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.metrics import relative_l2
+from pdebench_mano.fields.normalized import NormalizedOperator
 from pdebench_mano.fields.operator import Fields
 from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.machine.graphs import recorded
 from pdebench_mano.operators.registry import build_reference
 from pdebench_mano.training.options import RunConfig, parse_config
-from pdebench_mano.training.runs import load
+from pdebench_mano.training.runs import load, refuse_untrusted, untrained
 
 POINTS_ON_A_GPU = 1 << 22
 """Grid points in an operator's largest batch on a GPU: with more, kernels would need more than 32 bits to count."""
 
 
+class Untrained(NamedTuple):
+    """What stands for a run whose weights are not there: an operator takes as long whatever they are.
+
+    `configuration` is that of the run or its record. The precision that its error bears is known of its weights alone:
+    `precisions` are those that were found with them, by resolution; where there is none it computes in float32, as
+    errors of records are.
+    """
+
+    configuration: Mapping[str, Any]
+    precisions: Mapping[int, str] = {}
+
+
 class Entrant(NamedTuple):
-    """An operator to be timed: what it is called, its run, and where."""
+    """An operator to be timed: what it is called, its run or what stands for that, and where."""
 
     name: str
-    run: Path
+    run: Path | Untrained
     resolutions: Sequence[int]
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        """That of its run."""
+        return read_json(self.run / "config.json") if isinstance(self.run, Path) else self.run.configuration
 
 
 def operators(
     entrants: Sequence[Entrant], data: Dataset, watch: Stopwatch, start: float | None = None
 ) -> Iterator[Contender]:
-    """Trained operators, each on the device while it is its turn: one contender for each grid and mode.
+    """Operators, each on the device while it is its turn: one contender for each grid and mode.
 
     Operators of steps are rolled out from the state at `start`, 0 by default.
 
@@ -56,11 +75,11 @@ def operators(
         If a run has no weights, a resolution is no exact stride, or the grids are of different kinds; for a start of an
         operator that was not trained on steps.
     """
-    trained = [load(each.run, device="cpu") for each in entrants]
-    for operator, each in zip(trained, entrants, strict=True):
+    prepared = [_operator(each, data) for each in entrants]
+    for operator, each in zip(prepared, entrants, strict=True):
         check_grid(operator, each.name, held_out(data, each.resolutions, start_of(operator, start))[0])
-    for operator, each in zip(trained, entrants, strict=True):
-        configuration = json.loads((each.run / "config.json").read_text())
+    for operator, each in zip(prepared, entrants, strict=True):
+        configuration = each.configuration
         config = parse_config(configuration["config"])
         if config.compile:
             operator.compile()
@@ -68,7 +87,10 @@ def operators(
         operator.to(watch.device)
         for view in held_out(data, each.resolutions, start_of(operator, start)):
             predictor = rolled(operator, view)
-            precision = precision_of(predictor, config, view, watch)
+            if isinstance(each.run, Untrained):
+                precision = each.run.precisions.get(view.resolution, "float32")
+            else:
+                precision = precision_of(predictor, config, view, watch)
             for mode in modes:
                 about = _about(each.name, "operator", view, watch, precision, mode, architecture(configuration))
                 points = POINTS_ON_A_GPU if watch.device.type == "cuda" else POINTS
@@ -111,6 +133,32 @@ def labels(data: Dataset, watch: Stopwatch, start: float | None = None) -> Itera
         for each in _solving(data.problem, "labels", "labels", drawn, (rtol,), watch):
             (beside,) = held_out(data, [data.grid.shape[0]], start)
             yield replace(each, about=each.about._replace(dataset=_ground(beside)))
+
+
+def _operator(entrant: Entrant, data: Dataset) -> NormalizedOperator:
+    """The operator of an entrant, on the CPU: that of its run, or what a training of its configuration begins with.
+
+    In the latter, between normalisers fitted on a few samples of `data`, what is too small for a normal float counts as
+    zero. A CPU takes longer for such numbers, and they are there before training alone: activations halve the field of
+    a chain at every layer. Published operators are not deep enough for that; an orthogonal FNO of 200 layers takes
+    twice the time.
+    """
+    if isinstance(entrant.run, Path):
+        return load(entrant.run, device="cpu")
+    config = parse_config(entrant.configuration["config"])
+    refuse_untrusted(config, entrant.name)
+    (view,) = held_out(data, [min(entrant.resolutions)])
+    few = data.view(None, view.resolution, pairs=config.pairs, indices=view.samples[:FEW])
+    with torch.random.fork_rng(devices=[]):
+        operator = untrained(config, few).eval()
+    operator.register_forward_pre_hook(lambda *_: _count_subnormals(False))
+    operator.register_forward_hook(lambda *_: _count_subnormals(True), always_call=True)
+    return operator
+
+
+def _count_subnormals(as_they_are: bool) -> None:
+    """Whether floats below the normal ones are what they are in this thread, or zero."""
+    torch.set_flush_denormal(not as_they_are)
 
 
 def precision_of(operator: Predictor, config: RunConfig, view: View, watch: Stopwatch) -> str:

@@ -1,6 +1,7 @@
-"""The times of a suite: of what lies in its folder, and of nothing else. No test reads a clock."""
+"""The times of a suite: of the operators that it has records of, trained or not. No test reads a clock."""
 
 import dataclasses
+import shutil
 
 import pytest
 import torch
@@ -9,8 +10,11 @@ from data_gen import generate
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import read_suite
 from pdebench_mano.benchmark.times import time_suite
-from pdebench_mano.evaluation.timing import Stopwatch, Timing, read_times, throughput
+from pdebench_mano.cli.benchmark import time_and_report
+from pdebench_mano.evaluation.records import find_records, read_record
+from pdebench_mano.evaluation.timing import Stopwatch, Timing, architecture, read_times, throughput, write_times
 from pdebench_mano.machine.provenance import commit
+from pdebench_mano.report.worth import with_times, worth
 
 SUITE = """
 title = "tiny"
@@ -94,3 +98,88 @@ def test_what_is_not_in_the_folder_is_not_timed_and_nothing_is_trained(folder, m
     assert names(measured)[:2] == [("other", 9), ("solver, arithmetic", 5)]
     with pytest.raises(ValueError, match="no model is called fno: this suite has unet, other"):
         time_suite(suite, folder / "out", CPU, folder=folder, only=["fno"])
+
+
+def test_untrained_operators_stand_for_weights_that_are_not_there(folder, measured, tmp_path):
+    """Their times were asked of runs alone: on another machine, which has the records, there were none."""
+    suite, said = read_suite(folder / "suite.toml"), []
+    trained = list(time_suite(suite, folder / "out", CPU, folder=folder))
+    shutil.copytree(folder / "out" / "records", tmp_path / "records")
+    assert list(time_suite(suite, tmp_path, CPU, folder=folder, say=said.append)) == trained
+    assert said[0] == (
+        f"{tmp_path / 'runs'} has no weights of other; unet: untrained operators, which take as long, stand for them"
+    )
+    asked = len(measured)
+    assert list(time_suite(suite, tmp_path, CPU, folder=folder)) == trained
+    assert len(measured) == asked, "what was timed is not timed again"
+
+
+def test_weights_are_timed_where_one_of_the_runs_of_a_model_has_them(folder, tmp_path):
+    shutil.copytree(folder / "out", tmp_path / "out")
+    for run in (tmp_path / "out" / "runs").glob("*-seed0-*"):
+        (run / "best.pt").unlink()
+    suite, said = read_suite(folder / "suite.toml"), []
+    list(time_suite(suite, tmp_path / "out", CPU, folder=folder, say=said.append))
+    assert said[0].startswith(f"{tmp_path / 'out' / 'runs'} has no weights of other: ")
+
+
+GENERATED = """
+title = "made"
+resolutions = [5, 9]
+rivals = [5, 9]
+tune_epochs = 1
+
+[data.generate]
+samples = 8
+resolution = 9
+split = [0.5, 0.5, 0.0]
+test_samples = 3
+test_seed = 1
+
+[training]
+resolution = 5
+epochs = 1
+
+[[models]]
+operator = "unet"
+operator_args = {width = 4}
+training.precision = "bfloat16"
+tune.lr = [1e-3, 2e-3]
+"""
+
+
+def test_a_published_suite_is_timed_in_a_new_folder_as_a_whole(tmp_path, monkeypatch):
+    """Records were not taken over: there was nothing to time. The samples to train on are not made."""
+    (tmp_path / "suite.toml").write_text(GENERATED)
+    suite, published = read_suite(tmp_path / "suite.toml"), tmp_path / "published"
+    records = run_suite(suite, published)
+    known = list(time_suite(suite, published, CPU))
+    elsewhere = [dataclasses.replace(each, device="another", precision="bfloat16") for each in known]
+    write_times([each for each in elsewhere if (each.kind, each.resolution) == ("operator", 5)], published)
+    reported = []
+    monkeypatch.setattr("pdebench_mano.report.write_report", lambda paths, *_: reported.extend(paths))
+    time_and_report(tmp_path / "suite.toml", tmp_path / "new", published=published)
+    times = read_times(tmp_path / "new")
+    assert [(each.name, each.resolution, each.precision) for each in times if each.kind == "operator"] == [
+        ("unet", 5, "bfloat16"),
+        ("unet", 9, "float32"),
+    ], "in the precision that was found for the weights, or that of the errors of records"
+    assert reported == find_records(tmp_path / "new")
+    taken = [read_record(path) for path in reported]
+    assert sorted(taken, key=lambda each: each.key) == sorted(records, key=lambda each: each.key)
+    (made,) = {architecture(each.configuration) for each in taken if each.configuration}
+    assert {each.architecture for each in times} == {made, ""}
+    assert {each.device for each in times} == {CPU.name}
+    found = worth(taken, times)
+    assert [(each.model, each.resolution, each.device, each.operator_ms) for each in found] == [
+        ("unet", n, CPU.name, 1.0) for n in (5, 9)
+    ]
+    filled = [
+        row for each in taken for row in with_times(each, times).evaluations if row.kind in ("operator", "solver")
+    ]
+    assert {row.seconds for row in filled} == {1e-3}
+    assert len([*(tmp_path / "published" / "data").glob("*.hdf5")]) == 2
+    assert len([*(tmp_path / "new" / "data").glob("*.hdf5")]) == 1
+    with pytest.raises(ValueError, match="holds no record of suite: run it without --time first"):
+        time_and_report(tmp_path / "suite.toml", tmp_path / "fresh")
+    assert not (tmp_path / "fresh").exists()

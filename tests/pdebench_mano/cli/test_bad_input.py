@@ -125,7 +125,7 @@ TABLE = [
     ("time --data darcy.hdf5 --resolutions 9 --out new", "nothing to time: name run folders, or --rivals"),
     ("time --rivals --data darcy.hdf5 --resolutions 12 --out new", "possible are"),
     ("benchmark demo-quick --out new --time", "new holds no record of demo-quick: run it without --time first"),
-    ("benchmark demo-quick --out new --time --jobs 2", "--time trains nothing, and takes neither --jobs, --sch"),
+    ("benchmark demo-quick --out new --time --jobs 2", "--time trains nothing, and takes neither --jobs nor --sch"),
     (f"scaling --operators fno --repeats {ABSURD} --out new", f"repeats must be at most 100000000, got {ABSURD}"),
     ("scaling --operators fnoo --out new", "operator 'fnoo' is unknown"),
     ("scaling --operators fno --resolutions 1 --out new", "resolutions must be at least 2, got 1"),

@@ -17,12 +17,14 @@ from data_gen.samples import draw
 from pdebench_mano import RunConfig, load, train
 from pdebench_mano.cli import main
 from pdebench_mano.evaluation.assess import assess
+from pdebench_mano.evaluation.evaluate import held_out
 from pdebench_mano.evaluation.records import digest, evaluated_on, find_records, read_record
 from pdebench_mano.evaluation.timing import (
     Contender,
     Entrant,
     Stopwatch,
     Timing,
+    Untrained,
     architecture,
     contenders,
     labels,
@@ -42,6 +44,8 @@ from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.machine import load as machine
 from pdebench_mano.machine.load import loaded, others
 from pdebench_mano.report.worth import worth
+from pdebench_mano.training.options import parse_config
+from pdebench_mano.training.runs import untrained
 
 MEANS = ("arithmetic", "harmonic", "geometric", "average")
 CPU = Stopwatch(torch.device("cpu"), repeats=2)
@@ -173,6 +177,54 @@ def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, pre
     assert torch.equal(contender.ready(a, None)(a), half if precision == "bfloat16" else single)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_stands_for_a_run_without_weights_is_what_its_training_began_with(place, precision):
+    data, configuration = Dataset(place / "darcy.hdf5"), json.loads((place / precision / "config.json").read_text())
+    (trained,) = operators([Entrant("unet", place / precision, [9])], data, CPU)
+    before = torch.get_rng_state()
+    (known,) = operators([Entrant("unet", Untrained(configuration, {9: precision}), [9])], data, CPU)
+    (unknown,) = operators([Entrant("unet", Untrained(configuration), [9])], data, CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert known.about == trained.about
+    assert unknown.about == trained.about._replace(precision="float32")
+    a, _ = known.view.batch(range(3))
+    with torch.random.fork_rng(devices=[]):
+        operator = untrained(parse_config(configuration["config"]), data.view("test", 9))
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        expected = operator.predict(a)
+    assert torch.equal(known.ready(a, None)(a), expected)
+
+
+def test_numbers_too_small_for_a_float_do_not_slow_an_untrained_operator(place):
+    """Fields of an untrained chain are halved at every layer; a CPU takes twice as long for what is left of them."""
+    data, configuration = Dataset(place / "darcy.hdf5"), json.loads((place / "float32" / "config.json").read_text())
+    deep = {"operator": "orthogonal-fno", "operator_args": {"width": 4, "modes": 2, "depth": 150}}
+    configuration["config"] |= deep
+    (view,) = held_out(data, [9])
+    a, _ = view.batch([0])
+
+    def subnormal(operator):
+        states = []
+        for layer in operator.operator.children():
+            for each in layer.modules():
+                each.register_forward_hook(lambda module, given, z: states.append(z))
+        operator.predict(a)
+        tiny = torch.finfo(torch.float32).tiny
+        return any(bool(((z != 0) & (z.abs() < tiny)).any()) for z in states if torch.is_tensor(z))
+
+    with torch.random.fork_rng(devices=[]):
+        assert subnormal(untrained(parse_config(configuration["config"]), view))
+    assert not subnormal(contenders._operator(Entrant("deep", Untrained(configuration), [9]), data))
+    assert torch.tensor(1e-40) * 1.0 != 0, "elsewhere they are what they are"
+
+
+def test_a_record_runs_no_code_that_nobody_has_named(place):
+    data, configuration = Dataset(place / "darcy.hdf5"), json.loads((place / "float32" / "config.json").read_text())
+    configuration["config"]["operator"] = "somebody.py:Operator"
+    with pytest.raises(ValueError, match="unet names code of its own, operator 'somebody"):
+        next(operators([Entrant("unet", Untrained(configuration), [9])], data, CPU))
+
+
 def test_a_recorded_operator_predicts_for_what_is_copied_into_its_recording(place, monkeypatch):
     """Replayed by calling the step again, as a graph would: what it reads are the inputs that it was recorded with."""
     monkeypatch.setattr(contenders, "recorded", lambda step: step)
@@ -292,6 +344,9 @@ def test_an_operator_of_steps_and_solvers_are_timed_over_what_errors_are_of(flow
     """One step stood beside a solver that goes all the way."""
     data = Dataset(flow / "flow.hdf5")
     (operator,) = operators([Entrant("fno", flow / "run", [16])], data, CPU, start)
+    configuration = json.loads((flow / "run" / "config.json").read_text())
+    (standing,) = operators([Entrant("fno", Untrained(configuration), [16])], data, CPU, start)
+    assert standing.about == operator.about
     several = [*solvers(data, [8, 16], CPU, start or 0.0)]
     (label,) = labels(data, CPU, start or 0.0)
     record = read_record(assess(flow / "run", data, [16], start=start))

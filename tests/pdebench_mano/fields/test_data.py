@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from data_gen import generate
-from pdebench_mano.fields.data import DarcyDataset, Dataset
+from pdebench_mano.fields import data as fields_data
+from pdebench_mano.fields.data import DarcyDataset, Dataset, View
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,35 @@ def test_reading_without_a_cache_and_in_another_process_gives_the_same(path):
         for other in (read, copied):
             assert all(torch.equal(x, y) for x, y in zip(kept[index], other[index], strict=True))
     assert read._cache is None, "a split larger than the cache is never held in memory"
+
+
+def test_what_a_view_has_read_whole_another_of_the_same_samples_does_not_read_again(path, monkeypatch):
+    data = Dataset(path)
+    first = data.view("train", 13)
+    first.read_all()
+    others = [data.view("train", 13, indices=[2, 1]), data.view("train", 25), data.view("val", 13)]
+    for view in others:
+        view.read_all()
+    with monkeypatch.context() as patched:
+        patched.setattr(View, "_read", None)
+        same = data.view("train", 13)
+        same.read_all()
+        assert torch.equal(same.batch(range(len(same)))[1], first.batch(range(len(first)))[1])
+    for view in others:
+        read = DarcyDataset(path, view.split, view.resolution, cache_bytes=0)
+        places = [read.samples.tolist().index(sample) for sample in view.samples]
+        assert all(map(torch.equal, view.batch(range(len(view))), read.batch(places)))
+
+
+def test_no_more_is_remembered_than_a_view_may_keep(path, monkeypatch):
+    data = Dataset(path)
+    view = data.view(resolution=13)
+    monkeypatch.setattr(fields_data, "CACHE_BYTES", 4 * 2 * 12 * 13 * 7)
+    view.read_all()
+    assert data.remembered((type(view), 13, view.samples.tobytes()), lambda: pytest.fail("forgotten")) is not None
+    data.view("test").read_all()
+    assert list(data._remembered) == [(type(view), 25, data.view("test").samples.tobytes())]
+    assert pickle.loads(pickle.dumps(data))._remembered == {}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import torch
 
 from data_gen import generate
 from pdebench_mano import load
-from pdebench_mano.fields.data import DarcyDataset
+from pdebench_mano.fields.data import DarcyDataset, View
 from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.training import runs
 from pdebench_mano.training.runs import RunConfig, train, training_data
@@ -136,6 +136,25 @@ def test_a_loaded_run_predicts_what_was_validated(tmp_path, dataset):
     assert relative_l2(operator.predict(a), u).mean().item() == pytest.approx(history.best_validation, rel=1e-5)
     assert operator.replays is None
     assert load(tmp_path / "run", device="cpu", replay=True).replays is not None
+
+
+def test_random_numbers_of_gpus_are_left_alone_and_those_of_the_cpu_as_they_were(tmp_path, dataset, monkeypatch):
+    """Operators are built on the CPU; to fork the generators of all GPUs of a machine started each of them."""
+    config = RunConfig(operator="unet", operator_args={"width": 4}, data=str(dataset), resolution=9, epochs=1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: pytest.fail("GPUs were counted"))
+    before = torch.get_rng_state()
+    train(config, tmp_path / "run", device="cpu")
+    load(tmp_path / "run", device="cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_finished_run_is_known_before_its_data_are_read_and_another_is_refused(tmp_path, dataset, monkeypatch):
+    config = RunConfig(operator="unet", operator_args={"width": 4}, data=str(dataset), resolution=9, epochs=1)
+    history = train(config, tmp_path / "run", device="cpu")
+    monkeypatch.setattr(View, "_read", lambda *_: pytest.fail("data were read"))
+    assert train(config, tmp_path / "run", device="cpu") == history
+    with pytest.raises(ValueError, match="holds a run of another configuration: lr is"):
+        train(config.model_copy(update={"lr": 0.5}), tmp_path / "run", device="cpu")
 
 
 def test_validation_samples_are_never_trained_on(tmp_path):
