@@ -1,10 +1,11 @@
 """Orthogonal multipole layer: global reach through a lattice, and an isometry on every grid.
 
-The hat functions of the centres (j + ½)/m of m × m cells are made orthonormal in the product of the integral,
+The hat functions of the centres (j + ½)/m of m × m cells, going on as straight lines beyond the outermost, are made
+orthonormal in the product of the integral,
 
     B = Φ (ΦᵀWΦ)^(-1/2),   BᵀWB = I,
 
-so that B Bᵀ W is a projection of fields onto what the lattice resolves (Löwdin 1950; W as in
+so that B Bᵀ W is a projection of fields onto what the lattice resolves, linear ones among it (Löwdin 1950; W as in
 `pdebench_mano.orthogonal.weighted`, Φ and W axis by axis). There a pyramid of orthogonal matrices acts
 (`pdebench_mano.orthogonal.pyramid`), and one orthogonal matrix of channels on the rest:
 
@@ -108,10 +109,14 @@ class OrthogonalMultipole(OrthogonalLayer):
 def hats(
     points: int, cells: int, grid: Kind, dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, "{points} {cells}"]:
-    """B of one axis: hats of the cells' centres, linear between them and constant beyond, made orthonormal."""
+    """B of one axis: hats of the cells' centres, linear between them and beyond, or round them, made orthonormal."""
     cpu = torch.device("cpu")
-    centres = (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
-    phi = interpolation(axis(points, grid, cpu), centres, grid)
+    x, centres = axis(points, grid, cpu), (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
+    phi = interpolation(x, centres, grid)
+    if grid != "periodic":
+        beyond, slopes = cells * (x - x.clamp(centres[0], centres[-1]))[:, None], x.new_tensor([-1.0, 1.0])
+        phi[:, :2] += beyond.clamp(max=0) * slopes
+        phi[:, -2:] += beyond.clamp(min=0) * slopes
     weights = trapezoid(points, grid, torch.float64, cpu)
     size, vectors = torch.linalg.eigh(phi.mT @ (weights[:, None] * phi))
     return (phi @ (vectors * size.rsqrt()) @ vectors.mT).to(device, dtype)

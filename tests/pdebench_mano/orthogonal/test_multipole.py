@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from data_gen.grid import KINDS
+from pdebench_mano.fields.lattice import axis
 from pdebench_mano.fields.normalized import NormalizedOperator, Normalizer
 from pdebench_mano.fields.operator import live_on
 from pdebench_mano.operators.contract import RESOLUTIONS, relative, smooth_coefficient
@@ -62,12 +63,15 @@ def test_walking_back_through_the_factors_gives_the_derivative(kind, lattice, gr
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("points", [17, 20, 65])
-def test_hats_are_orthonormal_and_hold_constants(points, kind):
-    b = hats(points, 8, kind, torch.float64, torch.device("cpu"))
-    weights = trapezoid(points, kind, torch.float64, torch.device("cpu"))
+@pytest.mark.parametrize("cells", [2, 8])
+def test_hats_are_orthonormal_and_hold_linear_fields(points, cells, kind):
+    cpu = torch.device("cpu")
+    b = hats(points, cells, kind, torch.float64, cpu)
+    weights, x = trapezoid(points, kind, torch.float64, cpu), axis(points, kind, cpu)
     weighted = weights[:, None] * b
-    torch.testing.assert_close(b.mT @ weighted, torch.eye(8, dtype=torch.float64), rtol=0, atol=1e-13)
-    torch.testing.assert_close(b @ weighted.sum(0), torch.ones_like(weights), rtol=0, atol=1e-13)
+    torch.testing.assert_close(b.mT @ weighted, torch.eye(cells, dtype=torch.float64), rtol=0, atol=1e-13)
+    for field in [torch.ones_like(x)] + [x] * (kind != "periodic"):  # on a circle, x jumps
+        torch.testing.assert_close(b @ (weighted.mT @ field), field, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("lattice", LATTICES)
