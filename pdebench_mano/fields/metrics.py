@@ -14,6 +14,9 @@ integral   over the unit square: the trapezoidal rule on vertices, where points 
            half and corners a quarter; on left and periodic grids, that over points
 ========== ==================================================================================
 
+Lengths are parts of the sides, so that slopes and wave numbers are those of the unit square, whatever the box that the
+problem lives on.
+
 Both fields are divided by a power of two near max |t| of the sample first, which changes no bit of
 a relative error and keeps squares of fields of any unit within the range of float32.
 """
