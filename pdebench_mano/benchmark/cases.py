@@ -19,8 +19,8 @@ from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.metrics import own_metric, own_sources
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.operators.registry import build_operator
-from pdebench_mano.training.fit import Diverged, History
 from pdebench_mano.training.folder import read_config
+from pdebench_mano.training.history import Diverged, History
 from pdebench_mano.training.options import RunConfig, parse_config
 from pdebench_mano.training.regimes import build_regime
 from pdebench_mano.training.runs import train, training_data

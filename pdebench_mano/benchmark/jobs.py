@@ -20,7 +20,7 @@ from pdebench_mano.fields.data import Dataset
 from pdebench_mano.machine.devices import use_own_gpu
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.workers import Workers
-from pdebench_mano.training.fit import Diverged
+from pdebench_mano.training.history import Diverged
 from pdebench_mano.training.options import RunConfig
 
 LOOK_SECONDS = 5

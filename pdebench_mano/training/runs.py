@@ -37,7 +37,7 @@ from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.machine.replays import Replays
 from pdebench_mano.operators.registry import OPERATORS, build_operator
 from pdebench_mano.training import checkpoint
-from pdebench_mano.training.fit import History, check_steps, fit
+from pdebench_mano.training.fit import check_steps, fit
 from pdebench_mano.training.folder import (
     BEST,
     HISTORY,
@@ -48,6 +48,7 @@ from pdebench_mano.training.folder import (
     read_summary,
     trained_on,
 )
+from pdebench_mano.training.history import History
 from pdebench_mano.training.options import RunConfig
 from pdebench_mano.training.regimes import REGIMES, build_regime
 from pdebench_mano.training.tracking import Row, Watch, tracker

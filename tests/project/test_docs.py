@@ -29,8 +29,8 @@ PAGES = sorted((ROOT / "docs" / "pages" / "reference").glob("*.md"))
 WRITTEN = sorted(page for page in (ROOT / "docs" / "pages").rglob("*.md") if page not in PAGES)
 DOCUMENTED = [name for page in PAGES for name in re.findall(r"^::: (\S+)$", page.read_text(), flags=re.MULTILINE)]
 INTERNAL = re.compile(
-    r"pdebench_mano\.(cli|mano\.(kernels|fusion|in_place)|report\.(contents|figures|keeper|page|papers|terminal)|training\.checkpoint"
-    r"|benchmark\.jobs|machine\.(devices|graphs|load|progress|provenance|replays|typed))\b"
+    r"pdebench_mano\.(cli|mano\.(kernels|fusion|in_place)|report\.(contents|figures|keeper|page|papers|terminal)"
+    r"|training\.(checkpoint|loop)|benchmark\.jobs|machine\.(devices|graphs|load|progress|provenance|replays|typed))\b"
     r"|data_gen\.(storage\.files|problems\.darcy\.kernels)\b"
     r"|.*\.__\w+__$"
 )

@@ -15,8 +15,10 @@ from data_gen import GaussianRandomField, Grid, build_problem, solve
 from pdebench_mano.fields.normalized import NormalizedOperator, normalized
 from pdebench_mano.fields.symmetries import transform
 from pdebench_mano.orthogonal import GridMLP
-from pdebench_mano.training.fit import Diverged, fit, validate
+from pdebench_mano.training.fit import fit
+from pdebench_mano.training.history import Diverged
 from pdebench_mano.training.regimes import Backprop, FotonLatent
+from pdebench_mano.training.validation import validate
 
 
 def pairs(samples=10, n=6, seed=0):
