@@ -22,9 +22,11 @@ from pdebench_mano.evaluation.in_time import TrainingMean, errors_in_time, time_
 from pdebench_mano.evaluation.records import Evaluation, Spectra, ranked
 from pdebench_mano.evaluation.rollout import Rolled
 from pdebench_mano.fields.data import Dataset, View, opened
-from pdebench_mano.fields.metrics import Compared, energy, errors, mode_energies, order_one, relative_l2, shells
+from pdebench_mano.fields.metrics import Compared, errors, relative_l2
 from pdebench_mano.fields.names import FLUCTUATION, UNTIL
+from pdebench_mano.fields.norms import order_one
 from pdebench_mano.fields.operator import Fields
+from pdebench_mano.fields.spectra import energy, mode_energies, shells
 from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.progress import Progress, silent

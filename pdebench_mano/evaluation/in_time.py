@@ -13,9 +13,10 @@ from torch import Tensor
 
 from data_gen.grid import Grid, Norm
 from pdebench_mano.fields.data import Dataset
-from pdebench_mano.fields.metrics import relative_l2, spectrum_error
+from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.fields.names import FLUCTUATION, THRESHOLD
 from pdebench_mano.fields.operator import Fields
+from pdebench_mano.fields.spectra import spectrum_error
 from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.operators.registry import build_reference
 from pdebench_mano.training.options import RunConfig

@@ -3,22 +3,9 @@
 `METRICS` lists those that every evaluation takes; a metric of one's own is a function of prediction and truth, and of
 the inputs if it takes three, named as ``module:function`` or ``file.py:function``.
 
-Every function takes prediction and truth as (batch, channels, height, width) in physical units and is a mean, so that
-values at different resolutions can be compared:
-
-========== ==================================================================================
-norm       mean of a square
-========== ==================================================================================
-points     over grid points, whatever their kind
-integral   over the unit square: the trapezoidal rule on vertices, where points of an edge count
-           half and corners a quarter; on left and periodic grids, that over points
-========== ==================================================================================
-
-Lengths are parts of the sides, so that slopes and wave numbers are those of the unit square, whatever the box that the
-problem lives on.
-
-Both fields are divided by a power of two near max |t| of the sample first, which changes no bit of
-a relative error and keeps squares of fields of any unit within the range of float32.
+Every function takes prediction and truth as (batch, channels, height, width) in physical units and is a mean in one of
+two norms, see `pdebench_mano.fields.norms`. Both fields are divided by a power of two near max |t| of the sample first,
+which changes no bit of a relative error and keeps squares of fields of any unit within the range of float32.
 """
 
 import inspect
@@ -35,11 +22,11 @@ from torch.nn.functional import max_pool2d
 from data_gen.grid import Kind, Norm
 from data_gen.lookup import find, source_sha256
 from pdebench_mano.fields.data import View
-from pdebench_mano.fields.names import BAND_LABELS, BANDS
+from pdebench_mano.fields.names import BAND_LABELS
+from pdebench_mano.fields.norms import PerSample, mean_square, order_one, slope_weights, weights
 from pdebench_mano.fields.operator import Fields
+from pdebench_mano.fields.spectra import band_errors
 from pdebench_mano.fields.steps import Rollouts
-
-PerSample = Float[Tensor, " batch"]
 
 JUMP = 1.5
 """Ratio between coefficients of one neighbourhood from which on they make a jump."""
@@ -48,52 +35,10 @@ JUMP_WIDTH = 1 / 40
 """How far from a jump a point is still near it."""
 
 
-def order_one(truth: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *ones"]:
-    """The power of two that brings the largest |t| of each sample to [1/2, 1); one where the truth is zero.
-
-    Fields near the ends of what floating point can hold come as close to that as a factor can bring them.
-    """
-    smallest = torch.finfo(truth.dtype).tiny
-    largest = truth.detach().abs().flatten(1).amax(1).reshape(-1, *(1,) * (truth.ndim - 1))
-    within = largest.clamp(smallest, 0.25 / smallest)
-    return torch.where(largest == 0, torch.ones_like(within), torch.frexp(within).mantissa / within)
-
-
-def trapezoidal(n: int, like: Tensor) -> Float[Tensor, " {n}"]:
-    """Weights of the trapezoidal rule on the n vertices of (0, 1), which sum to one."""
-    rule = torch.full((n,), 1 / (n - 1), device=like.device, dtype=like.dtype)
-    rule[:: n - 1].div_(2)  # in place, not assigned: no copy from the host while a CUDA graph is recorded
-    return rule
-
-
-def weights(like: Fields, grid: Kind, norm: Norm) -> Float[Tensor, "height width"] | None:
-    """Weights of the grid points of `like` in a mean, which sum to one; None where all count the same."""
-    if norm == "points" or grid != "vertices":
-        return None
-    return trapezoidal(like.shape[-2], like)[:, None] * trapezoidal(like.shape[-1], like)
-
-
-def slope_weights(
-    like: Fields, grid: Kind, norm: Norm
-) -> tuple[Float[Tensor, "_ width"], Float[Tensor, "height _"]] | tuple[None, None]:
-    """The same of the differences along x and along y, which stand for the slopes between points."""
-    if norm == "points" or grid != "vertices":
-        return None, None
-    x, y = trapezoidal(like.shape[-2], like), trapezoidal(like.shape[-1], like)
-    dx, dy = 1 / (len(x) - 1), 1 / (len(y) - 1)
-    return (dx * y).expand(len(x) - 1, -1), (dy * x[:, None]).expand(-1, len(y) - 1)
-
-
-def _mean_square(field: Float[Tensor, "batch ..."], weights: Float[Tensor, "_ _"] | None = None) -> PerSample:
-    if weights is None:
-        return field.square().flatten(1).mean(1)
-    return (field.square() * weights).sum((-2, -1)).mean(1)
-
-
 def relative_l2(prediction: Fields, truth: Fields, grid: Kind = "vertices", norm: Norm = "points") -> PerSample:
     """‖u - t‖₂ / ‖t‖₂, dimensionless."""
     unit, counted = order_one(truth), weights(truth, grid, norm)
-    return (_mean_square((prediction - truth) * unit, counted) / _mean_square(truth * unit, counted)).sqrt()
+    return (mean_square((prediction - truth) * unit, counted) / mean_square(truth * unit, counted)).sqrt()
 
 
 def relative_h1(prediction: Fields, truth: Fields, grid: Kind = "vertices", norm: Norm = "points") -> PerSample:
@@ -110,7 +55,7 @@ def relative_h1(prediction: Fields, truth: Fields, grid: Kind = "vertices", norm
 
     def square(field: Fields) -> PerSample:
         dx, dy = slope(field, -2), slope(field, -1)
-        return _mean_square(field, counted) + _mean_square(dx, along_x) + _mean_square(dy, along_y)
+        return mean_square(field, counted) + mean_square(dx, along_x) + mean_square(dy, along_y)
 
     unit = order_one(truth)
     return (square((prediction - truth) * unit) / square(truth * unit)).sqrt()
@@ -119,105 +64,6 @@ def relative_h1(prediction: Fields, truth: Fields, grid: Kind = "vertices", norm
 def max_error(prediction: Fields, truth: Fields) -> PerSample:
     """Largest |u - t| over channels and points, in the units of the field."""
     return (prediction - truth).abs().flatten(1).amax(1)
-
-
-def cosine_spectrum(
-    field: Fields, grid: Kind = "vertices", norm: Norm = "points"
-) -> tuple[Fields, Float[Tensor, "height width"]]:
-    """Energy of every cosine mode of `field`, and the frequency of each mode.
-
-    As the Fourier transform of the field mirrored at its edges: unlike a plain Fourier transform it sees no jump
-    where opposite edges differ. The mirror stands beyond the last point, which makes the orthonormal DCT-II; by
-    integral on vertices it stands on that point, which makes the DCT-I, orthogonal under the trapezoidal rule.
-
-    Returns
-    -------
-    energy : (batch, channels, height, width) tensor
-        Sums to the sum of squares of the field (Parseval), edges counting half where the integral counts them so.
-    frequency : (height, width) tensor
-        Wave number |k| in cycles per unit length; a cosine with one extremum at each end has 1/2.
-    """
-    height, width = field.shape[-2:]
-    on_points = norm == "integral" and grid == "vertices"
-    inner = slice(1, -1) if on_points else slice(None)
-    mirrored = torch.cat([field, field[..., inner, :].flip(-2)], -2)
-    mirrored = torch.cat([mirrored, mirrored[..., inner].flip(-1)], -1)
-    modes = torch.fft.fft2(mirrored, norm="ortho")[..., :height, :width].abs().square()
-    i = torch.arange(height, device=field.device)
-    j = torch.arange(width, device=field.device)
-    alone = (height - 1, width - 1) if on_points else (0, 0)
-    twice_i, twice_j = (i > 0) & (i != alone[0]), (j > 0) & (j != alone[1])
-    multiplicity = torch.where(twice_i, 2, 1)[:, None] * torch.where(twice_j, 2, 1)
-    # a mode that is not its own mirror image appears at ±k of the mirrored field, which holds every value four times
-    return modes * multiplicity / 4, 0.5 * torch.hypot(i[:, None].to(field.dtype), j.to(field.dtype))
-
-
-def fourier_spectrum(field: Fields) -> tuple[Fields, Float[Tensor, "height width"]]:
-    """Energy of every Fourier mode of `field` on a periodic grid, and its wave number |k| in cycles per unit length.
-
-    Energies, (batch, channels, height, width), sum to the sum of squares of the field (Parseval).
-    """
-    height, width = field.shape[-2:]
-    k, l = (torch.fft.fftfreq(n, 1 / n, device=field.device, dtype=field.dtype) for n in (height, width))  # noqa: E741
-    return torch.fft.fft2(field, norm="ortho").abs().square(), torch.hypot(k[:, None], l)
-
-
-def mode_energies(
-    field: Fields, grid: Kind = "vertices", norm: Norm = "points"
-) -> tuple[Fields, Float[Tensor, "height width"]]:
-    """Energies (batch, channels, height, width) and frequencies of the modes that suit a grid: waves, or cosines."""
-    return fourier_spectrum(field) if grid == "periodic" else cosine_spectrum(field, grid, norm)
-
-
-def shells(modes: Fields, frequency: Float[Tensor, "height width"], count: int) -> Float[Tensor, "batch {count}"]:
-    """Energy at frequencies [k, k+1), k = 0, …, count - 1, over all channels."""
-    bins = frequency.long().flatten()
-    sums = modes.new_zeros(len(modes), int(bins.max()) + 1).index_add_(1, bins, modes.sum(1).flatten(1))
-    return torch.nn.functional.pad(sums, (0, max(0, count - sums.shape[1])))[:, :count]
-
-
-def spectrum_error(prediction: Fields, truth: Fields, grid: Kind = "vertices", norm: Norm = "points") -> PerSample:
-    """Relative L2 difference of the amplitudes √E(k), E(k) the energy at frequencies [k, k+1), k below half the points.
-
-    It does not see where anything is, but what is blurred.
-    """
-    unit, count = order_one(truth), truth.shape[-2] // 2
-    amplitudes = [shells(*mode_energies(field * unit, grid, norm), count).sqrt() for field in (prediction, truth)]
-    return (amplitudes[0] - amplitudes[1]).norm(dim=1) / amplitudes[1].norm(dim=1)
-
-
-def energy(field: Fields, grid: Kind = "vertices", norm: Norm = "points") -> PerSample:
-    """What the energies of `mode_energies` sum to, over channels and modes."""
-    square, counted = field.square(), weights(field, grid, norm)
-    if counted is not None:
-        square = square * (counted * ((field.shape[-2] - 1) * (field.shape[-1] - 1)))
-    return square.flatten(1).sum(1)
-
-
-def band_errors(
-    prediction: Fields,
-    truth: Fields,
-    bands: tuple[float, ...] = BANDS,
-    grid: Kind = "vertices",
-    norm: Norm = "points",
-) -> Float[Tensor, "batch intervals"]:
-    """Relative L2 error carried by each frequency band; the squares sum to `relative_l2` squared.
-
-    Parameters
-    ----------
-    bands : tuple of float
-        Increasing edges in cycles per unit length; n edges make n + 1 bands.
-
-    Returns
-    -------
-    (batch, n + 1) tensor, from the lowest band to the highest
-    """
-    unit = order_one(truth)
-    modes, frequency = mode_energies((prediction - truth) * unit, grid, norm)
-    band = torch.bucketize(frequency, torch.tensor(bands, device=frequency.device, dtype=frequency.dtype), right=True)
-    total = energy(truth * unit, grid, norm)
-    parts = [(modes * (band == index)).flatten(1).sum(1) for index in range(len(bands) + 1)]
-    return (torch.stack(parts, 1) / total[:, None]).sqrt()
 
 
 @dataclass(frozen=True)

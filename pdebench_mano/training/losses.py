@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from data_gen.grid import Kind, Norm
-from pdebench_mano.fields.metrics import order_one, weights
+from pdebench_mano.fields.norms import order_one, weights
 
 Batch = Float[Tensor, "batch *shape"]
 Inputs = Float[Tensor, "batch *inputs"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from data_gen.grid import Kind, Norm
-from pdebench_mano.fields.metrics import order_one, slope_weights
+from pdebench_mano.fields.norms import order_one, slope_weights
 from pdebench_mano.fields.operator import Fields
 from pdebench_mano.training.losses import Loss
 

@@ -8,24 +8,11 @@ from hypothesis import strategies as st
 from data_gen import Grid, generate
 from pdebench_mano.evaluation.evaluate import evaluate, spectrum
 from pdebench_mano.fields.data import DarcyDataset
-from pdebench_mano.fields.metrics import (
-    METRICS,
-    Compared,
-    band_errors,
-    cosine_spectrum,
-    energy,
-    errors,
-    max_error,
-    mode_energies,
-    order_one,
-    relative_h1,
-    relative_l2,
-    shells,
-    spectrum_error,
-    weights,
-)
+from pdebench_mano.fields.metrics import METRICS, Compared, errors, max_error, relative_h1, relative_l2
 from pdebench_mano.fields.names import LABELS
+from pdebench_mano.fields.norms import order_one, weights
 from pdebench_mano.fields.operator import coordinates
+from pdebench_mano.fields.spectra import band_errors, cosine_spectrum, energy, mode_energies, shells, spectrum_error
 
 
 def fields(seed, height=9, width=12, batch=3):
