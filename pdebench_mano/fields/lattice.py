@@ -50,15 +50,22 @@ def hold(constant: Tensor) -> Tensor:
 
 
 def remembered(build: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Keep the constant matrices of the last grids: building them takes longer than using them."""
+    """Keep the constant matrices of the last grids: building them takes longer than using them.
+
+    A program that is exported builds them itself. A compiled one takes them from here: it may be recorded as a CUDA
+    graph, in which nothing is copied from the CPU.
+    """
     cached = lru_cache(maxsize=128)(build)
+
+    @torch.compiler.disable
+    def kept(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            return hold(cached(*args, **kwargs))  # type: ignore[arg-type]
 
     @wraps(build)
     def get(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        if torch.compiler.is_compiling():
-            return build(*args, **kwargs)
-        with torch.inference_mode(False), torch.no_grad():
-            return hold(cached(*args, **kwargs))  # type: ignore[arg-type]
+        exported = torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+        return build(*args, **kwargs) if exported else kept(*args, **kwargs)
 
     return get
 

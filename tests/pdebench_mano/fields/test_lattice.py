@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.vit import ViT
-from pdebench_mano.fields.lattice import check_spacing, lattice_shape, resample
+from pdebench_mano.fields.lattice import check_spacing, lattice_shape, resample, resampling
 from pdebench_mano.fields.operator import coordinates
 
 sizes = st.integers(2, 40)
@@ -64,3 +64,10 @@ def test_patches_leave_no_seams():
         return max(u.diff(dim=-1).abs().max(), u.diff(dim=-2).abs().max())
 
     assert steepest(65) / steepest(129) == pytest.approx(2, rel=0.05)
+
+
+def test_a_compiled_program_reads_what_is_remembered():
+    """Were it built again, a recording of the program would copy from the CPU, which none may."""
+    grids = 9, 17, "vertices", torch.device("cpu"), torch.float32
+    compiled = torch.compile(lambda: resampling(*grids), backend="eager")
+    assert compiled() is resampling(*grids)
