@@ -124,10 +124,8 @@ def fused_mlp(
         return None
     from pdebench_mano.mano.kernels.gpu.fused import mlp
 
-    same = x.dtype == place.dtype
     layers = [(layer.weight, layer.bias) for layer in (norm, fc1, fc2)]
-    y = mlp(x.to(place.dtype), layers[0], layers[1], layers[2], activation=activation, residual=residual and same)
-    return x + y if residual and not same else y
+    return mlp(x, layers[0], layers[1], layers[2], activation=activation, residual=residual, dtype=place.dtype)
 
 
 def explain(model: nn.Module, x: Tensor) -> str:

@@ -2,7 +2,8 @@
 
 What is kept for the backward pass is what enters each function (and the coarse levels, a third of
 it); queries, keys, values, attention and hidden activations are computed again. Matrices are
-rounded once to the type of the computation; every sum is in float32.
+rounded once to the type of the computation; every sum is in float32. The mlp reads and writes the
+latent field in the field's own type, which autocast leaves in float32.
 """
 
 import math
@@ -262,41 +263,43 @@ class _MLP(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, norm_weight: Tensor, norm_bias: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor,
-        bias2: Tensor, activation: Activation, residual: bool,
+        bias2: Tensor, activation: Activation, residual: bool, dtype: torch.dtype,
     ) -> Tensor:  # fmt: skip
-        w1, w2, (rows, c), (outputs, hidden) = weight1.to(x.dtype), weight2.to(x.dtype), x.shape, weight2.shape
-        out = x.new_empty(rows, outputs)
+        w1, w2, (rows, c), (outputs, hidden) = weight1.to(dtype), weight2.to(dtype), x.shape, weight2.shape
+        out = x.new_empty(rows, outputs, dtype=torch.promote_types(x.dtype, dtype) if residual else dtype)
         ctx.save_for_backward(x, norm_weight, norm_bias, w1, bias1, w2)
         ctx.settings = {
             "C": c, "HIDDEN": hidden, "OUT": outputs, "BLOCK_OUT": max(16, triton.next_power_of_2(outputs)),
-            "ROWS": ROWS, "TANH": activation == "tanh",
+            "ROWS": ROWS, "CHUNK": math.gcd(hidden, 64), "TANH": activation == "tanh",
         }  # fmt: skip
-        ctx.chunk, ctx.residual = math.gcd(hidden, 128), residual
+        ctx.residual = residual
         layers.mlp[(_blocks(rows),)](
             x, norm_weight, norm_bias, w1, bias1, w2, bias2, out, rows,
-            **ctx.settings, CHUNK=ctx.chunk, RESIDUAL=residual, num_warps=4, num_stages=1, **registers(168),
+            **ctx.settings, RESIDUAL=residual, num_warps=4, num_stages=1, **registers(168),
         )  # fmt: skip
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, *weights = ctx.saved_tensors
+        x, norm_weight, norm_bias, w1, bias1, w2 = ctx.saved_tensors
         g, (rows, c), hidden, outputs = g.contiguous(), x.shape, ctx.settings["HIDDEN"], ctx.settings["OUT"]
-        dx = torch.empty_like(x)
+        dx, normed = torch.empty_like(x), torch.empty_like(x, dtype=w1.dtype)
+        rounded = g if g.dtype == w1.dtype else torch.empty_like(g, dtype=w1.dtype)
         partial = x.new_empty(_blocks(rows), 2 * c + hidden + outputs, dtype=torch.float32)
         layers.mlp_backward[(_blocks(rows),)](
-            g, x, *weights, dx, partial, rows,
-            **ctx.settings, CHUNK=ctx.chunk, RESIDUAL=ctx.residual, num_warps=4, num_stages=1,
+            g, x, norm_weight, norm_bias, w1, bias1, w2, dx, normed, rounded, partial, rows,
+            **ctx.settings, RESIDUAL=ctx.residual, num_warps=4, num_stages=1,
         )  # fmt: skip
-        chunk = min(ctx.chunk, 64)
+        chunk = ctx.settings["CHUNK"]
         splits = min(max(1, SPLITS * chunk // hidden), _blocks(rows))
         d1, d2 = partial.new_empty(splits, hidden, c), partial.new_empty(splits, outputs, hidden)
         layers.mlp_weights[hidden // chunk, splits](
-            g, x, *weights, d1, d2, rows, **(ctx.settings | {"ROWS": 2 * ROWS}), CHUNK=chunk, num_warps=8, num_stages=2
-        )
+            rounded, normed, w1, bias1, w2, d1, d2, rows,
+            **(ctx.settings | {"ROWS": 2 * ROWS}), num_warps=8, num_stages=2,
+        )  # fmt: skip
         d_norm_weight, d_norm_bias, d_bias1, d_bias2 = partial.sum(0).split([c, c, hidden, outputs])
-        return dx, d_norm_weight, d_norm_bias, d1.sum(0), d_bias1, d2.sum(0), d_bias2, None, None
+        return dx, d_norm_weight, d_norm_bias, d1.sum(0), d_bias1, d2.sum(0), d_bias2, None, None, None
 
 
 def mlp(
@@ -307,9 +310,13 @@ def mlp(
     *,
     activation: Activation,
     residual: bool,
+    dtype: torch.dtype,
 ) -> Float[Tensor, "*batch out"]:
-    """linear2(activation(linear1(LayerNorm(x)))), plus x if `residual`; each layer given by weight and bias."""
+    """linear2(activation(linear1(LayerNorm(x)))), plus x if `residual`; each layer given by weight and bias.
+
+    Factors of products are rounded to `dtype`, and so is a result without x; LayerNorm and the sum take x as it is.
+    """
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     with torch.cuda.device_of(x):
-        y = _MLP.apply(rows, *norm, *linear1, *linear2, activation, residual)
+        y = _MLP.apply(rows, *norm, *linear1, *linear2, activation, residual, dtype)
     return y.reshape(*x.shape[:-1], -1)

@@ -26,6 +26,14 @@ def _load(source, row, mask, COLUMNS: tl.constexpr):
 
 @triton.jit
 @no_type_check
+def _load_again(source, row, mask, COLUMNS: tl.constexpr):
+    """`_load` near the end of what began with it: in the same words, it would hold registers all along."""
+    place = source + row[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    return tl.load(place, mask=mask[:, None], other=0.0, eviction_policy="evict_first")
+
+
+@triton.jit
+@no_type_check
 def _store(target, row, mask, value, COLUMNS: tl.constexpr):
     column = tl.arange(0, COLUMNS)[None, :]
     tl.store(target + row[:, None] * COLUMNS + column, value.to(target.dtype.element_ty), mask=mask[:, None])
@@ -229,6 +237,14 @@ def _columns(source, row, mask, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 @no_type_check
+def _store_columns(target, row, mask, value, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
+    column = tl.arange(0, BLOCK)[None, :]
+    place = target + row[:, None] * COLUMNS + column
+    tl.store(place, value.to(target.dtype.element_ty), mask=mask[:, None] & (column < COLUMNS))
+
+
+@triton.jit
+@no_type_check
 def _second(weight, first, OUT: tl.constexpr, BLOCK_OUT: tl.constexpr, HIDDEN: tl.constexpr, CHUNK: tl.constexpr):
     """Columns first, first + 1, … of the (OUT, HIDDEN) second matrix."""
     row = tl.arange(0, BLOCK_OUT)[:, None]
@@ -254,52 +270,59 @@ def mlp(
         y += dot(h.to(weight2.dtype.element_ty), tl.trans(_second(weight2, first, OUT, BLOCK_OUT, HIDDEN, CHUNK)))
     y += tl.load(bias2 + column, mask=column < OUT, other=0.0).to(tl.float32)[None, :]
     if RESIDUAL:
-        y += _load(x, row, mask, C).to(tl.float32)
-    tl.store(
-        out + row[:, None] * OUT + column[None, :],
-        y.to(out.dtype.element_ty),
-        mask=mask[:, None] & (column < OUT)[None, :],
-    )
+        y += _load_again(x, row, mask, C).to(tl.float32)
+    _store_columns(out, row, mask, y, OUT, BLOCK_OUT)
 
 
 @triton.jit
 @no_type_check
 def mlp_backward(
-    g, x, norm_weight, norm_bias, weight1, bias1, weight2, out, partial, rows,
+    g, x, norm_weight, norm_bias, weight1, bias1, weight2, out, normed, rounded, partial, rows,
     C: tl.constexpr, HIDDEN: tl.constexpr, OUT: tl.constexpr, BLOCK_OUT: tl.constexpr,
     ROWS: tl.constexpr, CHUNK: tl.constexpr, TANH: tl.constexpr, RESIDUAL: tl.constexpr,
 ):  # fmt: skip
-    """∂/∂x; `partial` gets the sums of the gradients of the LayerNorm's parameters and of both biases."""
+    """∂/∂x; `partial` gets the sums of the gradients of the LayerNorm's parameters and of both biases.
+
+    For `mlp_weights`, `normed` gets LayerNorm(x) in the type of the matrices, and `rounded` g, if it has another.
+    """
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     mask = row < rows
-    normal, inverse = _normalise(_load(x, row, mask, C).to(tl.float32), C)
+    normal, _ = _normalise(_load(x, row, mask, C).to(tl.float32), C)
     n = _affine(normal, norm_weight, norm_bias, C).to(weight1.dtype.element_ty)
+    _store(normed, row, mask, n, C)
     dy = _columns(g, row, mask, OUT, BLOCK_OUT)
     column, out_column = tl.arange(0, C), tl.arange(0, BLOCK_OUT)
     sums = partial + tl.program_id(0) * (2 * C + HIDDEN + OUT)
     tl.store(sums + 2 * C + HIDDEN + out_column, tl.sum(dy.to(tl.float32), 0), mask=out_column < OUT)
+    if g.dtype.element_ty != rounded.dtype.element_ty:
+        dy = dy.to(rounded.dtype.element_ty)
+        _store_columns(rounded, row, mask, dy, OUT, BLOCK_OUT)
     dn = tl.zeros((ROWS, C), tl.float32)
     for first in range(0, HIDDEN, CHUNK):
         _h, slope = _activate(_hidden(n, weight1, bias1, first, C, CHUNK), TANH)
         da = dot(dy, _second(weight2, first, OUT, BLOCK_OUT, HIDDEN, CHUNK)) * slope
         tl.store(sums + 2 * C + first + tl.arange(0, CHUNK), tl.sum(da, 0))
         dn += dot(da.to(weight1.dtype.element_ty), _matrix(weight1, first, CHUNK, C))
+    normal, inverse = _normalise(_load_again(x, row, mask, C).to(tl.float32), C)
     tl.store(sums + column, tl.sum(dn * normal, 0))
     tl.store(sums + C + column, tl.sum(dn, 0))
     dx = _normalise_backward(dn * tl.load(norm_weight + column).to(tl.float32)[None, :], normal, inverse, C)
     if RESIDUAL:
-        dx += _columns(g, row, mask, OUT, BLOCK_OUT).to(tl.float32)
+        dx += _load_again(g, row, mask, C).to(tl.float32)
     _store(out, row, mask, dx, C)
 
 
 @triton.jit
 @no_type_check
 def mlp_weights(
-    g, x, norm_weight, norm_bias, weight1, bias1, weight2, partial1, partial2, rows,
+    g, normed, weight1, bias1, weight2, partial1, partial2, rows,
     C: tl.constexpr, HIDDEN: tl.constexpr, OUT: tl.constexpr, BLOCK_OUT: tl.constexpr,
     ROWS: tl.constexpr, CHUNK: tl.constexpr, TANH: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of both matrices, for CHUNK hidden channels, summed over every program_id(1)-th tile of rows."""
+    """Gradients of both matrices, for CHUNK hidden channels, summed over every program_id(1)-th tile of rows.
+
+    Every row is read by the programs of all chunks, so g and LayerNorm(x) come in the type of the matrices.
+    """
     first, split = tl.program_id(0) * CHUNK, tl.program_id(1)
     column = tl.arange(0, C)
     d1, d2 = tl.zeros((CHUNK, C), tl.float32), tl.zeros((BLOCK_OUT, CHUNK), tl.float32)
@@ -308,9 +331,7 @@ def mlp_weights(
     for tile in range(split, tl.cdiv(rows, ROWS), tl.num_programs(1)):
         row = (tile * ROWS + tl.arange(0, ROWS)).to(tl.int64)
         mask = row < rows
-        normal, _ = _normalise(_load(x, row, mask, C).to(tl.float32), C)
-        n = _affine(normal, norm_weight, norm_bias, C).to(weight1.dtype.element_ty)
-        dy = _columns(g, row, mask, OUT, BLOCK_OUT)
+        n, dy = _load(normed, row, mask, C), _columns(g, row, mask, OUT, BLOCK_OUT)
         h, slope = _activate(dot(n, tl.trans(w1)) + b1, TANH)
         da = (dot(dy, w2) * slope).to(weight1.dtype.element_ty)
         d1 += dot(tl.trans(da), n)

@@ -69,10 +69,15 @@ def test_fused_layer_equals_its_modules(shape, window, stride, rate, sampling, r
         assert relative(a, b) < 1e-5
 
 
+def layers_of_an_mlp(outputs):
+    layers = torch.nn.LayerNorm(16), torch.nn.Linear(16, 48), torch.nn.Linear(48, outputs)
+    return [layer.to(DEVICE) for layer in layers]
+
+
 @pytest.mark.parametrize(("activation", "outputs", "residual"), [("gelu", 16, True), ("tanh", 3, False)])
 def test_fused_mlp_equals_its_modules(activation, outputs, residual):
-    norm, fc1, fc2 = torch.nn.LayerNorm(16), torch.nn.Linear(16, 48), torch.nn.Linear(48, outputs)
-    parameters = [p for layer in (norm, fc1, fc2) for p in layer.to(DEVICE).parameters()]
+    norm, fc1, fc2 = layers_of_an_mlp(outputs)
+    parameters = [p for layer in (norm, fc1, fc2) for p in layer.parameters()]
     x, g = torch.randn(2, 37, 16, device=DEVICE, requires_grad=True), torch.randn(2, 37, outputs, device=DEVICE)
     with using("fused"):
         y = fused_mlp(norm, fc1, fc2, x, activation=activation, residual=residual)
@@ -81,3 +86,24 @@ def test_fused_mlp_equals_its_modules(activation, outputs, residual):
     ours, theirs = (torch.autograd.grad(z, [x, *parameters], g) for z in (y, reference))
     for a, b in zip(ours, theirs, strict=True):
         assert relative(a, b.double()) < 1e-5
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_fused_mlp_rounds_products_but_not_the_field(residual):
+    """Of a field in float32, and of its gradient, what the mlp adds is known to the digits of its products.
+
+    They are in float16: of bfloat16, Triton's interpreter multiplies the bits as integers.
+    """
+    norm, fc1, fc2 = layers_of_an_mlp(16)
+    parameters = [p for layer in (norm, fc1, fc2) for p in layer.parameters()]
+    x = 100 * torch.randn(2, 37, 16, device=DEVICE)
+    x.requires_grad_()
+    with using("fused"), torch.autocast(DEVICE, torch.float16):
+        y = fused_mlp(norm, fc1, fc2, x, residual=residual)
+    assert y.dtype == (torch.float32 if residual else torch.float16), "as of the modules"
+    g = torch.randn(2, 37, 16, device=DEVICE)
+    reference = fc2(gelu(fc1(norm(x))))
+    ours, theirs = (torch.autograd.grad(z, [x, *parameters], g.to(z.dtype)) for z in (y, reference))
+    added, gradient = (y - x, ours[0] - g) if residual else (y, ours[0])
+    for a, b in zip((added, gradient, *ours[1:]), (reference, *theirs), strict=True):
+        assert relative(a.detach(), b.detach().double()) < 2e-3
