@@ -111,7 +111,7 @@ class LocalAttention(MultipoleAttention):
     def attend_all(self, levels: Sequence[Float[Tensor, "batch _ _ channels"]]) -> list[Tensor]:
         shapes = tuple((x.shape[1], x.shape[2]) for x in levels)
         sizes = [h * w for h, w in shapes]
-        n = self.norm(self.window_norm(torch.cat([x.flatten(1, 2) for x in levels], 1)))
+        n = self.normalised(torch.cat([x.flatten(1, 2) for x in levels], 1))
         if side_by_side := self.rotary and n.device.type == "cpu" and predicts(self.qkv):
             qkv = linear(n, neighbours(self.qkv.weight, self.heads))
         else:

@@ -99,6 +99,19 @@ def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
     return x + z if residual and not same else z
 
 
+@torch.compiler.disable
+def fused_norms(first: Any, second: Any, x: Tensor) -> Tensor | None:
+    """second(first(x)) of two LayerNorms, in the type of the products that follow, or None where it is not fused."""
+    place = Place.of(x)
+    plain: list[tuple[str, Any, type[nn.Module]]] = [("first", first, nn.LayerNorm), ("second", second, nn.LayerNorm)]
+    if why := _obstacle(place, {"channels": x.shape[-1]}, plain):
+        _refused(why)
+        return None
+    from pdebench_mano.mano.kernels.gpu.fused import Norms, two_norms
+
+    return two_norms(x, Norms(first.weight, first.bias, second.weight, second.bias), place.dtype)
+
+
 def mlp_obstacle(norm: Any, fc1: Any, fc2: Any, place: Place) -> str | None:
     """Why LayerNorm, linear, activation, linear are not fused, or None."""
     plain: list[tuple[str, Any, type[nn.Module]]] = [

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pdebench_mano.fields.operator import Operator, at_least
-from pdebench_mano.mano.fusion import fused_attention
+from pdebench_mano.mano.fusion import fused_attention, fused_norms
 from pdebench_mano.mano.kernels import window_attention
 from pdebench_mano.mano.kernels.wrapping import fold, wrap
 
@@ -139,9 +139,14 @@ class MultipoleAttention(Operator):
         """U: onto the next finer grid, of `shape`."""
         return self.up(z.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)[:, : shape[0], : shape[1]]
 
+    def normalised(self, x: Float[Tensor, "*points channels"]) -> Float[Tensor, "*points channels"]:
+        """Both LayerNorms, as one GPU kernel where they are plain."""
+        fused = fused_norms(self.window_norm, self.norm, x)
+        return self.norm(self.window_norm(x)) if fused is None else fused
+
     def attend(self, x: Field) -> Field:
         """A: attention inside every window of one level."""
-        qkv, windows = self.qkv(self.norm(self.window_norm(x))), (self.window, self.stride)
+        qkv, windows = self.qkv(self.normalised(x)), (self.window, self.stride)
         if self.grid == "periodic":
             longer = window_attention(wrap(qkv, *windows), self.heads, *windows)
             return self.out(fold(longer, (x.shape[1], x.shape[2]), *windows))

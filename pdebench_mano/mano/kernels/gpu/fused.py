@@ -1,4 +1,4 @@
-"""Multipole attention and mlp as two autograd functions over the Triton kernels.
+"""Multipole attention, its LayerNorms alone and mlp as autograd functions over the Triton kernels.
 
 What is kept for the backward pass is what enters each function (and the coarse levels, a third of
 it); queries, keys, values, attention and hidden activations are computed again. Matrices are
@@ -42,10 +42,10 @@ def _grids(fine: Level, coarse: Level) -> tuple[int, ...]:
     return coarse.rows, coarse.height, coarse.width, fine.height, fine.width
 
 
-def _normalise(x: Rows, coarse_x: Rows, norms: Norms) -> Rows:
+def _normalise(x: Rows, coarse_x: Rows, norms: Norms, dtype: torch.dtype) -> Rows:
     """Both LayerNorms of all levels, one after the other."""
     n, rows, c = len(x), len(x) + len(coarse_x), x.shape[1]
-    out = x.new_empty(rows, c)
+    out = x.new_empty(rows, c, dtype=dtype)
     for part, target in ((x, out[:n]), (coarse_x, out[n:])):
         if len(part):
             layers.normalise[(-(-len(part) // 16),)](part, *norms, target, len(part), C=c, ROWS=16, num_warps=4)
@@ -172,7 +172,7 @@ class _MultipoleAttention(torch.autograd.Function):
         xs, zs = (x, *coarse_x.split(sizes[1:])), (out, *coarse_z.split(sizes[1:]))
         for number, (fine, coarse) in enumerate(pairwise(levels)):
             _restrict(xs[number], down, xs[number + 1], fine, coarse, rate)
-        ys = attend(_normalise(x, coarse_x, norms) @ qkv_matrix.t(), geometry).split(sizes)
+        ys = attend(_normalise(x, coarse_x, norms, x.dtype) @ qkv_matrix.t(), geometry).split(sizes)
         deepest = len(levels) - 1
         _prolong(
             ys[-1], out_matrix, out_bias, zs[-1], up, x, zs[-1], levels[-1], None, rate, 0.0, residual and not deepest
@@ -202,7 +202,7 @@ class _MultipoleAttention(torch.autograd.Function):
             _restrict(gs[number], up, gs[number + 1], fine, coarse, rate, 1 / (deepest - number), adjoint=True)
         d_up = _patch_products(g, coarse_z, coarse_g, levels, rate, adjoint=True)
 
-        normal = _normalise(x, coarse_x, norms)
+        normal = _normalise(x, coarse_x, norms, x.dtype)
         qkv = normal @ qkv_matrix.t()
         dy = x.new_empty(geometry.rows, out_matrix.shape[1])
         torch.mm(g, out_matrix, out=dy[:n])
@@ -252,6 +252,35 @@ def multipole_attention(
     with torch.cuda.device_of(x):
         z = _MultipoleAttention.apply(rows, *norms, qkv, out, out_bias, down, up, geometry, rate, residual)
     return z.reshape(x.shape)
+
+
+class _TwoNorms(torch.autograd.Function):
+    """LayerNorm(LayerNorm(x)), rounded to `dtype`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, norm_weight: Tensor, norm_bias: Tensor, norm2_weight: Tensor, norm2_bias: Tensor,
+        dtype: torch.dtype,
+    ) -> Tensor:  # fmt: skip
+        norms = Norms(norm_weight, norm_bias, norm2_weight, norm2_bias)
+        ctx.save_for_backward(x, *norms)
+        return _normalise(x, x[:0], norms, dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, *norms = ctx.saved_tensors
+        dx, _, d_norms = _normalise_backward(g.contiguous(), x, x[:0], Norms(*norms), None)
+        return dx, *d_norms, None
+
+
+def two_norms(
+    x: Float[Tensor, "*batch channels"], norms: Norms, dtype: torch.dtype
+) -> Float[Tensor, "*batch channels"]:
+    """Both LayerNorms of x, rounded to `dtype`."""
+    with torch.cuda.device_of(x):
+        n = _TwoNorms.apply(x.reshape(-1, x.shape[-1]).contiguous(), *norms, dtype)
+    return n.reshape(x.shape)
 
 
 Activation = Literal["gelu", "tanh"]

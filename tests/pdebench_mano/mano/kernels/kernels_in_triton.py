@@ -69,6 +69,24 @@ def test_fused_layer_equals_its_modules(shape, window, stride, rate, sampling, r
         assert relative(a, b) < 1e-5
 
 
+@pytest.mark.parametrize(("products", "rounding"), [(torch.float32, 1e-5), (torch.float16, 1e-3)])
+def test_fused_norms_equal_their_modules(products, rounding):
+    layer = MultipoleAttention(16, 2, 8, 2, 1, 2).to(DEVICE)
+    parameters = [*layer.window_norm.parameters(), *layer.norm.parameters()]
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    x, g = (torch.randn(3, 13, 16, device=DEVICE) for _ in "xg")
+    x.requires_grad_()
+    with using("fused"), torch.autocast(DEVICE, products, enabled=products != torch.float32):
+        n = layer.normalised(x)
+    assert n.dtype == products, "what follows rounds to it"
+    reference = layer.norm(layer.window_norm(x))
+    ours, theirs = (torch.autograd.grad(z, [x, *parameters], g.to(z.dtype)) for z in (n, reference))
+    for a, b in zip((n, *ours), (reference, *theirs), strict=True):
+        assert relative(a.detach(), b.detach().double()) < rounding
+
+
 def layers_of_an_mlp(outputs):
     layers = torch.nn.LayerNorm(16), torch.nn.Linear(16, 48), torch.nn.Linear(48, outputs)
     return [layer.to(DEVICE) for layer in layers]
