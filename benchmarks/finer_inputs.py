@@ -62,13 +62,13 @@ def interpolated(field: Fields, points: int) -> Fields:
 @contextmanager
 def gathered_at(points: int) -> Iterator[None]:
     """Have MANO gather the features of a grid of `points` a side alone, whose points are among the data's."""
-    whole = anchored.gather
+    whole = anchored.gather_beside
 
     def gather(field: Any, *where: Any) -> Any:
         stride = (field.shape[1] - 1) // (points - 1)
-        return whole(field[:, ::stride, ::stride], *where)
+        return whole(field[:, ::stride, ::stride], *where)[0], field
 
-    with mock.patch.object(anchored, "gather", gather):
+    with mock.patch.object(anchored, "gather_beside", gather):
         yield
 
 

@@ -25,7 +25,7 @@ from torch.nn.functional import linear, pad
 from data_gen.grid import Kind
 from pdebench_mano.fields.convolution import Convolution
 from pdebench_mano.fields.lattice import check_spacing, lattice_points, remembered
-from pdebench_mano.mano.expansions import ORDERS, expand, gather
+from pdebench_mano.mano.expansions import ORDERS, expand, gather_beside
 from pdebench_mano.mano.kernels import window_attention
 from pdebench_mano.mano.kernels.wrapping import fold, wrap
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
@@ -185,9 +185,10 @@ class AnchoredAttention(nn.Module):
         self.attention = LocalAttention(channels, *geometry, without=without)
         self.up = nn.Linear(channels, self.orders * channels)
 
-    def forward(self, x: Field, grid: Kind) -> Field:
+    def forward(self, x: Field, grid: Kind, residual: bool = False) -> Field:
+        """The field that the attention makes of x, plus x if `residual`."""
         points = lattice_points(self.spacing, grid)
-        moments = gather(x, (points, points), grid)
+        moments, x = gather_beside(x, (points, points), grid)
         coefficients = self.up(self.attention(self.down(moments[..., : self.down.in_features])))
         coefficients = pad(coefficients, (0, (ORDERS - self.orders) * x.shape[-1]))
-        return expand(coefficients, (x.shape[1], x.shape[2]), grid)
+        return expand(coefficients, (x.shape[1], x.shape[2]), grid, x if residual else None)

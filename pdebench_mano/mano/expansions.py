@@ -20,6 +20,7 @@ from torch import Tensor
 
 from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import around, axis, interpolation, remembered
+from pdebench_mano.mano.fusion import fused_expand, fused_gather
 
 Field = Float[Tensor, "batch height width channels"]
 
@@ -68,16 +69,33 @@ def gather(
     field: Field, lattice: tuple[int, int], grid: Kind
 ) -> Float[Tensor, "batch {lattice[0]} {lattice[1]} orders_times_channels"]:
     """The moments of `field` on a lattice of that shape: mean, slopes and twist of every channel."""
+    return gather_beside(field, lattice, grid)[0]
+
+
+def gather_beside(
+    field: Field, lattice: tuple[int, int], grid: Kind
+) -> tuple[Float[Tensor, "batch {lattice[0]} {lattice[1]} orders_times_channels"], Field]:
+    """The moments, and the field for whatever is made of it beside them: on a GPU, one kernel adds the gradients."""
     b, h, w, c = field.shape
-    rows, columns = (gathering(n, m, grid, field.device, field.dtype) for n, m in zip((h, w), lattice, strict=True))
-    along_x = (rows @ field.reshape(b, h, w * c)).view(-1, w, c)
-    return (columns @ along_x).view(b, 2, lattice[0], 2, lattice[1], c).permute(0, 2, 4, 1, 3, 5).flatten(3)
+    if fused := fused_gather(field, lattice[0], grid):
+        along_x, field = fused
+    else:
+        along_x = gathering(h, lattice[0], grid, field.device, field.dtype) @ field.reshape(b, h, w * c)
+    columns = gathering(w, lattice[1], grid, field.device, field.dtype)
+    moments = (columns @ along_x.view(-1, w, c)).view(b, 2, lattice[0], 2, lattice[1], c)
+    return moments.permute(0, 2, 4, 1, 3, 5).flatten(3), field
 
 
 def expand(
-    coefficients: Float[Tensor, "batch rows columns orders_times_channels"], shape: tuple[int, int], grid: Kind
+    coefficients: Float[Tensor, "batch rows columns orders_times_channels"],
+    shape: tuple[int, int],
+    grid: Kind,
+    onto: Field | None = None,
 ) -> Float[Tensor, "batch {shape[0]} {shape[1]} _"]:
-    """The field on a grid of that `shape` whose local expansions have these coefficients, in the order of `gather`."""
+    """The field on a grid of that `shape` whose local expansions have these coefficients, in the order of `gather`.
+
+    It is added to the field `onto`, if that is given.
+    """
     b, m, k, c = coefficients.shape
     rows, columns = (
         expanding(n, points, grid, coefficients.device, coefficients.dtype)
@@ -85,5 +103,9 @@ def expand(
     )
     c //= ORDERS
     by_order = coefficients.view(b, m, k, 2, 2, c).permute(0, 3, 1, 4, 2, 5)
-    along_y = (columns @ by_order.reshape(b * 2 * m, 2 * k, c)).view(b, 2 * m, shape[1] * c)
-    return (rows @ along_y).view(b, *shape, c)
+    along_y = columns @ by_order.reshape(b * 2 * m, 2 * k, c)
+    fused = fused_expand(along_y.view(b, 2, m, shape[1], c), shape[0], grid, onto)
+    if fused is not None:
+        return fused
+    field = (rows @ along_y.view(b, 2 * m, shape[1] * c)).view(b, *shape, c)
+    return field if onto is None else onto + field

@@ -1,4 +1,4 @@
-"""Where a whole layer is one function of Triton kernels, and why not elsewhere.
+"""Where a layer, or a part of one, is one function of Triton kernels, and why not elsewhere.
 
 The kernels read a layer's parameters, so its modules must be the plain ones they were made as:
 with another module in their place, or a hook on one, the layer runs module by module. `torch.compile`
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from data_gen.grid import Kind
 from pdebench_mano.mano.kernels.selection import Place, forced, form_of
 
 WIDTHS = (16, 32, 64, 128)
@@ -110,6 +111,37 @@ def fused_norms(first: Any, second: Any, x: Tensor) -> Tensor | None:
     from pdebench_mano.mano.kernels.gpu.fused import Norms, two_norms
 
     return two_norms(x, Norms(first.weight, first.bias, second.weight, second.bias), place.dtype)
+
+
+@torch.compiler.disable
+def fused_gather(field: Tensor, lattice: int, grid: Kind) -> tuple[Tensor, Tensor] | None:
+    """(batch, 2, lattice, width, channels) moments along the first axis of a field, and the field, or None where it is
+    not fused.
+
+    What else is made of the field is to be made of that: its gradient is added to in the kernel that makes ours.
+    """
+    place = Place.of(field)
+    if why := _obstacle(place, {}, []):
+        _refused(why)
+        return None
+    from pdebench_mano.mano.kernels.gpu.lattice import gather
+
+    moments, rows = gather(field.flatten(2), lattice, grid, place.dtype)
+    return moments.unflatten(-1, field.shape[2:]), rows.unflatten(-1, field.shape[2:])
+
+
+@torch.compiler.disable
+def fused_expand(coefficients: Tensor, points: int, grid: Kind, onto: Tensor | None) -> Tensor | None:
+    """The expansions along the first axis of (batch, 2, lattice, width, channels) coefficients, plus `onto` if it is
+    given, or None where it is not fused."""
+    place = Place.of(coefficients)
+    if why := _obstacle(place, {}, []):
+        _refused(why)
+        return None
+    from pdebench_mano.mano.kernels.gpu.lattice import expand
+
+    rows = expand(coefficients.flatten(3), points, grid, None if onto is None else onto.flatten(2))
+    return rows.unflatten(-1, coefficients.shape[3:])
 
 
 def mlp_obstacle(norm: Any, fc1: Any, fc2: Any, place: Place) -> str | None:

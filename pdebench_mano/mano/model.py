@@ -57,7 +57,7 @@ class Block(nn.Module):
 
     def forward(self, x: Field, grid: Kind) -> Field:
         if isinstance(self.attention, AnchoredAttention):
-            x = x + self.attention(x, grid)
+            x = self.attention(x, grid, residual=True)
         else:
             x = self.attention(x, residual=True)
         return self.mlp(x, residual=True)

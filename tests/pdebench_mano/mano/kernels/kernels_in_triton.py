@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import gelu
 
 from pdebench_mano import MultipoleAttention
+from pdebench_mano.mano.expansions import expand, gather_beside
 from pdebench_mano.mano.fusion import fused_mlp
 from pdebench_mano.mano.kernels import using, window_attention
 
@@ -85,6 +86,37 @@ def test_fused_norms_equal_their_modules(products, rounding):
     ours, theirs = (torch.autograd.grad(z, [x, *parameters], g.to(z.dtype)) for z in (n, reference))
     for a, b in zip((n, *ours), (reference, *theirs), strict=True):
         assert relative(a.detach(), b.detach().double()) < rounding
+
+
+@pytest.mark.parametrize(("products", "rounding"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
+@pytest.mark.parametrize(
+    ("shape", "lattice", "grid"),
+    [
+        ((9, 70), (5, 6), "vertices"),  # two blocks of columns
+        ((12, 7), (4, 9), "periodic"),
+        ((4, 5), (7, 3), "vertices"),  # points of the lattice that no point of the grid has to do with
+    ],
+)
+def test_fields_go_to_a_lattice_and_back_as_by_matrices(shape, lattice, grid, products, rounding):
+    """What comes of the lattice is known to the digits of products, a field in float32 and its gradient to theirs."""
+    x, g = (torch.randn(2, *shape, 16, device=DEVICE) for _ in "xg")
+    x = (100 * x).requires_grad_()
+    moments_g, c = (torch.randn(2, *lattice, 64, device=DEVICE) for _ in "mc")
+    c.requires_grad_()
+
+    def there_and_back():
+        moments, beside = gather_beside(x, lattice, grid)
+        y = expand(c.to(products), shape, grid, beside)
+        return moments, y - x.detach(), *torch.autograd.grad([moments, y], [x, c], [moments_g.to(moments.dtype), g])
+
+    with using("fused"), torch.autocast(DEVICE, products, enabled=products != torch.float32):
+        ours = there_and_back()
+    products = torch.float32
+    with using("windows"):
+        theirs = there_and_back()
+    for number, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        rest = g if number == 2 else 0
+        assert relative(a.detach() - rest, (b.detach() - rest).double()) < rounding
 
 
 def layers_of_an_mlp(outputs):
