@@ -38,18 +38,15 @@ def with_tables(text: str) -> str:
 
 
 def suite_tables(suite: str) -> str:
-    """Models by resolution, relative L2 error, in Markdown: one table for each budget that several models had.
+    """Models by resolution, relative L2 error, in Markdown: one table for each budget.
 
     Baselines know no budget and stand in the first alone.
     """
-    parts = [
-        (budget, part) for budget, part in comparisons(suite) if part[part.group == "operator"].model.nunique() > 1
-    ]
     return "\n".join(
         markdown(
             tables.headline(part if number == 0 else part[part.group != "baseline"]), f"relative L2 error, {budget}"
         )
-        for number, (budget, part) in enumerate(parts)
+        for number, (budget, part) in enumerate(comparisons(suite))
     )
 
 
@@ -90,9 +87,9 @@ def markdown(cells: pd.DataFrame, title: str) -> str:
 
 
 def figure(suite: str, name: str) -> Figure:
-    """A figure of the report, of the suite's first budget, and of the first device that it was timed on."""
+    """A figure of the report, of the suite's first budget; times are those of all, on the first device of them."""
     _, part = next(comparisons(suite))
-    styles = figures.Styles(part)
+    styles = figures.Styles(tables.rows(published(suite)))
     if name == "error-against-resolution":
         return figures.error_against_resolution(part, styles)
     if name.startswith("over-time-"):

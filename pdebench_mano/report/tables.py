@@ -199,8 +199,8 @@ def grounds(table: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
 
 
 def budgets(table: pd.DataFrame) -> list[str]:
-    """The budgets of a table, epochs before seconds."""
-    return sorted({each for each in table.budget if each}, key=lambda each: (each.endswith(" s"), each))
+    """The budgets of a table, the smallest first, epochs before seconds."""
+    return sorted({each for each in table.budget if each}, key=lambda each: (each.endswith(" s"), float(each.split()[0])))
 
 
 def comparison(table: pd.DataFrame, budget: str) -> pd.DataFrame:

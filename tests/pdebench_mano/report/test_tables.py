@@ -234,3 +234,8 @@ def test_a_figure_leaves_out_what_squashes_the_rest_and_the_schemes_that_nobody_
     }
     assert {"mano", "upsampled mano", "fno", "unet"} <= drawn
     assert set(uncrowded(table[table.kind == "mean"]).model) == {"mean solution"}, "alone it squashes nothing"
+
+
+def test_budgets_go_by_their_number():
+    table = pd.DataFrame({"budget": ["120 epochs", "", "30 s", "60 epochs", "8 epochs", "2.5 s"]})
+    assert tables.budgets(table) == ["8 epochs", "60 epochs", "120 epochs", "2.5 s", "30 s"]
