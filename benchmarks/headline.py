@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from pdebench_mano.benchmark.leaderboard import PUBLISHED, published
 from pdebench_mano.evaluation.timing import read_times
-from pdebench_mano.report import figures, tables, worth
+from pdebench_mano.report import figures, naming, plane, tables, worth
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -71,7 +71,7 @@ def times_table(suite: str) -> str:
 
 def worth_table(suite: str) -> str:
     """What the operators of a suite are worth beside the rival that validation chose, in Markdown."""
-    records, times = tables.apart(published(suite)), read_times(PUBLISHED / suite)
+    records, times = naming.apart(published(suite)), read_times(PUBLISHED / suite)
     cells = worth.cells(worth.shown(worth.worth(records, times, suite), records))
     return markdown(cells, "milliseconds in the best batch")
 
@@ -94,10 +94,10 @@ def figure(suite: str, name: str) -> Figure:
         return figures.error_against_resolution(part, styles)
     if name.startswith("over-time-"):
         return figures.error_over_time(figures.uncrowded(part), styles, int(name.removeprefix("over-time-")))
-    records, times = tables.apart(published(suite)), read_times(PUBLISHED / suite)
+    records, times = naming.apart(published(suite)), read_times(PUBLISHED / suite)
     resolution, device = int(name.removeprefix("plane-")), times[0].device
     here = [each for each in times if each.device == device]
-    operators, solvers = (points(records, here, resolution) for points in (worth.operator_points, worth.solver_points))
+    operators, solvers = (points(records, here, resolution) for points in (plane.operator_points, plane.solver_points))
     return figures.plane(operators, solvers, styles, resolution, device)
 
 

@@ -46,7 +46,7 @@ from pdebench_mano.evaluation.records import find_records, slug, stored_record
 from pdebench_mano.evaluation.timing import TIMES, read_times
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.samples import Samples
-from pdebench_mano.report.tables import apart
+from pdebench_mano.report.naming import apart
 from pdebench_mano.report.worth import WORTH, worth, write_worth
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from typing import Any
 
 from pdebench_mano.evaluation.records import Record, evaluated_on, find_records, kind_of, read_record, records_of
 from pdebench_mano.fields.samples import Samples, refuse_overlap
-from pdebench_mano.report.tables import renamed
+from pdebench_mano.report.naming import renamed
 from pdebench_mano.training.folder import samples_of
 
 PUBLISHED = Path(__file__).parent / "published"

@@ -9,7 +9,7 @@ from data_gen.storage import locked, write_text
 from pdebench_mano.benchmark.leaderboard import PUBLISHED, published, suites
 from pdebench_mano.benchmark.suite import packaged, read_suite
 from pdebench_mano.evaluation.records import Record, find_records
-from pdebench_mano.report import tables, write_report
+from pdebench_mano.report import naming, tables, write_report
 from pdebench_mano.report.contents import title
 from pdebench_mano.report.keeper import Keeper
 from pdebench_mano.report.page import LOCK, PAGE, PARTIAL, rendered
@@ -73,7 +73,7 @@ def write_site(out: str | Path, say: Callable[[str], None] = lambda line: None) 
 
 def summary(records: list[Record]) -> dict[str, str]:
     """What the index says of a suite: on what data, how many models and seeds, and how well the best does."""
-    table = tables.rows(tables.apart(records))
+    table = tables.rows(naming.apart(records))
     operators = table[table.group == "operator"]
     coarsest = tables.resolutions(operators)[0]
     here = table[(table.resolution == coarsest) & (table.computed_at == coarsest)]

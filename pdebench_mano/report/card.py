@@ -16,7 +16,7 @@ from data_gen.lookup import find
 from data_gen.storage import UNKNOWN
 from pdebench_mano.evaluation.records import Record, allowed, described, device_of
 from pdebench_mano.operators.registry import OPERATORS
-from pdebench_mano.report import tables
+from pdebench_mano.report import naming, tables
 from pdebench_mano.training.sharing import own_file
 
 POINTS: dict[Kind, str] = {
@@ -128,10 +128,10 @@ def errors(records: Sequence[Record]) -> str:
     """Tables of the records, one for each set of samples and norm, or that there is none."""
     if not any(record.configuration for record in records):
         return "There is no record of an evaluation of these weights."
-    records = tables.apart(records)
+    records = naming.apart(records)
     parts: list[str] = []
     for ground, table in tables.grounds(tables.rows(records)).items():
-        here = [record for record in records if tables.ground(record) == ground]
+        here = [record for record in records if naming.ground(record) == ground]
         by = "" if ground[1] == "points" else f" by {ground[1]}"
         quoted = " Quoted is the solver with the least validation error." if table.quoted.any() else ""
         counts = sorted({len(record.samples) for record in here})

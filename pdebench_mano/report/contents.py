@@ -14,10 +14,11 @@ from data_gen.storage import COEFFICIENT, SOLUTION, UNKNOWN, fields_of, problem_
 from pdebench_mano.evaluation.records import Evaluation, Record, described, kind_of, read_examples, slug
 from pdebench_mano.evaluation.timing import Timing
 from pdebench_mano.fields.names import THRESHOLD
-from pdebench_mano.report import figures, tables, tuning
+from pdebench_mano.report import figures, naming, tables, tuning
 from pdebench_mano.report import worth as value
 from pdebench_mano.report.keeper import Keeper
 from pdebench_mano.report.matrix import matrices
+from pdebench_mano.report.plane import operator_points, solver_points
 from pdebench_mano.report.side_by_side import side_by_side
 from pdebench_mano.report.standings import standings
 
@@ -38,7 +39,7 @@ def sections(
     several = sum(len(tables.budgets(part)) for part in grounds.values()) > 1
     found = []
     for (dataset, norm), part in grounds.items():
-        here = [pair for pair in zip(paths, records, strict=True) if tables.ground(pair[1]) == (dataset, norm)]
+        here = [pair for pair in zip(paths, records, strict=True) if naming.ground(pair[1]) == (dataset, norm)]
         of = f"{dataset[:8]}-" + (f"{norm}-" if norm != "points" else "")
         parts = []
         for budget in tables.budgets(part):
@@ -273,11 +274,11 @@ def _worth(records: Sequence[Record], times: Sequence[Timing], styles: figures.S
     if not rows:
         return {"table": None, "planes": []}
     there = list(dict.fromkeys(row.device for row in rows))
-    here = [each for each in times if each.dataset == tables.ground(records[0])[0] and each.device in there]
+    here = [each for each in times if each.dataset == naming.ground(records[0])[0] and each.device in there]
     planes = []
     for device, n in dict.fromkeys((row.device, row.resolution) for row in rows):
         by = [each for each in here if each.device == device]
-        operators, solvers = (points(records, by, n) for points in (value.operator_points, value.solver_points))
+        operators, solvers = (points(records, by, n) for points in (operator_points, solver_points))
         planes.append(
             keep.figure(
                 f"plane-{n}" + f"-{slug(device)}" * (len(there) > 1),

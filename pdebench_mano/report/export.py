@@ -15,7 +15,7 @@ from pdebench_mano.evaluation.records import Record, find_records, read_record, 
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.operators.program import write_program
 from pdebench_mano.report.card import card
-from pdebench_mano.report.tables import ground
+from pdebench_mano.report.naming import ground
 from pdebench_mano.training.folder import read_config, trained_on, weights_of
 from pdebench_mano.training.runs import load
 from pdebench_mano.training.sharing import CARD, CONFIG, PROGRAM, SCHEMA, SharedOperator, about_run

@@ -18,8 +18,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 from data_gen.problem import Field
 from data_gen.storage import COEFFICIENT, SOLUTION
 from pdebench_mano.evaluation.records import Evaluation, Record, ranked
+from pdebench_mano.report.plane import Point, front
 from pdebench_mano.report.tables import metric_name, of_quoted_schemes, order, over_time, timed
-from pdebench_mano.report.worth import Point, front
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*"  # one more than colours, so that pairs repeat late

@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from pdebench_mano.evaluation.records import Evaluation, Record, kind_of
 from pdebench_mano.report.bootstrap import difference, interval
-from pdebench_mano.report.tables import apart, bare, digits, ground, label, quoted, written
+from pdebench_mano.report.naming import apart, ground, label
+from pdebench_mano.report.tables import bare, digits, quoted, written
 
 SOLVER, MEAN = "quoted solver", "mean solution"
 """Rows of what is not trained."""

@@ -14,7 +14,7 @@ from data_gen.recipe import installed
 from data_gen.storage import UNKNOWN, locked, problem_of, write_text
 from pdebench_mano.evaluation.records import Record, read_record
 from pdebench_mano.evaluation.timing import TIMES
-from pdebench_mano.report import tables
+from pdebench_mano.report import naming, tables
 from pdebench_mano.report import worth as value
 from pdebench_mano.report.contents import crossed, sections
 from pdebench_mano.report.keeper import Keeper
@@ -78,7 +78,7 @@ def write_report(
 def _write(paths: Sequence[Path], out: Path, title: str | None, suite: str | None, home: str, command: str) -> Path:
     times = value.beside(paths, out)
     as_recorded = [read_record(path) for path in paths]
-    records = [value.with_times(each, times) for each in tables.apart(as_recorded)]
+    records = [value.with_times(each, times) for each in naming.apart(as_recorded)]
     table = tables.rows(records)
     Keeper(out).csv("rows", table.drop(columns=["errors", "times", "per_time"]))
     if times:

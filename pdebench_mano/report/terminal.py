@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pdebench_mano.evaluation.records import Record, described
-from pdebench_mano.report import tables
+from pdebench_mano.report import naming, tables
 from pdebench_mano.report.matrix import matrices
 from pdebench_mano.report.tables import budgets, comparison, differences, headline, note, order, rows
 
@@ -34,10 +34,10 @@ def print_comparison(records: Sequence[Record], added: Sequence[Record] = ()) ->
             _print(each.errors, f"relative L2 error{tables.by(each.norm)} {at}, {INTERVAL}")
             _print(each.beside_own, f"minus that of the model trained on what is tested on, paired, {at}")
         return
-    records = tables.apart([*records, *(replace(record, budget="") for record in added)])
+    records = naming.apart([*records, *(replace(record, budget="") for record in added)])
     grounds = tables.grounds(rows(records))
     for place, budget in [(place, budget) for place, table in grounds.items() for budget in budgets(table)]:
-        here = [record for record in records if tables.ground(record) == place]
+        here = [record for record in records if naming.ground(record) == place]
         part = comparison(grounds[place], budget)
         on = f" on {described(here[0])}, dataset {place[0][:8]}" if len({dataset for dataset, _ in grounds}) > 1 else ""
         shown = tables.of_quoted_schemes(part)

@@ -12,31 +12,30 @@ predictions. All times are throughputs on one device, see `pdebench_mano.evaluat
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
-from data_gen.problems import PROBLEMS, build_problem
 from data_gen.recipe import splits
-from data_gen.storage import problem_of, write_text
-from pdebench_mano.evaluation.records import Evaluation, Record, device_of, digest, evaluated_on, kind_of, solver_name
-from pdebench_mano.evaluation.timing import ONE_CORE, Timing, architecture, read_times
+from data_gen.storage import write_text
+from pdebench_mano.evaluation.records import Evaluation, Record, device_of, kind_of, solver_name
+from pdebench_mano.evaluation.timing import ONE_CORE, Timing, read_times
+from pdebench_mano.report.naming import ground
+from pdebench_mano.report.plane import (
+    COARSE,
+    Point,
+    beats,
+    operator_ms,
+    operator_points,
+    operator_rows,
+    solver_points,
+    time_at,
+    timed_as,
+)
 
 WORTH = "worth.json"
-COARSE = "coarse solver"
-
-
-class Point(NamedTuple):
-    """An operator, or a solver on one grid, in the plane of accuracy and time."""
-
-    name: str
-    grid: int
-    error: float
-    ms: float
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,11 @@ def worth(records: Sequence[Record], times: Sequence[Timing], suite: str | None 
     """
     trained = [record for record in records if record.configuration]
     found = []
-    for ground, budget, model in dict.fromkeys((_ground(each), each.budget, each.model) for each in trained):
-        here = [each for each in records if _ground(each) == ground]
+    for place, budget, model in dict.fromkeys((ground(each), each.budget, each.model) for each in trained):
+        here = [each for each in records if ground(each) == place]
         own = [each for each in here if each.configuration and (each.budget, each.model) == (budget, model)]
-        for device in devices(times, ground[0]):
-            there = [each for each in times if (each.dataset, each.device) == (ground[0], device)]
+        for device in devices(times, place[0]):
+            there = [each for each in times if (each.dataset, each.device) == (place[0], device)]
             for resolution in sorted({row.resolution for each in own for row in operator_rows(each)}):
                 for operator in operator_points(own, there, resolution):
                     found.append(_worth(operator, own, here, there, suite))
@@ -153,44 +152,6 @@ def _worth(
     )
 
 
-def time_at(error: float, points: Sequence[Point]) -> tuple[float | None, str]:
-    """Milliseconds after which a solver has an error, between two of its grids; or None, and why.
-
-    Parameters
-    ----------
-    error : float
-    points : sequence of Point
-        Of one solver, one a grid.
-
-    Examples
-    --------
-    >>> time_at(0.02, [Point("solver", 11, 0.04, 1.0), Point("solver", 41, 0.01, 16.0)])
-    (4.0, '')
-    """
-    points = sorted((each for each in points if each.error > 0), key=lambda each: each.grid)
-    if not points:
-        return None, "no grid has both an error and a time of the solver"
-    coarsest, finest = points[0], points[-1]
-    if not error <= coarsest.error:
-        return (
-            None,
-            f"a grid coarser than {coarsest.grid}² is missing: the solver's error is {coarsest.error:.3g} there",
-        )
-    if error < finest.error:
-        return None, f"a grid finer than {finest.grid}² is missing: the solver's error is {finest.error:.3g} there"
-    pairs = pairwise([coarsest, *points])
-    coarse, fine = next((one, two) for one, two in pairs if one.error >= error >= two.error)
-    if coarse.error == fine.error:
-        return coarse.ms, ""
-    share = math.log(coarse.error / error) / math.log(coarse.error / fine.error)
-    return coarse.ms * (fine.ms / coarse.ms) ** share, ""
-
-
-def beats(one: Point, other: Point) -> bool:
-    """Whether one is as accurate and as fast as another."""
-    return one.error <= other.error and one.ms <= other.ms
-
-
 def break_even(cost_s: float | None, operator_ms: float, rival_ms: float | None) -> int | None:
     """Predictions after which a cost is paid for; None where that is never, or not known."""
     if cost_s is None or rival_ms is None or rival_ms <= operator_ms:
@@ -213,68 +174,6 @@ def chosen_rival(records: Sequence[Record], trained_at: int) -> tuple[str | None
     if COARSE in names or len(names) == 1:
         return COARSE if COARSE in names else names.pop(), ""
     return None, "no solver was chosen by validation" if names else "no solver stands beside it"
-
-
-def operator_rows(record: Record) -> Iterator[Evaluation]:
-    """The rows of the operator itself."""
-    return (row for row in record.evaluations if kind_of(row, record) == "operator")
-
-
-def operator_ms(record: Record, times: Iterable[Timing], resolution: int) -> float | None:
-    """Time of an operator on a grid, of its fastest mode; None if it was not timed there."""
-    kind, made = "operator", architecture(record.configuration)
-    there = [
-        each.throughput_ms
-        for each in times
-        if (each.kind, each.architecture, each.resolution) == (kind, made, resolution)
-    ]
-    return min(there, default=None)
-
-
-def operator_points(records: Iterable[Record], times: Sequence[Timing], resolution: int) -> list[Point]:
-    """One point for each model at a resolution, if it was timed there; errors are means over seeds."""
-    errors: dict[str, list[float]] = {}
-    found: dict[str, float] = {}
-    for record in records:
-        ms = operator_ms(record, times, resolution) if record.configuration else None
-        for row in operator_rows(record):
-            if ms is not None and row.resolution == resolution:
-                errors.setdefault(record.model, []).append(row.mean())
-                found[record.model] = ms
-    return [Point(model, resolution, sum(each) / len(each), found[model]) for model, each in errors.items()]
-
-
-def solver_points(records: Iterable[Record], times: Iterable[Timing], resolution: int) -> list[Point]:
-    """One point for each solver and grid, if it was timed there: its error at a resolution, or on its own finer grid.
-
-    The time to bring a solution to the resolution is not counted.
-    """
-    took = {(each.name, each.resolution): each.throughput_ms for each in times if each.kind == "solver"}
-    found = {}
-    for record in records:
-        for row in record.evaluations:
-            ms = took.get((timed_as(row, record), row.computed_at)) if kind_of(row, record) == "solver" else None
-            if ms is not None and row.resolution == max(row.computed_at, resolution):
-                found[row.model, row.computed_at] = Point(row.model, row.computed_at, row.mean(), ms)
-    return list(found.values())
-
-
-def timed_as(row: Evaluation, record: Record) -> str:
-    """What times call the solver of a row: a coarse solver, before rivals were told apart, is that of the labels."""
-    if row.model != COARSE:
-        return row.model
-    name, parameters = problem_of(record.dataset)
-    known = {key: value for key, value in parameters.items() if not str(value).startswith("sha256:")}
-    return solver_name(build_problem(name, **known).scheme if name in PROBLEMS else "")
-
-
-def front(points: Iterable[Point]) -> list[Point]:
-    """Those of which no other is both as fast and as accurate, by time."""
-    best: list[Point] = []
-    for point in sorted(points, key=lambda each: (each.ms, each.error)):
-        if not best or point.error < best[-1].error:
-            best.append(point)
-    return best
 
 
 def labels_seconds(record: Record, times: Iterable[Timing]) -> tuple[float | None, str]:
@@ -337,9 +236,9 @@ def beside(records: Iterable[Path], out: Path | None = None) -> list[Timing]:
 
 def with_times(record: Record, times: Sequence[Timing]) -> Record:
     """The record with the times of its device where it has none of its own; what interpolates takes none."""
-    ground = digest(evaluated_on(record))
+    dataset, _ = ground(record)
     here = [
-        each for each in times if each.dataset == ground and each.device.removesuffix(ONE_CORE) == device_of(record)
+        each for each in times if each.dataset == dataset and each.device.removesuffix(ONE_CORE) == device_of(record)
     ]
     if not here:
         return record
@@ -398,10 +297,6 @@ def write_worth(rows: Iterable[Worth], path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "[\n" + ",\n".join(json.dumps(asdict(each)) for each in rows) + "\n]\n")
-
-
-def _ground(record: Record) -> tuple[str, str]:
-    return digest(evaluated_on(record)), record.norm
 
 
 def _digits(value: float) -> float:

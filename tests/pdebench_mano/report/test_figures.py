@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from pdebench_mano.report import figures, tables, worth
+from pdebench_mano.report import figures, plane, tables
 from pdebench_mano.report.card import markdown
 from pdebench_mano.report.keeper import Keeper
 
@@ -27,8 +27,8 @@ def test_every_model_stands_in_every_legend_by_its_name(records):
     """A name that began with _ was left out of legends."""
     table = tables.rows(records)
     styles = figures.Styles(table)
-    points = [worth.Point(name, 9, 0.1, 1.0) for name in NAMES]
-    solvers = [worth.Point("_solver", 9, 0.1, 1.0)]
+    points = [plane.Point(name, 9, 0.1, 1.0) for name in NAMES]
+    solvers = [plane.Point("_solver", 9, 0.1, 1.0)]
     all_rows = [row for record in records for row in record.evaluations]
     upsampled = [f"upsampled {name}" for name in NAMES]
     assert set(shown(figures.error_against_resolution(table, styles))) == {*NAMES, *upsampled}

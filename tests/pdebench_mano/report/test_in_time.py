@@ -12,7 +12,7 @@ from pdebench_mano import Dataset, RunConfig, train
 from pdebench_mano.evaluation.assess import assess
 from pdebench_mano.evaluation.records import read_record
 from pdebench_mano.fields.names import FLUCTUATION, UNTIL
-from pdebench_mano.report import tables, write_report
+from pdebench_mano.report import naming, tables, write_report
 from pdebench_mano.report.figures import Styles, error_over_time
 
 OWN = Path(__file__).parents[2] / "project" / "own_problems.py"
@@ -67,5 +67,5 @@ def test_the_page_shows_errors_and_fields_over_time_beside_persistence_and_the_s
 def test_rollouts_never_share_a_table_with_other_times(assessed):
     record = read_record(assessed)
     later = [dataclasses.replace(row, times=row.times[1:]) for row in record.evaluations]
-    grounds = {tables.ground(each) for each in (record, dataclasses.replace(record, evaluations=later))}
+    grounds = {naming.ground(each) for each in (record, dataclasses.replace(record, evaluations=later))}
     assert len(grounds) == 2

@@ -19,8 +19,9 @@ from pdebench_mano.cli import main
 from pdebench_mano.evaluation.flops import flops
 from pdebench_mano.evaluation.records import device_of, find_records, read_record, slug
 from pdebench_mano.evaluation.timing import Timing, architecture, write_times
-from pdebench_mano.report import tables, worth, write_report
+from pdebench_mano.report import naming, tables, write_report
 from pdebench_mano.report.figures import Styles, alignment, plane
+from pdebench_mano.report.plane import Point
 from pdebench_mano.training.runs import load
 
 TABLE = pd.DataFrame({"model": ["fno", "mano"], "group": "operator", "resolution": 85, "relative_l2": [0.02, 0.01]})
@@ -131,11 +132,11 @@ def test_rows_of_two_norms_never_share_a_table(demo):
     )
     parts = tables.grounds(tables.rows([record, other]))
     assert [norm for _, norm in parts] == ["points", "integral"]
-    assert list(parts) == [tables.ground(record), tables.ground(other)]
+    assert list(parts) == [naming.ground(record), naming.ground(other)]
     for each in (record, other):
         alone = tables.headline(tables.rows([each]))
-        pd.testing.assert_frame_equal(tables.headline(parts[tables.ground(each)]), alone)
-    assert parts[tables.ground(other)].relative_l2.mean() == 2 * parts[tables.ground(record)].relative_l2.mean()
+        pd.testing.assert_frame_equal(tables.headline(parts[naming.ground(each)]), alone)
+    assert parts[naming.ground(other)].relative_l2.mean() == 2 * parts[naming.ground(record)].relative_l2.mean()
 
 
 def test_times_of_several_devices_are_not_averaged(demo):
@@ -168,7 +169,7 @@ def made_up_times(records, device, ms):
     """Times of all operators and solvers of some records, which nobody took."""
     about = {"problem": "darcy", "precision": "float32", "mode": "eager", "rtol": None, "batch": 1, "spread": 0.0}
     about |= {"repeats": 5, "busy": True, "commit": "c", "device": device, "latency_ms": ms, "throughput_ms": ms}
-    about |= {"dataset": tables.ground(records[0])[0]}
+    about |= {"dataset": naming.ground(records[0])[0]}
     for record in records:
         for n in (9, 17, 33):
             if record.configuration:
@@ -201,10 +202,8 @@ def test_a_report_of_timed_records_says_what_operators_are_worth_for_each_device
 
 
 def test_the_plane_shows_solvers_on_their_grids_and_the_front_of_all():
-    operators = [worth.Point("fno", 85, 0.02, 1.0), worth.Point("mano", 85, 0.01, 8.0)]
-    solvers = [
-        worth.Point("solver", n, error, ms) for n, error, ms in ((141, 0.005, 4.0), (43, 0.03, 0.5), (85, 0.02, 2))
-    ]
+    operators = [Point("fno", 85, 0.02, 1.0), Point("mano", 85, 0.01, 8.0)]
+    solvers = [Point("solver", n, error, ms) for n, error, ms in ((141, 0.005, 4.0), (43, 0.03, 0.5), (85, 0.02, 2))]
     (axis,) = plane(operators, solvers, Styles(TABLE), 85, "Some GPU").axes
     drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines}
     assert drawn == {
@@ -241,15 +240,15 @@ def test_runs_that_differ_in_more_than_their_seed_stand_apart(demo):
         return dataclasses.replace(record, seed=seed, configuration=record.configuration | {"config": config})
 
     records = [variant(), variant(seed=1), variant(width=99), variant(regime="foton")]
-    names = [each.model for each in tables.apart(records)]
+    names = [each.model for each in naming.apart(records)]
     own, wide, other = (
         f"fno ({words})" for words in ("width 8, regime backprop", "width 99, regime backprop", "width 8, regime foton")
     )
     assert names == [own, own, wide, other]
-    table = tables.rows(tables.apart(records))
+    table = tables.rows(naming.apart(records))
     assert set(table[table.group == "operator"].model) == set(names)
     assert set(table[table.group == "upsampled"].model) == {f"upsampled {name}" for name in names}
-    assert [each.model for each in tables.apart([variant(), variant(seed=1)])] == ["fno", "fno"], "seeds are seeds"
+    assert [each.model for each in naming.apart([variant(), variant(seed=1)])] == ["fno", "fno"], "seeds are seeds"
 
 
 def test_the_kind_of_a_row_and_not_its_name_says_what_it_is(demo):

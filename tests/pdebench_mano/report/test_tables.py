@@ -10,7 +10,7 @@ import pytest
 from pdebench_mano.benchmark import leaderboard
 from pdebench_mano.benchmark.leaderboard import named, published
 from pdebench_mano.evaluation.records import read_record, write_record
-from pdebench_mano.report import tables, write_report
+from pdebench_mano.report import naming, tables, write_report
 from pdebench_mano.report.bootstrap import difference, interval
 from pdebench_mano.report.figures import Styles, accuracy_against_time, uncrowded
 from pdebench_mano.report.matrix import signed
@@ -38,7 +38,7 @@ def confusing(made, references):
 
 
 def test_an_operator_called_as_a_reference_stands_beside_it(confusing):
-    table = tables.rows(tables.apart(confusing))
+    table = tables.rows(naming.apart(confusing))
     assert len(table) == sum(len(record.evaluations) for record in confusing), "none replaces another"
     assert table.groupby("model")[["kind", "of"]].nunique().eq(1).all(axis=None), "none shares another's name"
     expected = {(row.mean(), row.kind) for record in confusing for row in record.evaluations}
@@ -59,7 +59,7 @@ def test_a_report_and_a_terminal_show_them_all(confusing, tmp_path, capsys, monk
     for path, record in zip(paths, confusing, strict=True):
         write_record(record, path)
     page = write_report(paths, tmp_path / "report").read_text()
-    names = tables.headline(tables.rows(tables.apart(confusing))).index
+    names = tables.headline(tables.rows(naming.apart(confusing))).index
     assert all(f"<td>{name}</td>" in page for name in names)
     monkeypatch.setenv("COLUMNS", "200")
     print_comparison([read_record(path) for path in paths])
@@ -73,7 +73,7 @@ def test_rows_that_would_share_a_name_are_refused(made, references):
 
 
 def test_styles_and_figures_go_by_kind(made, references):
-    table = tables.rows(tables.apart([references(), made("fno"), made("upsampled fno"), made("mean solution")]))
+    table = tables.rows(naming.apart([references(), made("fno"), made("upsampled fno"), made("mean solution")]))
     styles = Styles(table)
     upsampled = {"label": "upsampled fno", "linestyle": "--", "markerfacecolor": "white"}
     assert styles("upsampled fno") == styles("fno") | upsampled

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pdebench_mano.evaluation.records import Evaluation, Record, Spectra, digest, evaluated_on
 from pdebench_mano.evaluation.timing import Timing, architecture, write_times
 from pdebench_mano.report import worth as value
-from pdebench_mano.report.worth import Point, break_even, chosen_rival, front, time_at, with_times, worth, write_worth
+from pdebench_mano.report.plane import Point, front, time_at
+from pdebench_mano.report.worth import break_even, chosen_rival, with_times, worth, write_worth
 
 GPU = "Some GPU"
 NAMED = (
