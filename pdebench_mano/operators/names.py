@@ -18,6 +18,7 @@ OPERATORS = {
     "orthogonal-mano": "pdebench_mano.orthogonal:OrthogonalMANO",
     "transolver": "baselines.transolver:Transolver",
     "ho-fno": "baselines.ho_fno:HOFNO",
+    "lrsa": "baselines.lrsa:LRSA",
 }
 
 PAPERS = {
@@ -35,6 +36,7 @@ PAPERS = {
     "orthogonal-mano": "FOTON, arXiv 2512.20668, on Colagrande et al. 2025, arXiv 2507.02748",
     "transolver": "Wu et al. 2024, arXiv 2402.02366",
     "ho-fno": "Colagrande et al. 2026, arXiv 2606.28122",
+    "lrsa": "Yang et al. 2026, arXiv 2604.03582",
 }
 """What their classes, which import PyTorch, say as `paper`."""
 

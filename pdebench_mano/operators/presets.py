@@ -69,6 +69,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "small": {"modes": 12, "width": 64, "depth": 5},
         "base": {"modes": 20, "width": 160, "depth": 7},
     },
+    "lrsa": {
+        "small": {"width": 48, "depth": 5, "heads": 4, **_LATTICE},
+        "base": {"width": 128, "depth": 7, "latents": 64, **_LATTICE},
+    },
 }
 
 

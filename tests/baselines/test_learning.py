@@ -13,6 +13,7 @@ STEPS = 200
 SMALL = {
     "transolver": {"width": 16, "depth": 2, "heads": 2, "slices": 8, "reference": 4, "spacing": None},
     "ho-fno": {"width": 16, "depth": 2, "modes": 8},
+    "lrsa": {"width": 16, "depth": 2, "heads": 2, "latents": 8, "spacing": None},
 }
 
 

@@ -230,7 +230,7 @@ def test_a_recording_keeps_the_matrices_that_are_forgotten_elsewhere():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
-@pytest.mark.parametrize("name", ["mano", "fno", "vit", "unet", "swin", "transolver", "ho-fno"])
+@pytest.mark.parametrize("name", ["mano", "fno", "vit", "unet", "swin", "transolver", "ho-fno", "lrsa"])
 def test_on_a_gpu_operators_are_recorded_and_predict_what_they_did(name):
     torch.manual_seed(0)
     inner = build_operator(name, 1, 1)

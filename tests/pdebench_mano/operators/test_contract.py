@@ -29,7 +29,7 @@ def test_registered_operators_keep_the_contract(name):
     assert broken(build_operator(name, 1, 1, **SMALLER.get(name, {}))) == {}
 
 
-@pytest.mark.parametrize("name", ["fno", "unet", "transolver", "ho-fno"])
+@pytest.mark.parametrize("name", ["fno", "unet", "transolver", "ho-fno", "lrsa"])
 def test_second_order_under_refinement(name):
     """The trapezoidal rule of the Fourier integrals and of full weighting, on vertices."""
     torch.manual_seed(0)

@@ -21,6 +21,7 @@ SMALLER = {
     "orthogonal-conv": {"width": 4, "depth": 1},
     "transolver": {"width": 16, "depth": 1},
     "ho-fno": {"width": 8, "modes": 8, "depth": 2},
+    "lrsa": {"width": 16, "depth": 1},
 }
 
 

@@ -29,6 +29,7 @@ TINY = {
     "orthogonal-mano": {"width": 4, "lattice": 4, "depth": 2},
     "transolver": {"width": 8, "depth": 1, "heads": 2, "slices": 4, "reference": 2, "spacing": 1 / 4},
     "ho-fno": {"width": 8, "modes": 4, "depth": 1},
+    "lrsa": {"width": 8, "depth": 1, "heads": 2, "latents": 4, "spacing": 1 / 4},
 }
 """Operators that any finer grid may be given to; swin is one, too, which takes long."""
 

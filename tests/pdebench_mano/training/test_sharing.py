@@ -25,6 +25,7 @@ TINY = {
     "orthogonal-mano": {"width": 4, "lattice": 2, "depth": 2},
     "transolver": {"width": 8, "depth": 1, "heads": 2, "slices": 4},
     "ho-fno": {"width": 8, "modes": 4, "depth": 1},
+    "lrsa": {"width": 8, "depth": 1, "heads": 2, "latents": 4},
 }
 
 OWN = """
