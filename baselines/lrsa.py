@@ -36,7 +36,7 @@ Bias = Float[Tensor, " points"]
 @remembered
 def log_weights(
     height: int, width: int, grid: Kind, device: torch.device, dtype: torch.dtype
-) -> Float[Tensor, "{height*width}"]:
+) -> Float[Tensor, " {height*width}"]:
     """Logarithms of the quadrature weights of a grid's points, over the largest: 0 inside, -log 2 on an edge."""
     along_x, along_y = ((w / w.max()).log() for w in (quadrature(n, grid, device) for n in (height, width)))
     return (along_x[:, None] + along_y).flatten().to(dtype)
