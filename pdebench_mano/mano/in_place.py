@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu
 
 from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import lattice_points
@@ -21,9 +20,7 @@ from pdebench_mano.mano.expansions import ORDERS, expanding, gathering
 from pdebench_mano.mano.kernels.selection import Place, forced
 from pdebench_mano.mano.multipole import Field
 
-Points = Float[Tensor, "points channels"]
-
-POINTS = 2000
+POINTS = 4000
 """Points of the grid that are handled at a time."""
 
 ROWS = 10
@@ -54,6 +51,16 @@ def bands(points: int, lattice: int, grid: Kind, dtype: torch.dtype) -> tuple[Ba
     return tuple(parts)
 
 
+@lru_cache(maxsize=16)
+def columns(points: int, lattice: int, grid: Kind, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Matrices from the second axis to the lattice and back, with the orders of a lattice point side by side."""
+    cpu = torch.device("cpu")
+    with torch.inference_mode(False), torch.no_grad():
+        down = gathering(points, lattice, grid, cpu, dtype).view(2, lattice, points).transpose(0, 1).flatten(0, 1)
+        up = expanding(points, lattice, grid, cpu, dtype).view(points, 2, lattice).transpose(1, 2).flatten(1)
+    return down, up
+
+
 def serves(model: Any, x: Field) -> bool:
     """Whether nobody asks for what lies between, and modules are those they were made as."""
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling() or forced() == "fused":
@@ -65,29 +72,37 @@ def serves(model: Any, x: Field) -> bool:
     if any(each._forward_hooks or each._forward_pre_hooks for each in model.modules()):
         return False
     anchored = (block.attention for block in model.blocks if isinstance(block.attention, AnchoredAttention))
-    read = [block.mlp.fc2 for block in model.blocks] + [each for layer in anchored for each in (layer.down, layer.up)]
-    return all(type(each) is nn.Linear for each in read)
+    read = [each for block in model.blocks for each in (block.mlp.fc1, block.mlp.fc2)]
+    read += [each for layer in anchored for each in (layer.down, layer.up)]
+    return all(type(each) is nn.Linear and each.bias is not None for each in read)
 
 
-def advance(block: Any, x: Field, grid: Kind) -> None:
-    """x += attention(x), then x += mlp(x), for a `Block` of MANO."""
-    if not isinstance(block.attention, AnchoredAttention):
-        x.add_(block.attention(x))
-    elif block.attention.orders < ORDERS:
-        x.add_(block.attention(x, grid))
-    else:
-        add_attention(block.attention, x, grid)
-    for points in x.flatten(0, -2).split(POINTS):
-        add_mlp(block.mlp, points)
+def advance(blocks: Any, x: Field, grid: Kind) -> None:
+    """x += attention(x), then x += mlp(x), for every `Block` of MANO."""
+    parts = x.flatten(0, -2).split(POINTS)
+    hidden = x.new_empty(len(parts[0]) * max(len(block.mlp.fc1.weight) for block in blocks))
+    for block in blocks:
+        if not isinstance(block.attention, AnchoredAttention):
+            x.add_(block.attention(x))
+        elif block.attention.orders < ORDERS:
+            x.add_(block.attention(x, grid))
+        else:
+            add_attention(block.attention, x, grid)
+        add_mlp(block.mlp, parts, hidden)
 
 
-def add_mlp(mlp: Any, x: Points) -> None:
-    """x += mlp(x)."""
-    h = gelu(mlp.fc1(mlp.norm(x)))
-    if h.dtype == x.dtype:
-        x.add_(mlp.fc2.bias).addmm_(h, mlp.fc2.weight.T)
-    else:
-        x.add_(mlp.fc2(h))
+def add_mlp(mlp: Any, parts: tuple[Tensor, ...], hidden: Float[Tensor, " _"]) -> None:
+    """x += mlp(x) for parts of (points, channels), one after another; `hidden` is memory for the hidden layer."""
+    gelu_ = torch.ops.aten.gelu_
+    if torch.is_autocast_enabled("cpu"):
+        for x in parts:
+            x.add_(mlp.fc2(gelu_(mlp.fc1(mlp.norm(x)))))
+        return
+    first, second = (layer.weight.T.contiguous() for layer in (mlp.fc1, mlp.fc2))  # multiplied faster in this order
+    for x in parts:
+        h = hidden[: len(x) * first.shape[1]].view(len(x), -1)
+        torch.addmm(mlp.fc1.bias, mlp.norm(x), first, out=h)
+        x.add_(mlp.fc2.bias).addmm_(gelu_(h), second)
 
 
 def add_attention(layer: AnchoredAttention, x: Field, grid: Kind) -> None:
@@ -95,8 +110,7 @@ def add_attention(layer: AnchoredAttention, x: Field, grid: Kind) -> None:
     lattice, dtype = lattice_points(layer.spacing, grid), Place.of(x).dtype
     width, channels = x.shape[2:]
     rows = bands(x.shape[1], lattice, grid, x.dtype)
-    down = gathering(width, lattice, grid, x.device, dtype).view(2, lattice, width).transpose(0, 1).flatten(0, 1)
-    up = expanding(width, lattice, grid, x.device, dtype).view(width, 2, lattice).transpose(1, 2).flatten(1)
+    down, up = columns(width, lattice, grid, dtype)
     to_means, to_slopes = layer.down.weight.to(dtype).T.split(2 * channels)
     bias = layer.down.bias.to(dtype)
     field = x.new_empty(len(x), lattice, lattice, channels, dtype=dtype)

@@ -181,8 +181,7 @@ class MANO(Operator):
         with ends:
             x = self.dropout(self.lift(a.permute(0, 2, 3, 1).contiguous()))
         if in_place.serves(self, x):
-            for block in self.blocks:
-                in_place.advance(block, x, self.grid)
+            in_place.advance(self.blocks, x, self.grid)
             with ends:
                 return in_place.projected(self.norm, self.projection, x).permute(0, 3, 1, 2)
         for block in self.blocks:

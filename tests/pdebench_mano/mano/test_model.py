@@ -187,6 +187,20 @@ def test_what_is_predicted_in_place_is_what_gradients_are_taken_of(grid, argumen
     assert sizes == [(2, 13, 11, 16)]
 
 
+@pytest.mark.parametrize("name", ["mlp.fc1", "mlp.fc2", "attention.attention.qkv", "attention.attention.local"])
+def test_predictions_are_by_the_modules_that_are_in_place(name):
+    """Of a plain module the parameters are read, another one is called."""
+    operator = MANO(width=16, depth=1, mlp_width=32, spacing=1 / 24).double().eval()
+    a = torch.randn(1, 1, 33, 31, dtype=torch.float64)
+    plain, module = operator(a).detach(), operator.blocks[0].get_submodule(name)
+    kind = type(module)
+    module.__class__ = type("Doubled", (kind,), {"forward": lambda self, x: 2 * kind.forward(self, x)})
+    doubled = operator(a).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(operator(a), doubled, rtol=0, atol=1e-12)
+    assert not torch.allclose(doubled, plain, rtol=1e-3)
+
+
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 @torch.no_grad()
 def test_predictions_can_be_mapped_over():
