@@ -10,13 +10,11 @@ from pdebench_mano.fields.operator import Fields, Operator
 class Convolution(nn.Conv2d, Operator):
     """`torch.nn.Conv2d` of (batch, channels, height, width), with the values of the other side for its padding."""
 
-    def forward(self, x: Fields, weight: Tensor | None = None) -> Float[Tensor, "batch _ _ _"]:
-        """The convolution of x, by a copy of the weight in another layout if one is given."""
-        weight = self.weight if weight is None else weight
+    def forward(self, x: Fields) -> Float[Tensor, "batch _ _ _"]:
         if self.grid != "periodic" or not any(self.padding):
-            return self._conv_forward(x, weight, self.bias)
+            return super().forward(x)
         around = F.pad(x, self._reversed_padding_repeated_twice, mode="circular")
-        return F.conv2d(around, weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return F.conv2d(around, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class Refinement(nn.ConvTranspose2d, Operator):

@@ -27,7 +27,6 @@ from pdebench_mano.fields.convolution import Convolution
 from pdebench_mano.fields.lattice import check_spacing, lattice_points, remembered
 from pdebench_mano.mano.expansions import ORDERS, expand, gather_beside
 from pdebench_mano.mano.kernels import window_attention
-from pdebench_mano.mano.kernels.selection import Place
 from pdebench_mano.mano.kernels.wrapping import fold, wrap
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
 
@@ -77,11 +76,11 @@ def rotate_neighbours(x: Float[Tensor, "batch points heads d"], turn: Float[Tens
         x.copy_(wide)
 
 
-def predicts(layer: nn.Module | None, kind: type[nn.Module], device: torch.device) -> bool:
-    """Whether a layer on a CPU is a plain one of this kind, of which neither gradients nor its output are asked for."""
-    if device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+def predicts(layer: nn.Module) -> bool:
+    """Whether a layer is a plain one of which neither gradients nor its output are asked for."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
-    return type(layer) is kind and not layer._forward_hooks and not layer._forward_pre_hooks
+    return type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
 
 
 class LocalAttention(MultipoleAttention):
@@ -113,7 +112,7 @@ class LocalAttention(MultipoleAttention):
         shapes = tuple((x.shape[1], x.shape[2]) for x in levels)
         sizes = [h * w for h, w in shapes]
         n = self.normalised(torch.cat([x.flatten(1, 2) for x in levels], 1))
-        if side_by_side := self.rotary and predicts(self.qkv, nn.Linear, n.device):
+        if side_by_side := self.rotary and n.device.type == "cpu" and predicts(self.qkv):
             qkv = linear(n, neighbours(self.qkv.weight, self.heads))
         else:
             qkv = self.qkv(n)
@@ -121,11 +120,8 @@ class LocalAttention(MultipoleAttention):
         ys = [y.unflatten(1, shape) for y, shape in zip(together, shapes, strict=True)]
         if self.local is None:
             return ys
-        weight = []
-        if predicts(self.local, Convolution, n.device):  # once, and not for each level
-            weight = [self.local.weight.to(Place.of(n).dtype, memory_format=torch.channels_last)]
         convolved = (
-            self.local(part.unflatten(1, shape).permute(0, 3, 1, 2), *weight).permute(0, 2, 3, 1)
+            self.local(part.unflatten(1, shape).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             for part, shape in zip(n.split(sizes, 1), shapes, strict=True)
         )
         return [y + k for y, k in zip(ys, convolved, strict=True)]
