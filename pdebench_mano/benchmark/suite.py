@@ -42,7 +42,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data_gen.grid import Kind, Norm
 from data_gen.splits import parsed
-from pdebench_mano.evaluation.records import NAMED
+from pdebench_mano.evaluation.records import NAMED, listed
 from pdebench_mano.machine.typed import wrong
 from pdebench_mano.training.options import Count
 
@@ -320,7 +320,7 @@ class Suite(_Table):
         """
         known = [model.label for model in self.models]
         if unknown := sorted(set(models) - set(known)):
-            raise ValueError(f"no model is called {', '.join(unknown)}: this suite has {', '.join(known)}")
+            raise ValueError(f"no model is called {listed(unknown)}: this suite has {listed(known)}")
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Suite":

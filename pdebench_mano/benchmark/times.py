@@ -11,7 +11,7 @@ from pdebench_mano.benchmark.data import datasets, make
 from pdebench_mano.benchmark.references import References, all_references
 from pdebench_mano.benchmark.run import take_over
 from pdebench_mano.benchmark.suite import Suite
-from pdebench_mano.evaluation.records import Record, digest, evaluated_on, find_records, kind_of, read_record
+from pdebench_mano.evaluation.records import Record, digest, evaluated_on, find_records, kind_of, listed, read_record
 from pdebench_mano.evaluation.timing import (
     Contender,
     Entrant,
@@ -98,7 +98,7 @@ def time_suite(
         contenders.append(operators(list(entrants.values()), data, watch, start))
         contenders += [solvers(data, sorted(solved), watch, start), labels(data, watch, start)]
     if standing:
-        names = "; ".join(dict.fromkeys(standing))
+        names = listed(dict.fromkeys(standing))
         say(f"{out / 'runs'} has no weights of {names}: untrained operators, which take as long, stand for them")
     return take(chain(*contenders), watch, out, say)
 

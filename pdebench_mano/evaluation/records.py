@@ -8,7 +8,7 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from os.path import lexists
@@ -257,6 +257,12 @@ def write_record(record: Record, path: Path) -> None:
         if not row["times"]:
             del row["times"], row["per_time"]
     write_text(path, to_json(content, str) + "\n")
+
+
+def listed(models: Iterable[str]) -> str:
+    """Names of models in a row; between semicolons where a name has a comma of its own."""
+    models = list(models)
+    return ("; " if any("," in each for each in models) else ", ").join(models)
 
 
 def slug(name: str) -> str:

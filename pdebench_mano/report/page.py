@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from data_gen.recipe import installed
 from data_gen.storage import UNKNOWN, locked, problem_of, write_text
-from pdebench_mano.evaluation.records import Record, read_record
+from pdebench_mano.evaluation.records import Record, listed, read_record
 from pdebench_mano.evaluation.timing import TIMES
 from pdebench_mano.report import naming, tables
 from pdebench_mano.report import worth as value
@@ -156,7 +156,7 @@ def _title(records: Sequence[Record]) -> str:
 
 
 def _summary(records: Sequence[Record], table: pd.DataFrame) -> str:
-    names = ", ".join(table[table.group == "operator"].model.unique())
+    names = listed(table[table.group == "operator"].model.unique())
     samples = sorted({len(record.samples) for record in records})
     resolutions = ", ".join(f"{n}²" for n in sorted(table.resolution.unique()))
     return f"{names}, tested on {' or '.join(map(str, samples))} samples at {resolutions}, beside baselines."

@@ -107,7 +107,7 @@ def test_untrained_operators_stand_for_weights_that_are_not_there(folder, measur
     shutil.copytree(folder / "out" / "records", tmp_path / "records")
     assert list(time_suite(suite, tmp_path, CPU, folder=folder, say=said.append)) == trained
     assert said[0] == (
-        f"{tmp_path / 'runs'} has no weights of other; unet: untrained operators, which take as long, stand for them"
+        f"{tmp_path / 'runs'} has no weights of other, unet: untrained operators, which take as long, stand for them"
     )
     asked = len(measured)
     assert list(time_suite(suite, tmp_path, CPU, folder=folder)) == trained

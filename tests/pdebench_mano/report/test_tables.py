@@ -9,7 +9,7 @@ import pytest
 
 from pdebench_mano.benchmark import leaderboard
 from pdebench_mano.benchmark.leaderboard import named, published
-from pdebench_mano.evaluation.records import read_record, write_record
+from pdebench_mano.evaluation.records import listed, read_record, write_record
 from pdebench_mano.report import naming, tables, write_report
 from pdebench_mano.report.bootstrap import difference, interval
 from pdebench_mano.report.figures import Styles, accuracy_against_time, uncrowded
@@ -239,3 +239,8 @@ def test_a_figure_leaves_out_what_squashes_the_rest_and_the_schemes_that_nobody_
 def test_budgets_go_by_their_number():
     table = pd.DataFrame({"budget": ["120 epochs", "", "30 s", "60 epochs", "8 epochs", "2.5 s"]})
     assert tables.budgets(table) == ["8 epochs", "60 epochs", "120 epochs", "2.5 s", "30 s"]
+
+
+def test_models_in_a_row_are_told_apart_whatever_they_are_called():
+    assert listed(["fno", "mano"]) == "fno, mano"
+    assert listed(["fno", "mano, 120 epochs", "mano"]) == "fno; mano, 120 epochs; mano"
