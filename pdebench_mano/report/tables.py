@@ -206,14 +206,16 @@ def order(table: pd.DataFrame) -> list[str]:
 
 
 def written(each: Interval) -> str:
-    """``.0123 [.0119, .0127]``; a digit more below 0.01."""
+    """``.0123 [.0119, .0127]``; a digit more below 0.01, and two that count where there are fewer."""
     mean, low, high = (bare(f"{value:.{digits(each.mean)}f}") for value in each)
     return f"{mean} [{low}, {high}]"
 
 
 def digits(mean: float) -> int:
-    """How many digits of an error are shown behind the point."""
-    return 4 if mean >= 0.01 else 5
+    """How many digits of an error are shown behind the point; of a small one two that count."""
+    if mean >= 0.01:
+        return 4
+    return max(5, 1 - math.floor(math.log10(mean))) if mean > 0 else 5
 
 
 def bare(number: str) -> str:

@@ -11,7 +11,7 @@ from pdebench_mano.benchmark import leaderboard
 from pdebench_mano.benchmark.leaderboard import named, published
 from pdebench_mano.evaluation.records import listed, read_record, write_record
 from pdebench_mano.report import naming, tables, write_report
-from pdebench_mano.report.bootstrap import difference, interval
+from pdebench_mano.report.bootstrap import Interval, difference, interval
 from pdebench_mano.report.figures import Styles, accuracy_against_time, uncrowded
 from pdebench_mano.report.matrix import signed
 from pdebench_mano.report.terminal import concise, print_comparison
@@ -244,3 +244,8 @@ def test_budgets_go_by_their_number():
 def test_models_in_a_row_are_told_apart_whatever_they_are_called():
     assert listed(["fno", "mano"]) == "fno, mano"
     assert listed(["fno", "mano, 120 epochs", "mano"]) == "fno; mano, 120 epochs; mano"
+
+
+def test_a_small_error_is_not_shown_as_none():
+    assert tables.written(Interval(3.9e-6, 3.8e-6, 4.04e-6)) == ".0000039 [.0000038, .0000040]"
+    assert tables.written(Interval(0.0, 0.0, 0.0)) == ".00000 [.00000, .00000]"
