@@ -64,7 +64,9 @@ def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str
     plain += [("qkv", layer.qkv, nn.Linear), ("out", layer.out, nn.Linear)]
     plain += [("down", layer.down, type(layer.down)), ("up", layer.up, type(layer.up))]
     widths = {"channels": layer.out.out_features, "heads · head_dim": layer.out.in_features}
-    return _obstacle(place, widths, plain)
+    if why := _obstacle(place, widths, plain):
+        return why
+    return "qkv has a bias, or out has none" if layer.qkv.bias is not None or layer.out.bias is None else None
 
 
 @torch.compiler.disable
@@ -155,7 +157,7 @@ def mlp_obstacle(norm: Any, fc1: Any, fc2: Any, place: Place) -> str | None:
         return why
     if fc1.in_features not in WIDTHS or fc1.out_features % 16 or fc2.out_features > max(WIDTHS):
         return f"widths are {fc1.in_features}, {fc1.out_features} and {fc2.out_features}"
-    return None
+    return "fc1 or fc2 has no bias" if fc1.bias is None or fc2.bias is None else None
 
 
 @torch.compiler.disable

@@ -157,3 +157,15 @@ def test_fused_mlp_rounds_products_but_not_the_field(residual):
     added, gradient = (y - x, ours[0] - g) if residual else (y, ours[0])
     for a, b in zip((added, gradient, *ours[1:]), (reference, *theirs), strict=True):
         assert relative(a.detach(), b.detach().double()) < 2e-3
+
+
+def test_layers_with_other_biases_are_left_to_their_modules():
+    """The kernels read one bias of `out`, none of `qkv`, and one of each layer of an mlp: others would be left out."""
+    layer, x = MultipoleAttention(16, 2, 8, 2, 1, 2).to(DEVICE), torch.randn(1, 8, 8, 16, device=DEVICE)
+    layer.qkv = torch.nn.Linear(16, 48).to(DEVICE)
+    with using("fused"), pytest.raises(ValueError, match="qkv has a bias"):
+        layer(x)
+    norm, fc1, _ = layers_of_an_mlp(16)
+    without = torch.nn.Linear(48, 16, bias=False).to(DEVICE)
+    with using("fused"), pytest.raises(ValueError, match="fc1 or fc2 has no bias"):
+        fused_mlp(norm, fc1, without, x)
