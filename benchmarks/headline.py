@@ -89,12 +89,12 @@ def markdown(cells: pd.DataFrame, title: str) -> str:
 def figure(suite: str, name: str) -> Figure:
     """A figure of the report, of the suite's first budget; times are those of all, on the first device of them."""
     _, part = next(comparisons(suite))
-    styles = figures.Styles(tables.rows(published(suite)))
+    records, times = naming.apart(published(suite)), read_times(PUBLISHED / suite)
+    styles = figures.Styles(tables.rows(records))
     if name == "error-against-resolution":
         return figures.error_against_resolution(part, styles)
     if name.startswith("over-time-"):
         return figures.error_over_time(figures.uncrowded(part), styles, int(name.removeprefix("over-time-")))
-    records, times = naming.apart(published(suite)), read_times(PUBLISHED / suite)
     resolution, device = int(name.removeprefix("plane-")), times[0].device
     here = [each for each in times if each.device == device]
     operators, solvers = (points(records, here, resolution) for points in (plane.operator_points, plane.solver_points))
@@ -112,7 +112,7 @@ MAKES = {
 
 def comparisons(suite: str) -> Iterator[tuple[str, pd.DataFrame]]:
     """The rows of each budget of a suite, beside the baselines."""
-    table = tables.rows(published(suite))
+    table = tables.rows(naming.apart(published(suite)))
     for budget in tables.budgets(table):
         yield budget, tables.comparison(table, budget)
 

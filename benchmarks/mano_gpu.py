@@ -68,7 +68,7 @@ def step(name: str, points: int, steps: int, device: torch.device) -> float:
     """Milliseconds of a training step: the last of three epochs, the first of which compiles and records."""
     a = smooth(8 * steps, points)
     data = TensorDataset(a, a.cumsum(-1).cumsum(-2) / points**2)
-    operator = normalized(build_operator(OPERATORS[name][0], 1, 1, **OPERATORS[name][1]), data)
+    operator = normalized(built(name, torch.device("cpu")), data)
     extra = {"precision": OPERATORS[name][2], "cuda_graphs": device.type == "cuda"}
     ends = [epoch["seconds"] for epoch in fit(operator, Backprop(), data, device=device, **TRAINING, **extra).epochs]
     return 1e3 * (ends[-1] - ends[-2]) / steps
