@@ -151,12 +151,12 @@ def test_reversed_factors_keep_their_precision_in_float32(n):
     assert all((single[name] - g).norm() < 1e-5 * g.norm() for name, g in exact.items())
 
 
-def test_constraint_holds_under_training():
+def test_constraint_holds_after_a_thousand_steps():
     torch.manual_seed(0)
     operator, regime = OrthogonalMANO(1, 1, width=4, depth=1, lattice=2), TransportedFoton()
     a, u = torch.randn(2, 2, 1, 5, 6)
     optimizer = torch.optim.Adam(operator.parameters(), lr=1e-2)
-    for _ in range(200):
+    for _ in range(1000):
         optimizer.zero_grad()
         regime.gradients(operator, a, u, relative_l2)
         optimizer.step()
