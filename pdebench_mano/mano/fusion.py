@@ -116,9 +116,8 @@ def fused_norms(first: Any, second: Any, x: Tensor) -> Tensor | None:
 
 
 @torch.compiler.disable
-def fused_gather(field: Tensor, lattice: int, grid: Kind) -> tuple[Tensor, Tensor] | None:
-    """(batch, 2, lattice, width, channels) moments along the first axis of a field, and the field, or None where it is
-    not fused.
+def fused_gather(field: Tensor, lattice: tuple[int, int], grid: Kind) -> tuple[Tensor, Tensor] | None:
+    """Moments of a field on a lattice, and the field, or None where it is not fused.
 
     What else is made of the field is to be made of that: its gradient is added to in the kernel that makes ours.
     """
@@ -128,22 +127,19 @@ def fused_gather(field: Tensor, lattice: int, grid: Kind) -> tuple[Tensor, Tenso
         return None
     from pdebench_mano.mano.kernels.gpu.lattice import gather
 
-    moments, rows = gather(field.flatten(2), lattice, grid, place.dtype)
-    return moments.unflatten(-1, field.shape[2:]), rows.unflatten(-1, field.shape[2:])
+    return gather(field, lattice, grid, place.dtype)
 
 
 @torch.compiler.disable
-def fused_expand(coefficients: Tensor, points: int, grid: Kind, onto: Tensor | None) -> Tensor | None:
-    """The expansions along the first axis of (batch, 2, lattice, width, channels) coefficients, plus `onto` if it is
-    given, or None where it is not fused."""
+def fused_expand(coefficients: Tensor, shape: tuple[int, int], grid: Kind, onto: Tensor | None) -> Tensor | None:
+    """The field of local expansions, plus `onto` if it is given, or None where it is not fused."""
     place = Place.of(coefficients)
     if why := _obstacle(place, {}, []):
         _refused(why)
         return None
     from pdebench_mano.mano.kernels.gpu.lattice import expand
 
-    rows = expand(coefficients.flatten(3), points, grid, None if onto is None else onto.flatten(2))
-    return rows.unflatten(-1, coefficients.shape[3:])
+    return expand(coefficients.to(place.dtype), shape, grid, onto)
 
 
 def mlp_obstacle(norm: Any, fc1: Any, fc2: Any, place: Place) -> str | None:
