@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from data_gen.grid import Kind
+from pdebench_mano.fields.convolution import Convolution
 from pdebench_mano.mano.kernels.selection import Place, forced, form_of
 
 WIDTHS = (16, 32, 64, 128)
@@ -46,8 +47,6 @@ def _refused(why: str) -> None:
 
 def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str | None:
     """Why a `MultipoleAttention` is not fused on a grid, or None."""
-    if layer.unfused:
-        return layer.unfused
     if layer.grid == "periodic":
         return "its windows go round a periodic grid"
     if min(height, width) < layer.window or layer.window > 16:
@@ -63,6 +62,11 @@ def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str
     ]
     plain += [("qkv", layer.qkv, nn.Linear), ("out", layer.out, nn.Linear)]
     plain += [("down", layer.down, type(layer.down)), ("up", layer.up, type(layer.up))]
+    if (local := layer.local) is not None:
+        plain.append(("local", local, Convolution))
+        made = ((3, 3), (1, 1), (1, 1), (1, 1), 1)
+        if (local.kernel_size, local.stride, local.padding, local.dilation, local.groups) != made or local.bias is None:
+            return "local is another convolution"
     widths = {"channels": layer.out.out_features, "heads · head_dim": layer.out.in_features}
     if why := _obstacle(place, widths, plain):
         return why
@@ -76,8 +80,12 @@ def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
     if why := attention_obstacle(layer, place, height, width):
         _refused(why)
         return None
-    from pdebench_mano.mano.kernels.gpu.fused import Norms, multipole_attention
+    from pdebench_mano.mano.kernels.gpu.fused import Local, Norms, multipole_attention
 
+    shapes = [(height, width)]
+    for _ in range(layer.depth(height, width) - 1):
+        shapes.append((-(-shapes[-1][0] // layer.rate), -(-shapes[-1][1] // layer.rate)))
+    turns = layer.turning(tuple(shapes), x.device, torch.float32)
     if isinstance(layer.down, nn.Conv2d):
         down, up = layer.down.weight, layer.up.weight
     else:
@@ -92,11 +100,16 @@ def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
         layer.out.bias,
         down,
         up,
+        Local(
+            None if turns is None else turns.squeeze(2),
+            None if layer.local is None else layer.local.weight,
+            None if layer.local is None else layer.local.bias,
+        ),
+        shapes=shapes,
         heads=layer.heads,
         window=layer.window,
         stride=layer.stride,
         rate=layer.rate,
-        levels=layer.depth(height, width),
         residual=residual and same,
     )
     return x + z if residual and not same else z
@@ -140,6 +153,21 @@ def fused_expand(coefficients: Tensor, shape: tuple[int, int], grid: Kind, onto:
     from pdebench_mano.mano.kernels.gpu.lattice import expand
 
     return expand(coefficients.to(place.dtype), shape, grid, onto)
+
+
+@torch.compiler.disable
+def fused_linear(layer: Any, x: Tensor) -> Tensor | None:
+    """A linear layer of x, in the type of products, or None where it is not fused."""
+    place = Place.of(x)
+    why = _obstacle(place, {}, [("linear", layer, nn.Linear)])
+    if why is None and (layer.bias is None or layer.in_features % 16 or layer.out_features % 16):
+        why = f"widths are {layer.in_features} and {layer.out_features}, or there is no bias"
+    if why:
+        _refused(why)
+        return None
+    from pdebench_mano.mano.kernels.gpu.fused import linear
+
+    return linear(x.to(place.dtype), layer.weight, layer.bias)
 
 
 def mlp_obstacle(norm: Any, fc1: Any, fc2: Any, place: Place) -> str | None:

@@ -1,12 +1,17 @@
 """The Triton kernels against the definition, in float32 where they are exact. Run by test_triton.py."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn.functional import gelu
 
 from pdebench_mano import MultipoleAttention
+from pdebench_mano.fields.operator import live_on
+from pdebench_mano.mano import fusion
+from pdebench_mano.mano.anchored import AnchoredAttention, LocalAttention
 from pdebench_mano.mano.expansions import expand, gather_beside
-from pdebench_mano.mano.fusion import fused_mlp
+from pdebench_mano.mano.fusion import fused_linear, fused_mlp
 from pdebench_mano.mano.kernels import using, window_attention
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -39,17 +44,29 @@ def test_attention_equals_the_definition(shape, heads, d, window, stride):
         assert relative(part, other) < 1e-5
 
 
+def published(*geometry):
+    return MultipoleAttention(16, 2, 8, *geometry)
+
+
+def local(*without):
+    return partial(LocalAttention, 16, 2, 8, without=without)
+
+
 @pytest.mark.parametrize(
-    ("shape", "window", "stride", "rate", "sampling", "residual"),
+    ("shape", "layer", "window", "stride", "rate", "sampling", "residual"),
     [
-        ((1, 5, 7), 2, 1, 2, "conv", True),  # odd: edges repeated and cropped
-        ((2, 8, 8), 4, 2, 2, "avg_pool", False),
-        ((1, 7, 6), 2, 2, 3, "conv", True),
-        ((1, 4, 3), 2, 1, 4, "conv", False),  # one level
+        ((1, 5, 7), published, 2, 1, 2, "conv", True),  # odd: edges repeated and cropped
+        ((2, 8, 8), published, 4, 2, 2, "avg_pool", False),
+        ((1, 7, 6), published, 2, 2, 3, "conv", True),
+        ((1, 4, 3), published, 2, 1, 4, "conv", False),  # one level
+        ((2, 9, 8), local(), 4, 2, 2, "conv", False),
+        ((1, 5, 6), local(), 2, 1, 2, "conv", True),
+        ((2, 4, 5), local("convolution"), 2, 2, 2, "conv", False),
+        ((2, 5, 4), local("rotary"), 2, 2, 2, "avg_pool", True),
     ],
 )
-def test_fused_layer_equals_its_modules(shape, window, stride, rate, sampling, residual):
-    module = MultipoleAttention(16, 2, 8, window, stride, rate, sampling=sampling).to(DEVICE)
+def test_fused_layer_equals_its_modules(shape, layer, window, stride, rate, sampling, residual):
+    module = layer(window, stride, rate, None, sampling).to(DEVICE)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -68,6 +85,37 @@ def test_fused_layer_equals_its_modules(shape, window, stride, rate, sampling, r
     )
     for a, b in zip(ours, theirs, strict=True):
         assert relative(a, b) < 1e-5
+
+
+@pytest.mark.parametrize("widths", [(16, 48), (256, 16)])  # of (256, 16), weights' gradients are made by parts
+@pytest.mark.parametrize(("products", "rounding"), [(torch.float32, 1e-5), (torch.float16, 1e-3)])
+def test_fused_linear_equals_its_module(products, rounding, widths):
+    layer = torch.nn.Linear(*widths).to(DEVICE)
+    x, g = (torch.randn(3, 47, width, device=DEVICE) for width in widths)
+    x.requires_grad_()
+    with using("fused"), torch.autocast(DEVICE, products, enabled=products != torch.float32):
+        y = fused_linear(layer, x)
+    reference = layer(x)
+    ours, theirs = (torch.autograd.grad(z, [x, *layer.parameters()], g.to(z.dtype)) for z in (y, reference))
+    for a, b in zip((y, *ours), (reference, *theirs), strict=True):
+        assert relative(a.detach(), b.detach().double()) < rounding
+
+
+@pytest.mark.parametrize(("grid", "without"), [("vertices", ()), ("periodic", ()), ("vertices", ("moments",))])
+def test_fused_anchored_layer_equals_its_modules(grid, without, monkeypatch):
+    """On a periodic grid its attention is left to its modules, which is refused where everything is to be fused."""
+    monkeypatch.setattr(fusion, "_refused", lambda why: None)
+    layer = AnchoredAttention(16, 1 / 4, 2, 8, 2, 1, 2, without=without).to(DEVICE)
+    live_on(layer, grid)
+    x, g = (torch.randn(1, 6, 5, 16, device=DEVICE) for _ in "xg")
+    x.requires_grad_()
+    results = []
+    for form in ("fused", "windows"):
+        with using(form):
+            y = layer(x, grid, residual=True)
+        results.append((y, *torch.autograd.grad(y, [x, *layer.parameters()], g)))
+    for a, b in zip(*results, strict=True):
+        assert relative(a.detach(), b.detach().double()) < 1e-5
 
 
 @pytest.mark.parametrize(("products", "rounding"), [(torch.float32, 1e-5), (torch.float16, 1e-3)])
