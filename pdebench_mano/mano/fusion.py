@@ -18,7 +18,7 @@ WIDTHS = (16, 32, 64, 128)
 
 
 def _obstacle(  # noqa: PLR0911
-    place: Place, widths: dict[str, int], modules: list[tuple[str, Any, type[nn.Module]]]
+    place: Place, widths: dict[str, int], modules: list[tuple[str, Any, type[nn.Module]]], products: bool = True
 ) -> str | None:
     form = forced()
     if form not in (None, "fused"):
@@ -27,7 +27,7 @@ def _obstacle(  # noqa: PLR0911
         return f"it needs a CUDA device, not {place.device.type}"
     if why := place.obstacle():
         return why
-    if form is None and place.dtype == torch.float32:
+    if form is None and products and place.dtype == torch.float32:
         return "float32 products are exact in cuBLAS"
     for name, width in widths.items():
         if width not in WIDTHS:
@@ -116,16 +116,16 @@ def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
 
 
 @torch.compiler.disable
-def fused_norms(first: Any, second: Any, x: Tensor) -> Tensor | None:
-    """second(first(x)) of two LayerNorms, in the type of the products that follow, or None where it is not fused."""
+def fused_norms(x: Tensor, *norms: Any) -> Tensor | None:
+    """One LayerNorm of x, or two in a row, in the type of products, or None where it is not fused."""
     place = Place.of(x)
-    plain: list[tuple[str, Any, type[nn.Module]]] = [("first", first, nn.LayerNorm), ("second", second, nn.LayerNorm)]
-    if why := _obstacle(place, {"channels": x.shape[-1]}, plain):
+    plain: list[tuple[str, Any, type[nn.Module]]] = [("norm", norm, nn.LayerNorm) for norm in norms]
+    if why := _obstacle(place, {"channels": x.shape[-1]}, plain, products=False):
         _refused(why)
         return None
-    from pdebench_mano.mano.kernels.gpu.fused import Norms, two_norms
+    from pdebench_mano.mano.kernels.gpu.fused import layer_norms
 
-    return two_norms(x, Norms(first.weight, first.bias, second.weight, second.bias), place.dtype)
+    return layer_norms(x, [each for norm in norms for each in (norm.weight, norm.bias)], place.dtype)
 
 
 @torch.compiler.disable

@@ -144,7 +144,7 @@ class MultipoleAttention(Operator):
 
     def normalised(self, x: Float[Tensor, "*points channels"]) -> Float[Tensor, "*points channels"]:
         """Both LayerNorms, as one GPU kernel where they are plain."""
-        fused = fused_norms(self.window_norm, self.norm, x)
+        fused = fused_norms(x, self.window_norm, self.norm)
         return self.norm(self.window_norm(x)) if fused is None else fused
 
     def attend(self, x: Field) -> Field:

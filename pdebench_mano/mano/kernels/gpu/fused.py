@@ -1,4 +1,4 @@
-"""Multipole attention, its LayerNorms alone, mlp and linear layers as autograd functions over the Triton kernels.
+"""Multipole attention, LayerNorms, mlp and linear layers as autograd functions over the Triton kernels.
 
 What is kept for the backward pass is what enters each function (and the coarse levels, a third of
 it); queries, keys, values, attention and hidden activations are computed again. Matrices are
@@ -39,12 +39,16 @@ SPLITS = 132  # programs among which the rows of a sum over all of them are shar
 
 
 class Norms(NamedTuple):
-    """Weights and biases of the two LayerNorms in a row."""
+    """Weights and biases of one LayerNorm, or of two in a row."""
 
     weight: Tensor
     bias: Tensor
-    weight2: Tensor
-    bias2: Tensor
+    weight2: Tensor | None = None
+    bias2: Tensor | None = None
+
+    @property
+    def number(self) -> int:
+        return 1 if self.weight2 is None else 2
 
 
 class Local(NamedTuple):
@@ -97,22 +101,24 @@ def _grids(fine: Level, coarse: Level) -> tuple[int, ...]:
 
 
 def _normalise(x: Rows, coarse_x: Rows, norms: Norms, dtype: torch.dtype) -> Rows:
-    """Both LayerNorms of all levels, one after the other."""
+    """The LayerNorms of all levels, one after the other."""
     n, rows, c = len(x), len(x) + len(coarse_x), x.shape[1]
     out = x.new_empty(rows, c, dtype=dtype)
     for part, target in ((x, out[:n]), (coarse_x, out[n:])):
         if len(part):
-            layers.normalise[(-(-len(part) // 16),)](part, *norms, target, len(part), C=c, ROWS=16, num_warps=4)
+            layers.normalise[(_blocks(len(part), 16),)](
+                part, *norms, target, len(part), C=c, ROWS=16, TWO=norms.number == 2, num_warps=4
+            )
     return out
 
 
 def _normalise_backward(
     d_normal: Rows, x: Rows, coarse_x: Rows, norms: Norms, residual: Rows | None
 ) -> tuple[Rows, Rows, Tensor]:
-    """The gradients by x, plus `residual`, by coarse_x and, as four rows, by the parameters of both LayerNorms."""
+    """The gradients by x, plus `residual`, by coarse_x and, as rows, by the parameters of the LayerNorms."""
     dx, coarse_dx = torch.empty_like(x), torch.empty_like(coarse_x)
     programs = [min(2 * SPLITS, _blocks(len(part), NORM_ROWS)) for part in (x, coarse_x)]
-    partial = x.new_empty(sum(programs), 4, x.shape[1], dtype=torch.float32)
+    partial = x.new_empty(sum(programs), 2 * norms.number, x.shape[1], dtype=torch.float32)
     parts = ((x, dx, residual), (coarse_x, coarse_dx, None))
     for (part, target, rest), g, sums in zip(
         parts, d_normal.split([len(x), len(coarse_x)]), partial.split(programs), strict=True
@@ -120,7 +126,8 @@ def _normalise_backward(
         if len(part):
             layers.normalise_backward[(len(sums),)](
                 g, part, *norms, rest, target, sums, len(part),
-                C=x.shape[1], ROWS=NORM_ROWS, STAGES=NORM_STAGES, RESIDUAL=rest is not None, num_warps=NORM_WARPS,
+                C=x.shape[1], ROWS=NORM_ROWS, TWO=norms.number == 2, RESIDUAL=rest is not None, STAGES=NORM_STAGES,
+                num_warps=NORM_WARPS,
             )  # fmt: skip
     return dx, coarse_dx, _total(partial)
 
@@ -340,32 +347,28 @@ def multipole_attention(
     return z.reshape(x.shape)
 
 
-class _TwoNorms(torch.autograd.Function):
-    """LayerNorm(LayerNorm(x)), rounded to `dtype`."""
+class _LayerNorms(torch.autograd.Function):
+    """LayerNorm(x), or LayerNorm(LayerNorm(x)), rounded to `dtype`."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, norm_weight: Tensor, norm_bias: Tensor, norm2_weight: Tensor, norm2_bias: Tensor,
-        dtype: torch.dtype,
-    ) -> Tensor:  # fmt: skip
-        norms = Norms(norm_weight, norm_bias, norm2_weight, norm2_bias)
-        ctx.save_for_backward(x, *norms)
-        return _normalise(x, x[:0], norms, dtype)
+    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *parameters: Tensor) -> Tensor:
+        ctx.save_for_backward(x, *parameters)
+        return _normalise(x, x[:0], Norms(*parameters), dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, *norms = ctx.saved_tensors
-        dx, _, d_norms = _normalise_backward(g.contiguous(), x, x[:0], Norms(*norms), None)
-        return dx, *d_norms, None
+        x, *parameters = ctx.saved_tensors
+        dx, _, d_parameters = _normalise_backward(g.contiguous(), x, x[:0], Norms(*parameters), None)
+        return dx, None, *d_parameters
 
 
-def two_norms(
-    x: Float[Tensor, "*batch channels"], norms: Norms, dtype: torch.dtype
+def layer_norms(
+    x: Float[Tensor, "*batch channels"], parameters: Sequence[Tensor], dtype: torch.dtype
 ) -> Float[Tensor, "*batch channels"]:
-    """Both LayerNorms of x, rounded to `dtype`."""
+    """One LayerNorm of x, or two in a row, of these weights and biases, rounded to `dtype`."""
     with torch.cuda.device_of(x):
-        n = _TwoNorms.apply(x.reshape(-1, x.shape[-1]).contiguous(), *norms, dtype)
+        n = _LayerNorms.apply(x.reshape(-1, x.shape[-1]).contiguous(), dtype, *parameters)
     return n.reshape(x.shape)
 
 

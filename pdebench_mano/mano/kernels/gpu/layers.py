@@ -130,52 +130,59 @@ def prolong(
 @triton.jit
 @no_type_check
 def normalise(
-    x, norm_weight, norm_bias, norm2_weight, norm2_bias, out, rows, C: tl.constexpr, ROWS: tl.constexpr
+    x, norm_weight, norm_bias, norm2_weight, norm2_bias, out, rows,
+    C: tl.constexpr, ROWS: tl.constexpr, TWO: tl.constexpr,
 ):  # fmt: skip
-    """norm(window_norm(x))."""
+    """LayerNorm(x), or if TWO the second LayerNorm of that."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     mask = row < rows
     normal, _ = _normalise(_load(x, row, mask, C).to(tl.float32), C)
-    normal, _ = _normalise(_affine(normal, norm_weight, norm_bias, C), C)
-    _store(out, row, mask, _affine(normal, norm2_weight, norm2_bias, C), C)
+    n = _affine(normal, norm_weight, norm_bias, C)
+    if TWO:
+        normal, _ = _normalise(n, C)
+        n = _affine(normal, norm2_weight, norm2_bias, C)
+    _store(out, row, mask, n, C)
 
 
 @triton.jit
 @no_type_check
 def normalise_backward(
     g, x, norm_weight, norm_bias, norm2_weight, norm2_bias, residual, out, partial, rows,
-    C: tl.constexpr, ROWS: tl.constexpr, RESIDUAL: tl.constexpr, STAGES: tl.constexpr,
+    C: tl.constexpr, ROWS: tl.constexpr, TWO: tl.constexpr, RESIDUAL: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """∂/∂x of both LayerNorms, plus the residual's, for every num_programs-th tile of rows.
+    """∂/∂x of the LayerNorm, or of both if TWO, plus the residual's, for every num_programs-th tile of rows.
 
     `partial` gets the sums over the program's rows of the gradients of the LayerNorms' parameters. They are kept
     by place in the tile until the end: a sum over rows is a sum over warps, which wait for each other.
     """
     column = tl.arange(0, C)
     weight = tl.load(norm_weight + column).to(tl.float32)[None, :]
-    weight2 = tl.load(norm2_weight + column).to(tl.float32)[None, :]
     d_weight, d_bias = tl.zeros((ROWS, C), tl.float32), tl.zeros((ROWS, C), tl.float32)
-    d_weight2, d_bias2 = tl.zeros((ROWS, C), tl.float32), tl.zeros((ROWS, C), tl.float32)
+    if TWO:
+        weight2 = tl.load(norm2_weight + column).to(tl.float32)[None, :]
+        d_weight2, d_bias2 = tl.zeros((ROWS, C), tl.float32), tl.zeros((ROWS, C), tl.float32)
     for tile in tl.range(tl.program_id(0), tl.cdiv(rows, ROWS), tl.num_programs(0), num_stages=STAGES):
         row = (tile * ROWS + tl.arange(0, ROWS)).to(tl.int64)
         mask = row < rows
         dn = _load(g, row, mask, C).to(tl.float32)
         first_normal, first_inverse = _normalise(_load(x, row, mask, C).to(tl.float32), C)
-        normal, inverse = _normalise(_affine(first_normal, norm_weight, norm_bias, C), C)
-        d_weight2 += dn * normal
-        d_bias2 += dn
-        dn = _normalise_backward(dn * weight2, normal, inverse, C)
+        if TWO:
+            normal, inverse = _normalise(_affine(first_normal, norm_weight, norm_bias, C), C)
+            d_weight2 += dn * normal
+            d_bias2 += dn
+            dn = _normalise_backward(dn * weight2, normal, inverse, C)
         d_weight += dn * first_normal
         d_bias += dn
         dx = _normalise_backward(dn * weight, first_normal, first_inverse, C)
         if RESIDUAL:
             dx += _load(residual, row, mask, C).to(tl.float32)
         _store(out, row, mask, dx, C)
-    sums = partial + tl.program_id(0) * 4 * C + column
+    sums = partial + tl.program_id(0) * ((4 if TWO else 2) * C) + column
     tl.store(sums, tl.sum(d_weight, 0))
     tl.store(sums + C, tl.sum(d_bias, 0))
-    tl.store(sums + 2 * C, tl.sum(d_weight2, 0))
-    tl.store(sums + 3 * C, tl.sum(d_bias2, 0))
+    if TWO:
+        tl.store(sums + 2 * C, tl.sum(d_weight2, 0))
+        tl.store(sums + 3 * C, tl.sum(d_bias2, 0))
 
 
 @triton.jit

@@ -11,7 +11,7 @@ from pdebench_mano.fields.operator import live_on
 from pdebench_mano.mano import fusion
 from pdebench_mano.mano.anchored import AnchoredAttention, LocalAttention
 from pdebench_mano.mano.expansions import expand, gather_beside
-from pdebench_mano.mano.fusion import fused_linear, fused_mlp
+from pdebench_mano.mano.fusion import fused_linear, fused_mlp, fused_norms
 from pdebench_mano.mano.kernels import using, window_attention
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -118,20 +118,20 @@ def test_fused_anchored_layer_equals_its_modules(grid, without, monkeypatch):
         assert relative(a.detach(), b.detach().double()) < 1e-5
 
 
+@pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize(("products", "rounding"), [(torch.float32, 1e-5), (torch.float16, 1e-3)])
-def test_fused_norms_equal_their_modules(products, rounding):
-    layer = MultipoleAttention(16, 2, 8, 2, 1, 2).to(DEVICE)
-    parameters = [*layer.window_norm.parameters(), *layer.norm.parameters()]
+def test_fused_norms_equal_their_modules(products, rounding, number):
+    norms = torch.nn.Sequential(*(torch.nn.LayerNorm(16) for _ in range(number))).to(DEVICE)
     with torch.no_grad():
-        for parameter in parameters:
+        for parameter in norms.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.3)
     x, g = (torch.randn(3, 13, 16, device=DEVICE) for _ in "xg")
     x.requires_grad_()
     with using("fused"), torch.autocast(DEVICE, products, enabled=products != torch.float32):
-        n = layer.normalised(x)
+        n = fused_norms(x, *norms)
     assert n.dtype == products, "what follows rounds to it"
-    reference = layer.norm(layer.window_norm(x))
-    ours, theirs = (torch.autograd.grad(z, [x, *parameters], g.to(z.dtype)) for z in (n, reference))
+    reference = norms(x)
+    ours, theirs = (torch.autograd.grad(z, [x, *norms.parameters()], g.to(z.dtype)) for z in (n, reference))
     for a, b in zip((n, *ours), (reference, *theirs), strict=True):
         assert relative(a.detach(), b.detach().double()) < rounding
 
