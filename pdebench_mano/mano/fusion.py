@@ -62,15 +62,21 @@ def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str
     ]
     plain += [("qkv", layer.qkv, nn.Linear), ("out", layer.out, nn.Linear)]
     plain += [("down", layer.down, type(layer.down)), ("up", layer.up, type(layer.up))]
-    if (local := layer.local) is not None:
-        plain.append(("local", local, Convolution))
-        made = ((3, 3), (1, 1), (1, 1), (1, 1), 1)
-        if (local.kernel_size, local.stride, local.padding, local.dilation, local.groups) != made or local.bias is None:
-            return "local is another convolution"
+    if layer.local is not None:
+        plain.append(("local", layer.local, Convolution))
     widths = {"channels": layer.out.out_features, "heads · head_dim": layer.out.in_features}
-    if why := _obstacle(place, widths, plain):
-        return why
-    return "qkv has a bias, or out has none" if layer.qkv.bias is not None or layer.out.bias is None else None
+    return _obstacle(place, widths, plain) or _otherwise(layer)
+
+
+def _otherwise(layer: Any) -> str | None:
+    """Which of the plain modules of a `MultipoleAttention` is not as it was made, or None."""
+    if layer.qkv.bias is not None or layer.out.bias is None:
+        return "qkv has a bias, or out has none"
+    if (local := layer.local) is not None:
+        geometry = (local.kernel_size, local.stride, local.padding, local.dilation, local.groups)
+        if geometry != ((3, 3), (1, 1), (1, 1), (1, 1), 1) or local.bias is None:
+            return "local is another convolution"
+    return None
 
 
 @torch.compiler.disable

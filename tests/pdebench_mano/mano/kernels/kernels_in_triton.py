@@ -7,14 +7,22 @@ import torch
 from torch.nn.functional import gelu
 
 from pdebench_mano import MultipoleAttention
+from pdebench_mano.fields.convolution import Convolution
 from pdebench_mano.fields.operator import live_on
 from pdebench_mano.mano import fusion
 from pdebench_mano.mano.anchored import AnchoredAttention, LocalAttention
 from pdebench_mano.mano.expansions import expand, gather_beside
 from pdebench_mano.mano.fusion import fused_linear, fused_mlp, fused_norms
 from pdebench_mano.mano.kernels import using, window_attention
+from pdebench_mano.mano.kernels.selection import Place
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    """cuDNN rounds float32 by default."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 def relative(value, reference):
@@ -116,6 +124,26 @@ def test_fused_anchored_layer_equals_its_modules(grid, without, monkeypatch):
         results.append((y, *torch.autograd.grad(y, [x, *layer.parameters()], g)))
     for a, b in zip(*results, strict=True):
         assert relative(a.detach(), b.detach().double()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "why"),
+    [
+        ("local", partial(Convolution, 16, 16, 5, padding=2), "another convolution"),
+        ("local", partial(torch.nn.Conv2d, 16, 16, 3, padding=1), "no plain Convolution"),
+        ("qkv", partial(torch.nn.Linear, 16, 48), "a bias"),
+        ("norm", torch.nn.Identity, "no plain LayerNorm"),
+    ],
+)
+def test_a_layer_with_another_module_or_a_hook_is_not_fused(name, other, why):
+    layer, hooked = (LocalAttention(16, 2, 8, 2, 1, 2) for _ in range(2))
+    place = Place(torch.device(DEVICE), torch.float32)
+    hooked.get_submodule(name).register_forward_hook(lambda *_: None)
+    with using("fused"):
+        assert fusion.attention_obstacle(layer, place, 8, 8) is None
+        assert fusion.attention_obstacle(hooked, place, 8, 8).startswith(f"{name} is no plain")
+        setattr(layer, name, other())
+        assert why in fusion.attention_obstacle(layer, place, 8, 8)
 
 
 @pytest.mark.parametrize("number", [1, 2])
