@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from data_gen.grid import Kind
 from pdebench_mano.fields.convolution import Convolution
 from pdebench_mano.mano.kernels.selection import Place, forced, form_of
+from pdebench_mano.mano.kernels.wrapping import longer
 
 WIDTHS = (16, 32, 64, 128)
 
@@ -45,10 +46,19 @@ def _refused(why: str) -> None:
         raise ValueError(f"form 'fused' cannot serve: {why}")
 
 
+def _shapes(layer: Any, height: int, width: int) -> list[tuple[int, int]]:
+    """Heights and widths of a layer's levels."""
+    shapes = [(height, width)]
+    for _ in range(layer.depth(height, width) - 1):
+        shapes.append((-(-shapes[-1][0] // layer.rate), -(-shapes[-1][1] // layer.rate)))
+    return shapes
+
+
 def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str | None:
     """Why a `MultipoleAttention` is not fused on a grid, or None."""
-    if layer.grid == "periodic":
-        return "its windows go round a periodic grid"
+    shapes = _shapes(layer, height, width)
+    if layer.grid == "periodic" and any(n % layer.rate for shape in shapes[:-1] for n in shape):
+        return "a level of a periodic grid is no multiple of the rate"
     if min(height, width) < layer.window or layer.window > 16:
         return f"the grid is smaller than the window, {layer.window}, or that is larger than 16"
     for name, module in (("down", layer.down), ("up", layer.up)):
@@ -88,10 +98,9 @@ def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
         return None
     from pdebench_mano.mano.kernels.gpu.fused import Local, Norms, multipole_attention
 
-    shapes = [(height, width)]
-    for _ in range(layer.depth(height, width) - 1):
-        shapes.append((-(-shapes[-1][0] // layer.rate), -(-shapes[-1][1] // layer.rate)))
-    turns = layer.turning(tuple(shapes), x.device, torch.float32)
+    shapes, periodic, windows = _shapes(layer, height, width), layer.grid == "periodic", (layer.window, layer.stride)
+    seen = [(longer(h, *windows), longer(w, *windows)) for h, w in shapes] if periodic else shapes
+    turns = layer.turning(tuple(seen), x.device, torch.float32)
     if isinstance(layer.down, nn.Conv2d):
         down, up = layer.down.weight, layer.up.weight
     else:
@@ -116,6 +125,7 @@ def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
         window=layer.window,
         stride=layer.stride,
         rate=layer.rate,
+        periodic=periodic,
         residual=residual and same,
     )
     return x + z if residual and not same else z

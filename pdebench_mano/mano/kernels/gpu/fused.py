@@ -31,11 +31,17 @@ from pdebench_mano.mano.kernels.gpu.attention import (
     registers,
     stack,
 )
+from pdebench_mano.mano.kernels.gpu.circles import Circle, circle_of, go_round
+from pdebench_mano.mano.kernels.wrapping import longer
 
 ROWS = 64  # of a program
 NORM_ROWS, NORM_WARPS, NORM_STAGES = 16, 4, 3  # of the LayerNorms' gradient
 FEW = 1 << 16  # rows of a sum over all of them whose partial sums would take longer than reading the rows twice
 SPLITS = 132  # programs among which the rows of a sum over all of them are shared out: one a multiprocessor
+
+
+Levels = tuple[Level, ...]
+Circles = tuple[Circle, ...] | None
 
 
 class Norms(NamedTuple):
@@ -210,14 +216,26 @@ def _prolong(
     )  # fmt: skip
 
 
+def _convolved(normal: Rows, kernel: Tensor, levels: Levels, circles: Circles) -> list[Rows]:
+    """The 3 × 3 convolution of every level."""
+    outer = _outer(levels, circles)
+    parts = go_round(normal, circles, "padded", levels, outer).split([level.rows for level in outer])
+    padding = 1 if circles is None else 0
+    images = (_image(part, level) for part, level in zip(parts, outer, strict=True))
+    return [_rows(conv2d(image, kernel, padding=padding)) for image in images]
+
+
 def _convolution_backward(
-    gs: Sequence[Rows], ns: Sequence[Rows], kernel: Tensor, levels: Sequence[Level]
+    gs: Sequence[Rows], normal: Rows, kernel: Tensor, levels: Levels, circles: Circles
 ) -> tuple[list[Rows], Tensor]:
     """The gradients by the rows of every level, and by the weight."""
+    outer = _outer(levels, circles)
+    parts = go_round(normal, circles, "padded", levels, outer).split([level.rows for level in outer])
+    padding = [1, 1] if circles is None else [0, 0]
     d_rows, d_kernels = [], []
-    for g, n, level in zip(gs, ns, levels, strict=True):
+    for g, level, part, there in zip(gs, levels, parts, outer, strict=True):
         d_image, d_kernel, _ = torch.ops.aten.convolution_backward(
-            _image(g, level), _image(n, level), kernel, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1,
+            _image(g, level), _image(part, there), kernel, None, [1, 1], padding, [1, 1], False, [0, 0], 1,
             [True, True, False],
         )  # fmt: skip
         d_rows.append(_rows(d_image))
@@ -225,7 +243,17 @@ def _convolution_backward(
     total = _copied(d_kernels[0], torch.float32)
     for d_kernel in d_kernels[1:]:
         total += d_kernel
+    if circles is not None:
+        together = go_round(torch.cat(d_rows), circles, "unpadded", outer, levels)
+        d_rows = list(together.split([level.rows for level in levels]))
     return d_rows, total
+
+
+def _outer(levels: Levels, circles: Circles) -> Levels:
+    """The grids that a convolution sees: on periodic ones, with a point more on all sides."""
+    if circles is None:
+        return levels
+    return stack(levels[0].batch, [(level.height + 2, level.width + 2) for level in levels])
 
 
 class _MultipoleAttention(torch.autograd.Function):
@@ -236,7 +264,7 @@ class _MultipoleAttention(torch.autograd.Function):
         ctx: Any, x: Tensor, norm_weight: Tensor, norm_bias: Tensor, norm2_weight: Tensor, norm2_bias: Tensor,
         qkv_weight: Tensor, out_weight: Tensor, out_bias: Tensor, down_weight: Tensor, up_weight: Tensor,
         turns: Tensor | None, local_weight: Tensor | None, local_bias: Tensor | None,
-        geometry: Geometry, rate: int, residual: bool,
+        levels: Levels, geometry: Geometry, circles: Circles, rate: int, residual: bool,
     ) -> Tensor:  # fmt: skip
         norms = Norms(norm_weight, norm_bias, norm2_weight, norm2_bias)
         qkv_matrix, out_matrix = qkv_weight.to(x.dtype), out_weight.to(x.dtype)
@@ -244,23 +272,23 @@ class _MultipoleAttention(torch.autograd.Function):
             _copied(weight.permute(2, 3, *order), x.dtype)
             for weight, order in ((down_weight, (1, 0)), (up_weight, (0, 1)))
         )
-        levels, n = geometry.levels, len(x)
+        n, sizes = len(x), [level.rows for level in levels]
         for each in _patch_table(levels, rate, x.device):
             hold(each)
-        coarse_x = x.new_empty(geometry.rows - n, x.shape[1])
+        coarse_x = x.new_empty(sum(sizes) - n, x.shape[1])
         coarse_z, out = torch.empty_like(coarse_x), torch.empty_like(x)
-        sizes = [level.rows for level in levels]
         xs, zs = (x, *coarse_x.split(sizes[1:])), (out, *coarse_z.split(sizes[1:]))
         for number, (fine, coarse) in enumerate(pairwise(levels)):
             _restrict(xs[number], down, xs[number + 1], fine, coarse, rate)
         normal = _normalise(x, coarse_x, norms, x.dtype)
-        ys = attend(_turn(normal @ qkv_matrix.t(), turns, geometry), geometry).split(sizes)
+        qkv = go_round(normal @ qkv_matrix.t(), circles, "wrapped", levels, geometry.levels)
+        y = attend(_turn(qkv, turns, geometry), geometry)
+        ys = go_round(y, circles, "folded", geometry.levels, levels).split(sizes)
         onto: list[Tensor | None] = [x if residual else None] + [None] * (len(levels) - 1)
         kernel, bias = None, out_bias
         if local_weight is not None and local_bias is not None:
             kernel, bias = local_weight.to(x.dtype, memory_format=torch.channels_last), out_bias + local_bias
-            parts = zip(normal.split(sizes), levels, strict=True)
-            convolved = [_rows(conv2d(_image(part, level), kernel, padding=1)) for part, level in parts]
+            convolved = _convolved(normal, kernel, levels, circles)
             onto = [convolved[0].add_(x) if residual else convolved[0], *convolved[1:]]
         for i, fine in reversed(list(enumerate(levels))):
             last = i == len(levels) - 1
@@ -269,7 +297,7 @@ class _MultipoleAttention(torch.autograd.Function):
                 ys[i], out_matrix, bias, zs[i if last else i + 1], up, onto[i], zs[i], fine, coarse_level, rate, scale
             )
         ctx.save_for_backward(x, coarse_x, coarse_z, *norms, qkv_matrix, out_matrix, down, up, turns, kernel)
-        ctx.geometry, ctx.rate, ctx.residual = geometry, rate, residual
+        ctx.levels, ctx.geometry, ctx.circles, ctx.rate, ctx.residual = levels, geometry, circles, rate, residual
         return out
 
     @staticmethod
@@ -277,7 +305,7 @@ class _MultipoleAttention(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, coarse_x, coarse_z, *rest = ctx.saved_tensors
         norms, (qkv_matrix, out_matrix, down, up, turns, kernel) = Norms(*rest[:4]), rest[4:]
-        geometry, rate, levels = ctx.geometry, ctx.rate, ctx.geometry.levels
+        levels, geometry, circles, rate = ctx.levels, ctx.geometry, ctx.circles, ctx.rate
         g, n, c, deepest = g.contiguous(), len(x), x.shape[1], len(levels) - 1
         sizes = [level.rows for level in levels]
         pairs = list(pairwise(levels))
@@ -289,12 +317,14 @@ class _MultipoleAttention(torch.autograd.Function):
         d_up = _patch_products(g, coarse_z, coarse_g, levels, rate, adjoint=True)
 
         normal = _normalise(x, coarse_x, norms, x.dtype)
-        qkv = _turn(normal @ qkv_matrix.t(), turns, geometry)
-        dy = x.new_empty(geometry.rows, out_matrix.shape[1])
+        qkv = go_round(normal @ qkv_matrix.t(), circles, "wrapped", levels, geometry.levels)
+        dy = x.new_empty(len(normal), out_matrix.shape[1])
         torch.mm(g, out_matrix, out=dy[:n])
         torch.mm(coarse_g, out_matrix, out=dy[n:])
-        d_qkv, y = attend_backward(qkv, dy, geometry)
-        _turn(d_qkv, turns, geometry, back=True)
+        dy = go_round(dy, circles, "unfolded", levels, geometry.levels)
+        d_qkv, y = attend_backward(_turn(qkv, turns, geometry), dy, geometry)
+        d_qkv = go_round(_turn(d_qkv, turns, geometry, back=True), circles, "unwrapped", geometry.levels, levels)
+        y = go_round(y, circles, "folded", geometry.levels, levels)
         del qkv, dy
         d_out, d_out_bias = _products([(g, y[:n]), (coarse_g, y[n:])])
         d_qkv_weight = d_qkv.t() @ normal
@@ -302,7 +332,7 @@ class _MultipoleAttention(torch.autograd.Function):
         if kernel is None:
             d_normal = torch.mm(d_qkv, qkv_matrix, out=normal)
         else:
-            d_local, d_kernel = _convolution_backward(gs, normal.split(sizes), kernel, levels)
+            d_local, d_kernel = _convolution_backward(gs, normal, kernel, levels, circles)
             d_normal = torch.empty_like(normal)
             for part, d_part, target in zip(d_local, d_qkv.split(sizes), d_normal.split(sizes), strict=True):
                 torch.addmm(part, d_part, qkv_matrix, out=target)
@@ -317,7 +347,7 @@ class _MultipoleAttention(torch.autograd.Function):
         return (
             dx, *d_norms, d_qkv_weight.float(), d_out, d_out_bias,
             d_down.permute(3, 2, 0, 1), d_up.permute(2, 3, 0, 1),
-            None, d_kernel, None if d_kernel is None else d_out_bias, None, None, None,
+            None, d_kernel, None if d_kernel is None else d_out_bias, None, None, None, None, None,
         )  # fmt: skip
 
 
@@ -336,14 +366,24 @@ def multipole_attention(
     window: int,
     stride: int,
     rate: int,
+    periodic: bool,
     residual: bool,
 ) -> Float[Tensor, "batch height width channels"]:
     """Multipole attention of x, plus x if `residual`, on levels of these shapes; the parameters are those of
     `MultipoleAttention`, or of `LocalAttention`."""
-    geometry = Geometry(stack(len(x), shapes), heads, window, stride)
+    levels = stack(len(x), shapes)
+    seen, circles = levels, None
+    if periodic:
+        seen = stack(len(x), [(longer(h, window, stride), longer(w, window, stride)) for h, w in shapes])
+        circles = tuple(circle_of(*shape, window, stride, x.device) for shape in shapes)
+        for table in (table for circle in circles for sums in circle for table in sums):
+            hold(table)
+    geometry = Geometry(seen, heads, window, stride)
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     with torch.cuda.device_of(x):
-        z = _MultipoleAttention.apply(rows, *norms, qkv, out, out_bias, down, up, *local, geometry, rate, residual)
+        z = _MultipoleAttention.apply(
+            rows, *norms, qkv, out, out_bias, down, up, *local, levels, geometry, circles, rate, residual
+        )
     return z.reshape(x.shape)
 
 

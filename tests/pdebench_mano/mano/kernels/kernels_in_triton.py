@@ -61,20 +61,24 @@ def local(*without):
 
 
 @pytest.mark.parametrize(
-    ("shape", "layer", "window", "stride", "rate", "sampling", "residual"),
+    ("shape", "layer", "window", "stride", "rate", "sampling", "residual", "grid"),
     [
-        ((1, 5, 7), published, 2, 1, 2, "conv", True),  # odd: edges repeated and cropped
-        ((2, 8, 8), published, 4, 2, 2, "avg_pool", False),
-        ((1, 7, 6), published, 2, 2, 3, "conv", True),
-        ((1, 4, 3), published, 2, 1, 4, "conv", False),  # one level
-        ((2, 9, 8), local(), 4, 2, 2, "conv", False),
-        ((1, 5, 6), local(), 2, 1, 2, "conv", True),
-        ((2, 4, 5), local("convolution"), 2, 2, 2, "conv", False),
-        ((2, 5, 4), local("rotary"), 2, 2, 2, "avg_pool", True),
+        ((1, 5, 7), published, 2, 1, 2, "conv", True, "vertices"),  # odd: edges repeated and cropped
+        ((2, 8, 8), published, 4, 2, 2, "avg_pool", False, "vertices"),
+        ((1, 7, 6), published, 2, 2, 3, "conv", True, "vertices"),
+        ((1, 4, 3), published, 2, 1, 4, "conv", False, "vertices"),  # one level
+        ((1, 9, 8), local(), 4, 2, 2, "conv", False, "vertices"),
+        ((2, 4, 5), local(), 2, 1, 2, "conv", True, "vertices"),
+        ((2, 4, 5), local("convolution"), 2, 2, 2, "conv", False, "vertices"),
+        ((2, 5, 4), local("rotary"), 2, 2, 2, "avg_pool", True, "vertices"),
+        ((1, 4, 4), published, 2, 1, 2, "conv", True, "periodic"),
+        ((1, 7, 6), local(), 4, 2, 2, "conv", False, "periodic"),  # one level, as it is no multiple of the stride
+        ((1, 8, 8), local(), 4, 2, 2, "avg_pool", True, "periodic"),
     ],
 )
-def test_fused_layer_equals_its_modules(shape, layer, window, stride, rate, sampling, residual):
+def test_fused_layer_equals_its_modules(shape, layer, window, stride, rate, sampling, residual, grid):
     module = layer(window, stride, rate, None, sampling).to(DEVICE)
+    live_on(module, grid)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -109,11 +113,11 @@ def test_fused_linear_equals_its_module(products, rounding, widths):
         assert relative(a.detach(), b.detach().double()) < rounding
 
 
-@pytest.mark.parametrize(("grid", "without"), [("vertices", ()), ("periodic", ()), ("vertices", ("moments",))])
+@pytest.mark.parametrize(("grid", "without"), [("periodic", ()), ("vertices", ("moments",))])
 def test_fused_anchored_layer_equals_its_modules(grid, without, monkeypatch):
-    """On a periodic grid its attention is left to its modules, which is refused where everything is to be fused."""
+    """Of five points of a periodic grid, attention is left to its modules: refused where everything is to be fused."""
     monkeypatch.setattr(fusion, "_refused", lambda why: None)
-    layer = AnchoredAttention(16, 1 / 4, 2, 8, 2, 1, 2, without=without).to(DEVICE)
+    layer = AnchoredAttention(16, 1 / 5, 2, 8, 2, 2, 2, without=without).to(DEVICE)
     live_on(layer, grid)
     x, g = (torch.randn(1, 6, 5, 16, device=DEVICE) for _ in "xg")
     x.requires_grad_()
