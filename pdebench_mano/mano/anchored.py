@@ -26,6 +26,7 @@ from data_gen.grid import Kind
 from pdebench_mano.fields.convolution import Convolution
 from pdebench_mano.fields.lattice import check_spacing, lattice_points, remembered
 from pdebench_mano.mano.expansions import ORDERS, expand, gather_beside
+from pdebench_mano.mano.fusion import fused_linear
 from pdebench_mano.mano.kernels import window_attention
 from pdebench_mano.mano.kernels.wrapping import fold, wrap
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
@@ -83,6 +84,12 @@ def predicts(layer: nn.Module) -> bool:
     return type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
 
 
+def applied(layer: nn.Module, x: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch out"]:
+    """layer(x); on a GPU, a plain one's gradients take few kernels."""
+    fused = fused_linear(layer, x)
+    return layer(x) if fused is None else fused
+
+
 class LocalAttention(MultipoleAttention):
     """Multipole attention with rotary positions and a 3×3 convolution on every level.
 
@@ -99,14 +106,16 @@ class LocalAttention(MultipoleAttention):
         For a `head_dim` that two axes cannot share, and what `MultipoleAttention` refuses.
     """
 
-    unfused = "it has rotary positions and a convolution"
-
     def __init__(self, channels: int, heads: int, head_dim: int, *geometry: Any, without: Sequence[str] = ()) -> None:
         super().__init__(channels, heads, head_dim, *geometry)
         if head_dim % 4:
             raise ValueError(f"head_dim must be a multiple of 4, got {head_dim}")
         self.rotary = "rotary" not in without
         self.local = None if "convolution" in without else Convolution(channels, channels, 3, padding=1)
+
+    def turning(self, shapes: tuple[tuple[int, int], ...], device: torch.device, dtype: torch.dtype) -> Tensor | None:
+        frequencies = self.out.in_features // self.heads // 4
+        return turns(shapes, frequencies, device, dtype) if self.rotary else None
 
     def attend_all(self, levels: Sequence[Float[Tensor, "batch _ _ channels"]]) -> list[Tensor]:
         shapes = tuple((x.shape[1], x.shape[2]) for x in levels)
@@ -139,10 +148,10 @@ class LocalAttention(MultipoleAttention):
             longer = [wrap(part.unflatten(1, shape), *windows) for part, shape in levels]
             grids = tuple((each.shape[1], each.shape[2]) for each in longer)
             qkv = torch.cat([each.flatten(1, 2) for each in longer], 1)
-        if self.rotary:
+        if (turn := self.turning(grids, qkv.device, qkv.dtype)) is not None:
             d = qkv.shape[-1] // (3 * self.heads)
             q_and_k, v = qkv.split([2 * self.heads * d, self.heads * d], -1)
-            pairs, turn = q_and_k.unflatten(-1, (-1, d)), turns(grids, d // 4, qkv.device, qkv.dtype)
+            pairs = q_and_k.unflatten(-1, (-1, d))
             if side_by_side:
                 rotate_neighbours(pairs, turn)
             else:
@@ -189,6 +198,9 @@ class AnchoredAttention(nn.Module):
         """The field that the attention makes of x, plus x if `residual`."""
         points = lattice_points(self.spacing, grid)
         moments, x = gather_beside(x, (points, points), grid)
-        coefficients = self.up(self.attention(self.down(moments[..., : self.down.in_features])))
-        coefficients = pad(coefficients, (0, (ORDERS - self.orders) * x.shape[-1]))
+        if self.orders < ORDERS:
+            moments = moments[..., : x.shape[-1]]
+        coefficients = applied(self.up, self.attention(applied(self.down, moments)))
+        if self.orders < ORDERS:
+            coefficients = pad(coefficients, (0, (ORDERS - self.orders) * x.shape[-1]))
         return expand(coefficients, (x.shape[1], x.shape[2]), grid, x if residual else None)

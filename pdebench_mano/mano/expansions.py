@@ -76,11 +76,10 @@ def gather_beside(
     field: Field, lattice: tuple[int, int], grid: Kind
 ) -> tuple[Float[Tensor, "batch {lattice[0]} {lattice[1]} orders_times_channels"], Field]:
     """The moments, and the field for whatever is made of it beside them: on a GPU, one kernel adds the gradients."""
+    if fused := fused_gather(field, lattice, grid):
+        return fused
     b, h, w, c = field.shape
-    if fused := fused_gather(field, lattice[0], grid):
-        along_x, field = fused
-    else:
-        along_x = gathering(h, lattice[0], grid, field.device, field.dtype) @ field.reshape(b, h, w * c)
+    along_x = gathering(h, lattice[0], grid, field.device, field.dtype) @ field.reshape(b, h, w * c)
     columns = gathering(w, lattice[1], grid, field.device, field.dtype)
     moments = (columns @ along_x.view(-1, w, c)).view(b, 2, lattice[0], 2, lattice[1], c)
     return moments.permute(0, 2, 4, 1, 3, 5).flatten(3), field
@@ -96,6 +95,9 @@ def expand(
 
     It is added to the field `onto`, if that is given.
     """
+    fused = fused_expand(coefficients, shape, grid, onto)
+    if fused is not None:
+        return fused
     b, m, k, c = coefficients.shape
     rows, columns = (
         expanding(n, points, grid, coefficients.device, coefficients.dtype)
@@ -104,8 +106,5 @@ def expand(
     c //= ORDERS
     by_order = coefficients.view(b, m, k, 2, 2, c).permute(0, 3, 1, 4, 2, 5)
     along_y = columns @ by_order.reshape(b * 2 * m, 2 * k, c)
-    fused = fused_expand(along_y.view(b, 2, m, shape[1], c), shape[0], grid, onto)
-    if fused is not None:
-        return fused
     field = (rows @ along_y.view(b, 2 * m, shape[1] * c)).view(b, *shape, c)
     return field if onto is None else onto + field

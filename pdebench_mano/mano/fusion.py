@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from data_gen.grid import Kind
+from pdebench_mano.fields.convolution import Convolution
 from pdebench_mano.mano.kernels.selection import Place, forced, form_of
+from pdebench_mano.mano.kernels.wrapping import longer
 
 WIDTHS = (16, 32, 64, 128)
 
 
 def _obstacle(  # noqa: PLR0911
-    place: Place, widths: dict[str, int], modules: list[tuple[str, Any, type[nn.Module]]]
+    place: Place, widths: dict[str, int], modules: list[tuple[str, Any, type[nn.Module]]], products: bool = True
 ) -> str | None:
     form = forced()
     if form not in (None, "fused"):
@@ -26,7 +28,7 @@ def _obstacle(  # noqa: PLR0911
         return f"it needs a CUDA device, not {place.device.type}"
     if why := place.obstacle():
         return why
-    if form is None and place.dtype == torch.float32:
+    if form is None and products and place.dtype == torch.float32:
         return "float32 products are exact in cuBLAS"
     for name, width in widths.items():
         if width not in WIDTHS:
@@ -44,12 +46,19 @@ def _refused(why: str) -> None:
         raise ValueError(f"form 'fused' cannot serve: {why}")
 
 
+def _shapes(layer: Any, height: int, width: int) -> list[tuple[int, int]]:
+    """Heights and widths of a layer's levels."""
+    shapes = [(height, width)]
+    for _ in range(layer.depth(height, width) - 1):
+        shapes.append((-(-shapes[-1][0] // layer.rate), -(-shapes[-1][1] // layer.rate)))
+    return shapes
+
+
 def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str | None:
     """Why a `MultipoleAttention` is not fused on a grid, or None."""
-    if layer.unfused:
-        return layer.unfused
-    if layer.grid == "periodic":
-        return "its windows go round a periodic grid"
+    shapes = _shapes(layer, height, width)
+    if layer.grid == "periodic" and any(n % layer.rate for shape in shapes[:-1] for n in shape):
+        return "a level of a periodic grid is no multiple of the rate"
     if min(height, width) < layer.window or layer.window > 16:
         return f"the grid is smaller than the window, {layer.window}, or that is larger than 16"
     for name, module in (("down", layer.down), ("up", layer.up)):
@@ -63,10 +72,21 @@ def attention_obstacle(layer: Any, place: Place, height: int, width: int) -> str
     ]
     plain += [("qkv", layer.qkv, nn.Linear), ("out", layer.out, nn.Linear)]
     plain += [("down", layer.down, type(layer.down)), ("up", layer.up, type(layer.up))]
+    if layer.local is not None:
+        plain.append(("local", layer.local, Convolution))
     widths = {"channels": layer.out.out_features, "heads · head_dim": layer.out.in_features}
-    if why := _obstacle(place, widths, plain):
-        return why
-    return "qkv has a bias, or out has none" if layer.qkv.bias is not None or layer.out.bias is None else None
+    return _obstacle(place, widths, plain) or _otherwise(layer)
+
+
+def _otherwise(layer: Any) -> str | None:
+    """Which of the plain modules of a `MultipoleAttention` is not as it was made, or None."""
+    if layer.qkv.bias is not None or layer.out.bias is None:
+        return "qkv has a bias, or out has none"
+    if (local := layer.local) is not None:
+        geometry = (local.kernel_size, local.stride, local.padding, local.dilation, local.groups)
+        if geometry != ((3, 3), (1, 1), (1, 1), (1, 1), 1) or local.bias is None:
+            return "local is another convolution"
+    return None
 
 
 @torch.compiler.disable
@@ -76,8 +96,11 @@ def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
     if why := attention_obstacle(layer, place, height, width):
         _refused(why)
         return None
-    from pdebench_mano.mano.kernels.gpu.fused import Norms, multipole_attention
+    from pdebench_mano.mano.kernels.gpu.fused import Local, Norms, multipole_attention
 
+    shapes, periodic, windows = _shapes(layer, height, width), layer.grid == "periodic", (layer.window, layer.stride)
+    seen = [(longer(h, *windows), longer(w, *windows)) for h, w in shapes] if periodic else shapes
+    turns = layer.turning(tuple(seen), x.device, torch.float32)
     if isinstance(layer.down, nn.Conv2d):
         down, up = layer.down.weight, layer.up.weight
     else:
@@ -92,33 +115,38 @@ def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
         layer.out.bias,
         down,
         up,
+        Local(
+            None if turns is None else turns.squeeze(2),
+            None if layer.local is None else layer.local.weight,
+            None if layer.local is None else layer.local.bias,
+        ),
+        shapes=shapes,
         heads=layer.heads,
         window=layer.window,
         stride=layer.stride,
         rate=layer.rate,
-        levels=layer.depth(height, width),
+        periodic=periodic,
         residual=residual and same,
     )
     return x + z if residual and not same else z
 
 
 @torch.compiler.disable
-def fused_norms(first: Any, second: Any, x: Tensor) -> Tensor | None:
-    """second(first(x)) of two LayerNorms, in the type of the products that follow, or None where it is not fused."""
+def fused_norms(x: Tensor, *norms: Any) -> Tensor | None:
+    """One LayerNorm of x, or two in a row, in the type of products, or None where it is not fused."""
     place = Place.of(x)
-    plain: list[tuple[str, Any, type[nn.Module]]] = [("first", first, nn.LayerNorm), ("second", second, nn.LayerNorm)]
-    if why := _obstacle(place, {"channels": x.shape[-1]}, plain):
+    plain: list[tuple[str, Any, type[nn.Module]]] = [("norm", norm, nn.LayerNorm) for norm in norms]
+    if why := _obstacle(place, {"channels": x.shape[-1]}, plain, products=False):
         _refused(why)
         return None
-    from pdebench_mano.mano.kernels.gpu.fused import Norms, two_norms
+    from pdebench_mano.mano.kernels.gpu.fused import layer_norms
 
-    return two_norms(x, Norms(first.weight, first.bias, second.weight, second.bias), place.dtype)
+    return layer_norms(x, [each for norm in norms for each in (norm.weight, norm.bias)], place.dtype)
 
 
 @torch.compiler.disable
-def fused_gather(field: Tensor, lattice: int, grid: Kind) -> tuple[Tensor, Tensor] | None:
-    """(batch, 2, lattice, width, channels) moments along the first axis of a field, and the field, or None where it is
-    not fused.
+def fused_gather(field: Tensor, lattice: tuple[int, int], grid: Kind) -> tuple[Tensor, Tensor] | None:
+    """Moments of a field on a lattice, and the field, or None where it is not fused.
 
     What else is made of the field is to be made of that: its gradient is added to in the kernel that makes ours.
     """
@@ -128,22 +156,34 @@ def fused_gather(field: Tensor, lattice: int, grid: Kind) -> tuple[Tensor, Tenso
         return None
     from pdebench_mano.mano.kernels.gpu.lattice import gather
 
-    moments, rows = gather(field.flatten(2), lattice, grid, place.dtype)
-    return moments.unflatten(-1, field.shape[2:]), rows.unflatten(-1, field.shape[2:])
+    return gather(field, lattice, grid, place.dtype)
 
 
 @torch.compiler.disable
-def fused_expand(coefficients: Tensor, points: int, grid: Kind, onto: Tensor | None) -> Tensor | None:
-    """The expansions along the first axis of (batch, 2, lattice, width, channels) coefficients, plus `onto` if it is
-    given, or None where it is not fused."""
+def fused_expand(coefficients: Tensor, shape: tuple[int, int], grid: Kind, onto: Tensor | None) -> Tensor | None:
+    """The field of local expansions, plus `onto` if it is given, or None where it is not fused."""
     place = Place.of(coefficients)
     if why := _obstacle(place, {}, []):
         _refused(why)
         return None
     from pdebench_mano.mano.kernels.gpu.lattice import expand
 
-    rows = expand(coefficients.flatten(3), points, grid, None if onto is None else onto.flatten(2))
-    return rows.unflatten(-1, coefficients.shape[3:])
+    return expand(coefficients.to(place.dtype), shape, grid, onto)
+
+
+@torch.compiler.disable
+def fused_linear(layer: Any, x: Tensor) -> Tensor | None:
+    """A linear layer of x, in the type of products, or None where it is not fused."""
+    place = Place.of(x)
+    why = _obstacle(place, {}, [("linear", layer, nn.Linear)])
+    if why is None and (layer.bias is None or layer.in_features % 16 or layer.out_features % 16):
+        why = f"widths are {layer.in_features} and {layer.out_features}, or there is no bias"
+    if why:
+        _refused(why)
+        return None
+    from pdebench_mano.mano.kernels.gpu.fused import linear
+
+    return linear(x.to(place.dtype), layer.weight, layer.bias)
 
 
 def mlp_obstacle(norm: Any, fc1: Any, fc2: Any, place: Place) -> str | None:

@@ -26,7 +26,7 @@ from pdebench_mano.fields.operator import Fields, Operator, at_least
 from pdebench_mano.fields.smoothing import smoothed
 from pdebench_mano.mano import in_place
 from pdebench_mano.mano.anchored import PARTS, AnchoredAttention, LocalAttention
-from pdebench_mano.mano.fusion import fused_mlp
+from pdebench_mano.mano.fusion import fused_mlp, fused_norms
 from pdebench_mano.mano.multipole import Field, MultipoleAttention
 
 Points = Float[Tensor, "*points channels"]
@@ -189,7 +189,9 @@ class MANO(Operator):
         fc1, fc2 = self.projection.fc1, self.projection.fc2
         with ends:
             u = fused_mlp(self.norm, fc1, fc2, x, activation="tanh")
-            u = self.projection(self.norm(x)) if u is None else u
+            if u is None:
+                n = fused_norms(x, self.norm)
+                u = self.projection(self.norm(x) if n is None else n)
             return u.permute(0, 3, 1, 2)
 
 

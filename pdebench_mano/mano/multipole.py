@@ -16,7 +16,7 @@ the values of its other side.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -81,11 +81,9 @@ class MultipoleAttention(Operator):
 
     Attributes
     ----------
-    unfused : str or None
-        Why the fused GPU kernels do not compute what this class does.
+    local : nn.Module or None
+        What is added to the attention on every level, of its normalised field.
     """
-
-    unfused: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -112,6 +110,7 @@ class MultipoleAttention(Operator):
         self.window_norm, self.norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.qkv = nn.Linear(channels, 3 * heads * head_dim, bias=False)
         self.out = nn.Linear(heads * head_dim, channels)
+        self.local: nn.Module | None = None
         self.down: nn.Module
         self.up: nn.Module
         if sampling == "conv":
@@ -125,6 +124,10 @@ class MultipoleAttention(Operator):
         while coarsest <= min(height, width):
             levels, coarsest = levels + 1, coarsest * self.rate
         return min(levels, self.levels or levels)
+
+    def turning(self, shapes: tuple[tuple[int, int], ...], device: torch.device, dtype: torch.dtype) -> Tensor | None:
+        """By which angles queries and keys of levels of these shapes are turned, if they are."""
+        return None
 
     def restrict(self, x: Field) -> Float[Tensor, "batch coarse_height coarse_width channels"]:
         """D: onto the next coarser grid."""
@@ -141,7 +144,7 @@ class MultipoleAttention(Operator):
 
     def normalised(self, x: Float[Tensor, "*points channels"]) -> Float[Tensor, "*points channels"]:
         """Both LayerNorms, as one GPU kernel where they are plain."""
-        fused = fused_norms(self.window_norm, self.norm, x)
+        fused = fused_norms(x, self.window_norm, self.norm)
         return self.norm(self.window_norm(x)) if fused is None else fused
 
     def attend(self, x: Field) -> Field:

@@ -21,12 +21,16 @@ def repeated(points: int, window: int, stride: int) -> int:
     return window - stride if points >= window else 0
 
 
+def longer(points: int, window: int, stride: int) -> int:
+    """How many points the longer axis has."""
+    return points + repeated(points, window, stride)
+
+
 @remembered
 def holders(points: int, window: int, stride: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, " _"]:
     """How many windows hold each point of the longer axis."""
-    longer = points + repeated(points, window, stride)
-    count = torch.zeros(longer)
-    for first in starts(longer, window, stride):
+    count = torch.zeros(longer(points, window, stride))
+    for first in starts(len(count), window, stride):
         count[first : first + window] += 1
     return count.to(device, dtype)
 

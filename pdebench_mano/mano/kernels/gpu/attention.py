@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import triton
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -42,6 +42,17 @@ def stack(batch: int, shapes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
     for height, width in shapes:
         levels.append(Level(levels[-1].first + levels[-1].rows if levels else 0, batch, height, width))
     return tuple(levels)
+
+
+@lru_cache(maxsize=64)
+def points(levels: tuple[Level, ...], device: torch.device) -> Int[Tensor, " rows"]:
+    """The point of every row of a stack, if those of its levels are numbered one level after another."""
+    parts, first = [], 0
+    for level in levels:
+        size = level.height * level.width
+        parts.append((first + torch.arange(size, dtype=torch.int32)).repeat(level.batch))
+        first += size
+    return torch.cat(parts).to(device)
 
 
 class Geometry(NamedTuple):

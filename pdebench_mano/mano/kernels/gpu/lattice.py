@@ -1,11 +1,12 @@
-"""Triton kernels of the products along the first axis that bring a field to a lattice and back.
+"""Triton kernels of the products that bring a field to a lattice and back, along one axis and then along the other.
 
 Few entries of the matrices of `pdebench_mano.mano.expansions` are not zero: a point of the grid lies under two hats of
 the lattice. Rows of the field are read, weighed and summed in float32 as they come, in whichever type, and what the
-result is added to is read with them: the field is copied into no other type. Matrices are not rounded.
+result is added to is read with them: the field is copied into no other type. Matrices are not rounded. Moments are
+written where linear layers read them, side by side at their point of the lattice, and read from there.
 """
 
-from typing import Any, Literal, no_type_check
+from typing import Any, Literal, NamedTuple, no_type_check
 
 import torch
 import triton
@@ -18,10 +19,11 @@ from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import remembered
 from pdebench_mano.mano.expansions import expanding, gathering
 
-BLOCK = 1024  # columns of a program
+BLOCK = 1024  # numbers that a program writes, of every kind
 
-Rows = Float[Tensor, "batch rows columns"]
-Pairs = Float[Tensor, "batch 2 lattice columns"]
+Rows = Float[Tensor, "images rows columns"]
+Field = Float[Tensor, "batch height width channels"]
+Moments = Float[Tensor, "batch rows columns four_channels"]
 Table = Float[Tensor, "3 _ _"]
 Matrix = Literal["gathering", "expanding"]
 
@@ -50,108 +52,184 @@ def table(
     return torch.cat([others[None].float(), values]).to(device)
 
 
+class Layout(NamedTuple):
+    """Where a lattice point's mean (or value) and slope along an axis are, for images in two halves.
+
+    The first of its columns are at image % half · `image` + image // half · `other` + point · `point`, and those of
+    its slope `slope` further on.
+    """
+
+    half: int
+    image: int
+    other: int
+    point: int
+    slope: int
+
+
+def by_order(images: int, lattice: int, columns: int) -> Layout:
+    """That of (2, images, lattice, columns): all means, then all slopes."""
+    return Layout(images, lattice * columns, 0, columns, images * lattice * columns)
+
+
+def by_point(images: int, lattice: int, channels: int) -> Layout:
+    """That of (images, lattice, 2, 2, channels) along the second axis, for images of means and others of slopes."""
+    return Layout(images, lattice * 4 * channels, 2 * channels, 4 * channels, channels)
+
+
 @triton.jit
 @no_type_check
-def to_lattice(x, table, out, rows, lattice, columns, TERMS: tl.constexpr, BLOCK: tl.constexpr):
-    """Both sums over the rows of an image that a lattice point has to do with."""
-    image, point = (tl.program_id(0) // lattice).to(tl.int64), tl.program_id(0) % lattice
-    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    mask = column < columns
-    mean, slope = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
+def _tile(points, columns, POINTS: tl.constexpr, BLOCK: tl.constexpr):
+    """A program's image, its points of an axis, its columns, and which of them there are."""
+    blocks = tl.cdiv(points, POINTS)
+    image = (tl.program_id(0) // blocks).to(tl.int64)
+    point = tl.program_id(0) % blocks * POINTS + tl.arange(0, POINTS)
+    column = (tl.program_id(1) * BLOCK + tl.arange(0, BLOCK))[None, :]
+    return image, point, column, (point < points)[:, None] & (column < columns)
+
+
+@triton.jit
+@no_type_check
+def to_lattice(
+    x, table, out, rows, lattice, columns, half, image_step, other_step, point_step, slope_step,
+    TERMS: tl.constexpr, POINTS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Both sums over the rows of an image that a lattice point has to do with, for POINTS of them."""
+    image, point, column, mask = _tile(lattice, columns, POINTS, BLOCK)
+    exists = point < lattice
+    mean, slope = tl.zeros((POINTS, BLOCK), tl.float32), tl.zeros((POINTS, BLOCK), tl.float32)
     for term in tl.range(0, TERMS, loop_unroll_factor=4):
         entry = table + point * TERMS + term
-        row = image * rows + tl.load(entry).to(tl.int32)
-        value = tl.load(x + row * columns + column, mask=mask, other=0.0).to(tl.float32)
-        mean += tl.load(entry + lattice * TERMS) * value
-        slope += tl.load(entry + 2 * lattice * TERMS) * value
-    first = image * 2 * lattice + point
-    tl.store(out + first * columns + column, mean.to(out.dtype.element_ty), mask=mask)
-    tl.store(out + (first + lattice) * columns + column, slope.to(out.dtype.element_ty), mask=mask)
+        row = image * rows + tl.load(entry, mask=exists, other=0.0).to(tl.int32)
+        value = tl.load(x + row[:, None] * columns + column, mask=mask, other=0.0).to(tl.float32)
+        mean += tl.load(entry + lattice * TERMS, mask=exists, other=0.0)[:, None] * value
+        slope += tl.load(entry + 2 * lattice * TERMS, mask=exists, other=0.0)[:, None] * value
+    place = image % half * image_step + image // half * other_step + point[:, None] * point_step + column
+    tl.store(out + place, mean.to(out.dtype.element_ty), mask=mask)
+    tl.store(out + place + slope_step, slope.to(out.dtype.element_ty), mask=mask)
 
 
 @triton.jit
 @no_type_check
 def from_lattice(
-    pairs, table, x, out, rows, lattice, columns, TERMS: tl.constexpr, BLOCK: tl.constexpr, RESIDUAL: tl.constexpr
+    pairs, table, x, out, rows, columns, half, image_step, other_step, point_step, slope_step,
+    TERMS: tl.constexpr, POINTS: tl.constexpr, BLOCK: tl.constexpr, RESIDUAL: tl.constexpr,
 ):  # fmt: skip
-    """The sum over both rows of the lattice points that a row of an image has to do with, plus x if RESIDUAL."""
-    image, point = (tl.program_id(0) // rows).to(tl.int64), tl.program_id(0) % rows
-    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    mask = column < columns
-    place = tl.program_id(0).to(tl.int64) * columns + column
-    total = tl.zeros((BLOCK,), tl.float32)
+    """The sum over the lattice points that a row of an image has to do with, plus x if RESIDUAL, for POINTS rows."""
+    image, point, column, mask = _tile(rows, columns, POINTS, BLOCK)
+    exists = point < rows
+    first = pairs + (image % half * image_step + image // half * other_step) + column
+    place = (image * rows + point)[:, None] * columns + column
+    total = tl.zeros((POINTS, BLOCK), tl.float32)
     if RESIDUAL:
         total += tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
     for term in tl.range(0, TERMS, loop_unroll_factor=4):
         entry = table + point * TERMS + term
-        first = image * 2 * lattice + tl.load(entry).to(tl.int32)
-        mean = tl.load(pairs + first * columns + column, mask=mask, other=0.0).to(tl.float32)
-        slope = tl.load(pairs + (first + lattice) * columns + column, mask=mask, other=0.0).to(tl.float32)
-        total += tl.load(entry + rows * TERMS) * mean + tl.load(entry + 2 * rows * TERMS) * slope
+        source = first + tl.load(entry, mask=exists, other=0.0).to(tl.int32)[:, None] * point_step
+        mean = tl.load(source, mask=mask, other=0.0).to(tl.float32)
+        slope = tl.load(source + slope_step, mask=mask, other=0.0).to(tl.float32)
+        total += tl.load(entry + rows * TERMS, mask=exists, other=0.0)[:, None] * mean
+        total += tl.load(entry + 2 * rows * TERMS, mask=exists, other=0.0)[:, None] * slope
     tl.store(out + place, total.to(out.dtype.element_ty), mask=mask)
 
 
-def _to_lattice(x: Rows, entries: Table, dtype: torch.dtype) -> Pairs:
-    b, rows, columns = x.shape
-    _, lattice, terms = entries.shape
-    out = x.new_empty(b, 2, lattice, columns, dtype=dtype)
-    to_lattice[b * lattice, triton.cdiv(columns, BLOCK)](
-        x, entries, out, rows, lattice, columns, TERMS=terms, BLOCK=BLOCK, num_warps=4
-    )
+def _launch(kernel: Any, images: int, points: int, columns: int, *arguments: Any, **constants: Any) -> None:
+    block = min(BLOCK, triton.next_power_of_2(columns))
+    tile = min(BLOCK // block, triton.next_power_of_2(points))
+    grid = images * triton.cdiv(points, tile), triton.cdiv(columns, block)
+    kernel[grid](*arguments, POINTS=tile, BLOCK=block, num_warps=4, **constants)
+
+
+def _to_lattice(x: Rows, entries: Table, out: Tensor, layout: Layout) -> Tensor:
+    (images, rows, columns), (_, lattice, terms) = x.shape, entries.shape
+    _launch(to_lattice, images, lattice, columns, x, entries, out, rows, lattice, columns, *layout, TERMS=terms)
     return out
 
 
-def _from_lattice(pairs: Pairs, entries: Table, x: Rows | None) -> Rows:
-    b, _, lattice, columns = pairs.shape
-    _, rows, terms = entries.shape
-    dtype = pairs.dtype if x is None else torch.promote_types(x.dtype, pairs.dtype)
-    out = pairs.new_empty(b, rows, columns, dtype=dtype)
-    from_lattice[b * rows, triton.cdiv(columns, BLOCK)](
-        pairs, entries, x, out, rows, lattice, columns, TERMS=terms, BLOCK=BLOCK, RESIDUAL=x is not None, num_warps=4
-    )
+def _from_lattice(pairs: Tensor, layout: Layout, entries: Table, x: Rows | None, out: Rows) -> Rows:
+    (images, rows, columns), (_, _, terms) = out.shape, entries.shape
+    _launch(
+        from_lattice, images, rows, columns, pairs, entries, x, out, rows, columns, *layout,
+        TERMS=terms, RESIDUAL=x is not None,
+    )  # fmt: skip
     return out
+
+
+class Axes(NamedTuple):
+    """Tables of a matrix along the first and the second axis of a field, by the points of the one or the other grid."""
+
+    first: Table
+    second: Table
+
+    @classmethod
+    def of(
+        cls, matrix: Matrix, by: Literal["lattice", "points"], shape: tuple[int, int], lattice: tuple[int, int],
+        grid: Kind, device: torch.device,
+    ) -> "Axes":  # fmt: skip
+        first, second = (table(matrix, by, *sizes, grid, device) for sizes in zip(shape, lattice, strict=True))
+        return cls(first, second)
+
+
+def _moments(x: Tensor, axes: Axes, dtype: torch.dtype) -> Moments:
+    """Sums over both axes of (batch, height, width, channels), in the order that `gather` says."""
+    b, h, w, c = x.shape
+    m, k = (entries.shape[1] for entries in axes)
+    pairs = x.new_empty(2, b, m, w, c, dtype=dtype)
+    _to_lattice(x.view(b, h, w * c), axes.first, pairs, by_order(b, m, w * c))
+    return _to_lattice(pairs.view(2 * b * m, w, c), axes.second, pairs.new_empty(b, m, k, 4 * c), by_point(b * m, k, c))
+
+
+def _expansions(coefficients: Moments, axes: Axes, onto: Tensor | None) -> Tensor:
+    """Sums over both axes of the lattice, plus `onto` if it is given."""
+    (b, m, k, c), (h, w) = coefficients.shape, (entries.shape[1] for entries in axes)
+    c //= 4
+    pairs = coefficients.new_empty(2 * b * m, w, c)
+    _from_lattice(coefficients, by_point(b * m, k, c), axes.second, None, pairs)
+    dtype = pairs.dtype if onto is None else torch.promote_types(onto.dtype, pairs.dtype)
+    out = pairs.new_empty(b, h, w * c, dtype=dtype)
+    _from_lattice(pairs, by_order(b, m, w * c), axes.first, None if onto is None else onto.view(b, h, w * c), out)
+    return out.view(b, h, w, c)
 
 
 class _Gather(torch.autograd.Function):
     """What is gathered of x, and x: its other gradients come back here, and one kernel adds ours to them."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, table: Tensor, adjoint: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, axes: Axes, adjoint: Axes, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         ctx.adjoint = adjoint
-        return _to_lattice(x, table, dtype), x
+        return _moments(x, axes, dtype), x
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor, g_x: Tensor) -> tuple[Tensor | None, ...]:
-        return _from_lattice(g.contiguous(), ctx.adjoint, g_x.contiguous()), None, None, None
+        return _expansions(g.contiguous(), ctx.adjoint, g_x.contiguous()), None, None, None
 
 
 class _Expand(torch.autograd.Function):
-    """What is expanded of both rows of the lattice points, plus x if there is one."""
+    """The field of local expansions, plus x if there is one."""
 
     @staticmethod
-    def forward(ctx: Any, pairs: Tensor, x: Tensor | None, table: Tensor, adjoint: Tensor) -> Tensor:
-        ctx.adjoint, ctx.dtype, ctx.residual = adjoint, pairs.dtype, x is not None
-        return _from_lattice(pairs, table, x)
+    def forward(ctx: Any, coefficients: Tensor, x: Tensor | None, axes: Axes, adjoint: Axes) -> Tensor:
+        ctx.adjoint, ctx.dtype, ctx.residual = adjoint, coefficients.dtype, x is not None
+        return _expansions(coefficients, axes, x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        d_pairs = _to_lattice(g.contiguous(), ctx.adjoint, ctx.dtype)
-        return d_pairs, g if ctx.residual else None, None, None
+        g = g.contiguous()
+        return _moments(g, ctx.adjoint, ctx.dtype), g if ctx.residual else None, None, None
 
 
-def gather(x: Rows, lattice: int, grid: Kind, dtype: torch.dtype) -> tuple[Pairs, Rows]:
-    """Moments of x along its first axis, rounded to `dtype`, and x, for whatever is made of it beside them."""
-    axis = (x.shape[1], lattice, grid, x.device)
-    forward, adjoint = table("gathering", "lattice", *axis), table("gathering", "points", *axis)
+def gather(x: Field, lattice: tuple[int, int], grid: Kind, dtype: torch.dtype) -> tuple[Moments, Field]:
+    """Moments of x, rounded to `dtype`, and x, for whatever is made of it beside them."""
+    setting = ((x.shape[1], x.shape[2]), lattice, grid, x.device)
+    forward, adjoint = Axes.of("gathering", "lattice", *setting), Axes.of("gathering", "points", *setting)
     with torch.cuda.device_of(x):
         return _Gather.apply(x.contiguous(), forward, adjoint, dtype)
 
 
-def expand(pairs: Pairs, points: int, grid: Kind, onto: Rows | None) -> Rows:
-    """Local expansions along the first axis, plus `onto` if it is given."""
-    axis = (points, pairs.shape[2], grid, pairs.device)
-    forward, adjoint = table("expanding", "points", *axis), table("expanding", "lattice", *axis)
-    with torch.cuda.device_of(pairs):
-        return _Expand.apply(pairs.contiguous(), None if onto is None else onto.contiguous(), forward, adjoint)
+def expand(coefficients: Moments, shape: tuple[int, int], grid: Kind, onto: Field | None) -> Field:
+    """The field on a grid of that shape whose local expansions have these coefficients, plus `onto` if it is given."""
+    setting = (shape, (coefficients.shape[1], coefficients.shape[2]), grid, coefficients.device)
+    forward, adjoint = Axes.of("expanding", "points", *setting), Axes.of("expanding", "lattice", *setting)
+    with torch.cuda.device_of(coefficients):
+        return _Expand.apply(coefficients.contiguous(), None if onto is None else onto.contiguous(), forward, adjoint)

@@ -109,11 +109,11 @@ def restrict(
 @triton.jit
 @no_type_check
 def prolong(
-    y, weight, bias, coarse_z, up, x, out, points, coarse_height, coarse_width, height, width, scale,
+    y, weight, bias, coarse_z, up, onto, out, points, coarse_height, coarse_width, height, width, scale,
     C: tl.constexpr, INNER: tl.constexpr, RATE: tl.constexpr, ROWS: tl.constexpr,
-    COARSE: tl.constexpr, RESIDUAL: tl.constexpr,
+    COARSE: tl.constexpr, ONTO: tl.constexpr,
 ):  # fmt: skip
-    """z = y Wᵀ + bias + scale · (coarse z) U + x, at one place of ROWS coarse points."""
+    """z = y Wᵀ + bias + scale · (coarse z) U, plus `onto` if ONTO, at one place of ROWS coarse points."""
     coarse = (tl.program_id(0) // (RATE * RATE)) * ROWS + tl.arange(0, ROWS)
     image, i, j, mask = _places(coarse, points, coarse_height, coarse_width, height, width, RATE)
     row = (image.to(tl.int64) * height + i) * width + j
@@ -122,60 +122,90 @@ def prolong(
     if COARSE:
         above = _load(coarse_z, coarse.to(tl.int64), mask, C)
         z += scale * dot(above, _matrix(up, tl.program_id(0) % (RATE * RATE) * C, C, C))
-    if RESIDUAL:
-        z += _load(x, row, mask, C).to(tl.float32)
+    if ONTO:
+        z += _load(onto, row, mask, C).to(tl.float32)
     _store(out, row, mask, z, C)
 
 
 @triton.jit
 @no_type_check
 def normalise(
-    x, norm_weight, norm_bias, norm2_weight, norm2_bias, out, rows, C: tl.constexpr, ROWS: tl.constexpr
+    x, norm_weight, norm_bias, norm2_weight, norm2_bias, out, rows,
+    C: tl.constexpr, ROWS: tl.constexpr, TWO: tl.constexpr,
 ):  # fmt: skip
-    """norm(window_norm(x))."""
+    """LayerNorm(x), or if TWO the second LayerNorm of that."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     mask = row < rows
     normal, _ = _normalise(_load(x, row, mask, C).to(tl.float32), C)
-    normal, _ = _normalise(_affine(normal, norm_weight, norm_bias, C), C)
-    _store(out, row, mask, _affine(normal, norm2_weight, norm2_bias, C), C)
+    n = _affine(normal, norm_weight, norm_bias, C)
+    if TWO:
+        normal, _ = _normalise(n, C)
+        n = _affine(normal, norm2_weight, norm2_bias, C)
+    _store(out, row, mask, n, C)
 
 
 @triton.jit
 @no_type_check
 def normalise_backward(
     g, x, norm_weight, norm_bias, norm2_weight, norm2_bias, residual, out, partial, rows,
-    C: tl.constexpr, ROWS: tl.constexpr, RESIDUAL: tl.constexpr, STAGES: tl.constexpr,
+    C: tl.constexpr, ROWS: tl.constexpr, TWO: tl.constexpr, RESIDUAL: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """∂/∂x of both LayerNorms, plus the residual's, for every num_programs-th tile of rows.
+    """∂/∂x of the LayerNorm, or of both if TWO, plus the residual's, for every num_programs-th tile of rows.
 
     `partial` gets the sums over the program's rows of the gradients of the LayerNorms' parameters. They are kept
     by place in the tile until the end: a sum over rows is a sum over warps, which wait for each other.
     """
     column = tl.arange(0, C)
     weight = tl.load(norm_weight + column).to(tl.float32)[None, :]
-    weight2 = tl.load(norm2_weight + column).to(tl.float32)[None, :]
     d_weight, d_bias = tl.zeros((ROWS, C), tl.float32), tl.zeros((ROWS, C), tl.float32)
-    d_weight2, d_bias2 = tl.zeros((ROWS, C), tl.float32), tl.zeros((ROWS, C), tl.float32)
+    if TWO:
+        weight2 = tl.load(norm2_weight + column).to(tl.float32)[None, :]
+        d_weight2, d_bias2 = tl.zeros((ROWS, C), tl.float32), tl.zeros((ROWS, C), tl.float32)
     for tile in tl.range(tl.program_id(0), tl.cdiv(rows, ROWS), tl.num_programs(0), num_stages=STAGES):
         row = (tile * ROWS + tl.arange(0, ROWS)).to(tl.int64)
         mask = row < rows
         dn = _load(g, row, mask, C).to(tl.float32)
         first_normal, first_inverse = _normalise(_load(x, row, mask, C).to(tl.float32), C)
-        normal, inverse = _normalise(_affine(first_normal, norm_weight, norm_bias, C), C)
-        d_weight2 += dn * normal
-        d_bias2 += dn
-        dn = _normalise_backward(dn * weight2, normal, inverse, C)
+        if TWO:
+            normal, inverse = _normalise(_affine(first_normal, norm_weight, norm_bias, C), C)
+            d_weight2 += dn * normal
+            d_bias2 += dn
+            dn = _normalise_backward(dn * weight2, normal, inverse, C)
         d_weight += dn * first_normal
         d_bias += dn
         dx = _normalise_backward(dn * weight, first_normal, first_inverse, C)
         if RESIDUAL:
             dx += _load(residual, row, mask, C).to(tl.float32)
         _store(out, row, mask, dx, C)
-    sums = partial + tl.program_id(0) * 4 * C + column
+    sums = partial + tl.program_id(0) * ((4 if TWO else 2) * C) + column
     tl.store(sums, tl.sum(d_weight, 0))
     tl.store(sums + C, tl.sum(d_bias, 0))
-    tl.store(sums + 2 * C, tl.sum(d_weight2, 0))
-    tl.store(sums + 3 * C, tl.sum(d_bias2, 0))
+    if TWO:
+        tl.store(sums + 2 * C, tl.sum(d_weight2, 0))
+        tl.store(sums + 3 * C, tl.sum(d_bias2, 0))
+
+
+@triton.jit
+@no_type_check
+def turn(
+    qkv, turns, points, rows, back,
+    INNER: tl.constexpr, HALF: tl.constexpr, POINTS: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    """Turns the pairs (x_k, x_{k+d/2}) of queries and keys by the angles of their point, in place, or `back`.
+
+    `turns` holds cosines, then sines, of the HALF angles of POINTS points, and `points` the point of every row.
+    """
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    mask = (row < rows)[:, None]
+    pair = tl.arange(0, INNER)[None, :]
+    angle = turns + tl.load(points + row, mask=row < rows, other=0)[:, None] * HALF + pair % HALF
+    cos = tl.load(angle, mask=mask, other=0.0)
+    sin = tl.load(angle + POINTS * HALF, mask=mask, other=0.0) * back
+    place = qkv + row[:, None] * (3 * INNER) + pair // HALF * (2 * HALF) + pair % HALF
+    a = tl.load(place, mask=mask, other=0.0).to(tl.float32)
+    b = tl.load(place + HALF, mask=mask, other=0.0).to(tl.float32)
+    tl.store(place, (a * cos - b * sin).to(qkv.dtype.element_ty), mask=mask)
+    tl.store(place + HALF, (a * sin + b * cos).to(qkv.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -344,23 +374,36 @@ def mlp_weights(
 @triton.jit
 @no_type_check
 def products(
-    a, b, partial, sums, rows,
-    A: tl.constexpr, B: tl.constexpr, CHUNK: tl.constexpr, ROWS: tl.constexpr,
+    a, b, partial, rows,
+    A: tl.constexpr, B: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Σ over rows of a bᵀ, and of a, for CHUNK columns of a."""
-    first, split = tl.program_id(0) * CHUNK, tl.program_id(1)
-    column = tl.arange(0, B)
-    total, total_a = tl.zeros((CHUNK, B), tl.float32), tl.zeros((CHUNK,), tl.float32)
+    """Σ over rows of a bᵀ, then of a, for CHUNK columns of a and BLOCK of b."""
+    split, second = tl.program_id(1), tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    first = tl.program_id(0) * CHUNK + tl.arange(0, CHUNK)
+    total, total_a = tl.zeros((CHUNK, BLOCK), tl.float32), tl.zeros((CHUNK,), tl.float32)
     for tile in range(split, tl.cdiv(rows, ROWS), tl.num_programs(1)):
-        row = (tile * ROWS + tl.arange(0, ROWS)).to(tl.int64)
-        mask = row < rows
-        left = tl.load(a + row[:, None] * A + first + tl.arange(0, CHUNK)[None, :], mask=mask[:, None], other=0.0)
-        right = _load(b, row, mask, B)
+        row = (tile * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
+        left = tl.load(a + row * A + first[None, :], mask=row < rows, other=0.0)
+        right = tl.load(b + row * B + second[None, :], mask=row < rows, other=0.0)
         total += dot(tl.trans(left), right)
         total_a += tl.sum(left.to(tl.float32), 0)
-    index = split * A + first + tl.arange(0, CHUNK)
-    tl.store(partial + index[:, None] * B + column[None, :], total)
-    tl.store(sums + index, total_a)
+    sums = partial + split * (A * B + A)
+    tl.store(sums + first[:, None] * B + second[None, :], total)
+    if tl.program_id(2) == 0:
+        tl.store(sums + A * B + first, total_a)
+
+
+@triton.jit
+@no_type_check
+def total(partial, out, number, columns, NUMBER: tl.constexpr, COLUMNS: tl.constexpr):
+    """The sum of partial sums, for COLUMNS of them, NUMBER at a time."""
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    sums = tl.zeros((NUMBER, COLUMNS), tl.float32)
+    for first in range(0, number, NUMBER):
+        row = first + tl.arange(0, NUMBER)
+        mask = (row < number)[:, None] & (column < columns)[None, :]
+        sums += tl.load(partial + row[:, None] * columns + column[None, :], mask=mask, other=0.0)
+    tl.store(out + column, tl.sum(sums, 0), mask=column < columns)
 
 
 @triton.jit

@@ -1,15 +1,28 @@
 """The Triton kernels against the definition, in float32 where they are exact. Run by test_triton.py."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn.functional import gelu
 
 from pdebench_mano import MultipoleAttention
+from pdebench_mano.fields.convolution import Convolution
+from pdebench_mano.fields.operator import live_on
+from pdebench_mano.mano import fusion
+from pdebench_mano.mano.anchored import AnchoredAttention, LocalAttention
 from pdebench_mano.mano.expansions import expand, gather_beside
-from pdebench_mano.mano.fusion import fused_mlp
+from pdebench_mano.mano.fusion import fused_linear, fused_mlp, fused_norms
 from pdebench_mano.mano.kernels import using, window_attention
+from pdebench_mano.mano.kernels.selection import Place
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    """cuDNN rounds float32 by default."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 def relative(value, reference):
@@ -39,17 +52,33 @@ def test_attention_equals_the_definition(shape, heads, d, window, stride):
         assert relative(part, other) < 1e-5
 
 
+def published(*geometry):
+    return MultipoleAttention(16, 2, 8, *geometry)
+
+
+def local(*without):
+    return partial(LocalAttention, 16, 2, 8, without=without)
+
+
 @pytest.mark.parametrize(
-    ("shape", "window", "stride", "rate", "sampling", "residual"),
+    ("shape", "layer", "window", "stride", "rate", "sampling", "residual", "grid"),
     [
-        ((1, 5, 7), 2, 1, 2, "conv", True),  # odd: edges repeated and cropped
-        ((2, 8, 8), 4, 2, 2, "avg_pool", False),
-        ((1, 7, 6), 2, 2, 3, "conv", True),
-        ((1, 4, 3), 2, 1, 4, "conv", False),  # one level
+        ((1, 5, 7), published, 2, 1, 2, "conv", True, "vertices"),  # odd: edges repeated and cropped
+        ((2, 8, 8), published, 4, 2, 2, "avg_pool", False, "vertices"),
+        ((1, 7, 6), published, 2, 2, 3, "conv", True, "vertices"),
+        ((1, 4, 3), published, 2, 1, 4, "conv", False, "vertices"),  # one level
+        ((1, 9, 8), local(), 4, 2, 2, "conv", False, "vertices"),
+        ((2, 4, 5), local(), 2, 1, 2, "conv", True, "vertices"),
+        ((2, 4, 5), local("convolution"), 2, 2, 2, "conv", False, "vertices"),
+        ((2, 5, 4), local("rotary"), 2, 2, 2, "avg_pool", True, "vertices"),
+        ((1, 4, 4), published, 2, 1, 2, "conv", True, "periodic"),
+        ((1, 7, 6), local(), 4, 2, 2, "conv", False, "periodic"),  # one level, as it is no multiple of the stride
+        ((1, 8, 8), local(), 4, 2, 2, "avg_pool", True, "periodic"),
     ],
 )
-def test_fused_layer_equals_its_modules(shape, window, stride, rate, sampling, residual):
-    module = MultipoleAttention(16, 2, 8, window, stride, rate, sampling=sampling).to(DEVICE)
+def test_fused_layer_equals_its_modules(shape, layer, window, stride, rate, sampling, residual, grid):
+    module = layer(window, stride, rate, None, sampling).to(DEVICE)
+    live_on(module, grid)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -70,20 +99,71 @@ def test_fused_layer_equals_its_modules(shape, window, stride, rate, sampling, r
         assert relative(a, b) < 1e-5
 
 
+@pytest.mark.parametrize("widths", [(16, 48), (256, 16)])  # of (256, 16), weights' gradients are made by parts
 @pytest.mark.parametrize(("products", "rounding"), [(torch.float32, 1e-5), (torch.float16, 1e-3)])
-def test_fused_norms_equal_their_modules(products, rounding):
-    layer = MultipoleAttention(16, 2, 8, 2, 1, 2).to(DEVICE)
-    parameters = [*layer.window_norm.parameters(), *layer.norm.parameters()]
+def test_fused_linear_equals_its_module(products, rounding, widths):
+    layer = torch.nn.Linear(*widths).to(DEVICE)
+    x, g = (torch.randn(3, 47, width, device=DEVICE) for width in widths)
+    x.requires_grad_()
+    with using("fused"), torch.autocast(DEVICE, products, enabled=products != torch.float32):
+        y = fused_linear(layer, x)
+    reference = layer(x)
+    ours, theirs = (torch.autograd.grad(z, [x, *layer.parameters()], g.to(z.dtype)) for z in (y, reference))
+    for a, b in zip((y, *ours), (reference, *theirs), strict=True):
+        assert relative(a.detach(), b.detach().double()) < rounding
+
+
+@pytest.mark.parametrize(("grid", "without"), [("periodic", ()), ("vertices", ("moments",))])
+def test_fused_anchored_layer_equals_its_modules(grid, without, monkeypatch):
+    """Of five points of a periodic grid, attention is left to its modules: refused where everything is to be fused."""
+    monkeypatch.setattr(fusion, "_refused", lambda why: None)
+    layer = AnchoredAttention(16, 1 / 5, 2, 8, 2, 2, 2, without=without).to(DEVICE)
+    live_on(layer, grid)
+    x, g = (torch.randn(1, 6, 5, 16, device=DEVICE) for _ in "xg")
+    x.requires_grad_()
+    results = []
+    for form in ("fused", "windows"):
+        with using(form):
+            y = layer(x, grid, residual=True)
+        results.append((y, *torch.autograd.grad(y, [x, *layer.parameters()], g)))
+    for a, b in zip(*results, strict=True):
+        assert relative(a.detach(), b.detach().double()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "why"),
+    [
+        ("local", partial(Convolution, 16, 16, 5, padding=2), "another convolution"),
+        ("local", partial(torch.nn.Conv2d, 16, 16, 3, padding=1), "no plain Convolution"),
+        ("qkv", partial(torch.nn.Linear, 16, 48), "a bias"),
+        ("norm", torch.nn.Identity, "no plain LayerNorm"),
+    ],
+)
+def test_a_layer_with_another_module_or_a_hook_is_not_fused(name, other, why):
+    layer, hooked = (LocalAttention(16, 2, 8, 2, 1, 2) for _ in range(2))
+    place = Place(torch.device(DEVICE), torch.float32)
+    hooked.get_submodule(name).register_forward_hook(lambda *_: None)
+    with using("fused"):
+        assert fusion.attention_obstacle(layer, place, 8, 8) is None
+        assert fusion.attention_obstacle(hooked, place, 8, 8).startswith(f"{name} is no plain")
+        setattr(layer, name, other())
+        assert why in fusion.attention_obstacle(layer, place, 8, 8)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(("products", "rounding"), [(torch.float32, 1e-5), (torch.float16, 1e-3)])
+def test_fused_norms_equal_their_modules(products, rounding, number):
+    norms = torch.nn.Sequential(*(torch.nn.LayerNorm(16) for _ in range(number))).to(DEVICE)
     with torch.no_grad():
-        for parameter in parameters:
+        for parameter in norms.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.3)
     x, g = (torch.randn(3, 13, 16, device=DEVICE) for _ in "xg")
     x.requires_grad_()
     with using("fused"), torch.autocast(DEVICE, products, enabled=products != torch.float32):
-        n = layer.normalised(x)
+        n = fused_norms(x, *norms)
     assert n.dtype == products, "what follows rounds to it"
-    reference = layer.norm(layer.window_norm(x))
-    ours, theirs = (torch.autograd.grad(z, [x, *parameters], g.to(z.dtype)) for z in (n, reference))
+    reference = norms(x)
+    ours, theirs = (torch.autograd.grad(z, [x, *norms.parameters()], g.to(z.dtype)) for z in (n, reference))
     for a, b in zip((n, *ours), (reference, *theirs), strict=True):
         assert relative(a.detach(), b.detach().double()) < rounding
 
