@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from os.path import lexists
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -216,8 +217,13 @@ def train_once(
 
 
 def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progress: Progress = silent) -> list[str]:
-    """Train a case, after its trials, and leave its record; returns why not, in one line, where training diverged."""
+    """Train a case, after its trials, and leave its record; returns why not, in one line, where training diverged.
+
+    Nothing is left to do where another command on the same folder has left the record meanwhile.
+    """
     case = work.case
+    if lexists(work.target):
+        return []
     try:
         config, trials = choose(work, say, progress)
         run = work.run(config)
