@@ -13,7 +13,8 @@ import torch
 from data_gen.storage import alone, write_text
 from pdebench_mano.benchmark.data import Located
 from pdebench_mano.benchmark.identity import identity
-from pdebench_mano.benchmark.suite import Model, Suite, merge
+from pdebench_mano.benchmark.suite import Model, Suite
+from pdebench_mano.benchmark.tables import merge
 from pdebench_mano.evaluation.assess import record_run, train_command
 from pdebench_mano.evaluation.records import digest, slug
 from pdebench_mano.fields.data import Dataset
