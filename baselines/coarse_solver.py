@@ -67,8 +67,7 @@ class CoarseSolver:
         ]
 
     def _solve_in_time(self, a: Fields, grid: Grid, device: str) -> list[Tensor]:
-        if type(self.problem).solve_batch is Problem.solve_batch:
-            device = "cpu"  # the only one that the default knows
+        device = device if self.problem.batches_on(device) else "cpu"
         given = states_first(self.problem)
         inputs = a[:, [given.index(field.name) for field in self.problem.inputs]].double().cpu().numpy()
         found = self.problem.solve_batch(inputs, grid, rtol=self.rtol, device=device)

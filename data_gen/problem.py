@@ -176,6 +176,10 @@ class Problem:
                 solutions[i] = self.solve(sample, grid, rtol=rtol)
         return solutions
 
+    def batches_on(self, device: str) -> bool:
+        """Whether `solve_batch` takes a device: on others than the CPU, that of a problem which has one of its own."""
+        return device == "cpu" or type(self).solve_batch is not Problem.solve_batch
+
     def on_device(self, grid: Grid, *, rtol: float | None = None, device: str = "cpu") -> Callable[[Any], Any] | None:
         """What solves for inputs that lie on a device, and leaves the solutions there; None where nothing does.
 
@@ -190,10 +194,9 @@ class Problem:
     ) -> Callable[[Any], Any] | None:
         """As `on_device`, at all of the times: (batch, inputs, *shape) ↦ (batch, times, outputs, *shape).
 
-        Here it is `solve_batch`, of a problem that has one of its own for other devices, and inputs and solutions pass
-        through the memory of the CPU.
+        Here it is `solve_batch`, where that takes the device; inputs and solutions pass through the memory of the CPU.
         """
-        if device != "cpu" and type(self).solve_batch is Problem.solve_batch:
+        if not self.batches_on(device):
             return None
         import torch
 

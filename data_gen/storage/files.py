@@ -9,9 +9,9 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 DISK_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 PARTIAL = "partial"
@@ -124,7 +124,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def locked(lock: Path, what: Path | None = None) -> Iterator[None]:
+def locked(lock: Path, what: Path | None = None, wait: bool = False) -> Iterator[None]:
     """Hold the file `lock`, which is made, so that its folder is this process's alone until the block ends.
 
     Parameters
@@ -132,25 +132,32 @@ def locked(lock: Path, what: Path | None = None) -> Iterator[None]:
     lock : Path
     what : Path, optional
         What is this process's alone, where that is not the folder; then nothing is left of `lock` in the end.
+    wait : bool
+        Whether to wait while another process holds it.
 
     Raises
     ------
     FileExistsError
-        If another process holds it.
+        If another process holds it, and it is not waited for.
     """
-    with lock.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.path.samestat(os.fstat(stream.fileno()), lock.stat())  # and nobody has removed it meanwhile
-        except (BlockingIOError, FileNotFoundError):
-            held = False
-        if not held:
-            raise FileExistsError(f"{what or lock.parent} is in use by another process")
-        try:
-            yield
-        finally:
-            if what is not None:
-                lock.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        while not _took(stack.enter_context(lock.open("w")), lock, wait):
+            if not wait:
+                raise FileExistsError(
+                    f"{what or lock.parent} is in use by another process: try again when it has ended"
+                )
+        if what is not None:
+            stack.callback(lock.unlink, missing_ok=True)
+        yield
+
+
+def _took(stream: TextIO, lock: Path, wait: bool) -> bool:
+    """Whether an open file is this process's alone now, and still that lock: who held it may have removed it."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(stream.fileno()), lock.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def _is_alive(process: int) -> bool:

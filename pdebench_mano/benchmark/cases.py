@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from os.path import lexists
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ import torch
 from data_gen.storage import alone, write_text
 from pdebench_mano.benchmark.data import Located
 from pdebench_mano.benchmark.identity import identity
-from pdebench_mano.benchmark.suite import Model, Suite, merge
+from pdebench_mano.benchmark.suite import Model, Suite
+from pdebench_mano.benchmark.tables import merge
 from pdebench_mano.evaluation.assess import record_run, train_command
 from pdebench_mano.evaluation.records import digest, slug
 from pdebench_mano.fields.data import Dataset
@@ -216,8 +218,13 @@ def train_once(
 
 
 def run_case(work: Work, say: Callable[[str], None] = lambda line: None, progress: Progress = silent) -> list[str]:
-    """Train a case, after its trials, and leave its record; returns why not, in one line, where training diverged."""
+    """Train a case, after its trials, and leave its record; returns why not, in one line, where training diverged.
+
+    Nothing is left to do where another command on the same folder has left the record meanwhile.
+    """
     case = work.case
+    if lexists(work.target):
+        return []
     try:
         config, trials = choose(work, say, progress)
         run = work.run(config)

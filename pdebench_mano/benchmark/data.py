@@ -16,7 +16,7 @@ from data_gen.generate import built_problem, generate
 from data_gen.problems import sources
 from data_gen.recipe import PUBLISHED_MEANING, said
 from data_gen.storage import is_dataset, open_hdf5
-from pdebench_mano.benchmark.suite import Data, Generate
+from pdebench_mano.benchmark.data_table import Data, Generate
 from pdebench_mano.evaluation.records import digest, slug
 from pdebench_mano.fields.data import Dataset, opened
 from pdebench_mano.machine.progress import Progress, silent

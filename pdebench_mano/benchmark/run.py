@@ -22,9 +22,10 @@ from data_gen.counts import PROCESSES, check_count
 from data_gen.recipe import unsolved
 from pdebench_mano.benchmark.cases import Case, Work, all_cases, check, run_case
 from pdebench_mano.benchmark.data import Located, datasets, make
+from pdebench_mano.benchmark.data_table import Data
 from pdebench_mano.benchmark.jobs import run_side_by_side
 from pdebench_mano.benchmark.references import References, all_references, record_references
-from pdebench_mano.benchmark.suite import Data, Suite
+from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import budget, samples
 from pdebench_mano.evaluation.evaluate import held_out
 from pdebench_mano.evaluation.in_time import TrainingMean

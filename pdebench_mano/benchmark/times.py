@@ -1,13 +1,13 @@
 """The times of a suite: of the operators that it has records of, and of the solvers that stand beside them."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
 from data_gen.storage import read_json
 from pdebench_mano.benchmark.cases import Case, all_cases
-from pdebench_mano.benchmark.data import datasets, make
+from pdebench_mano.benchmark.data import Located, datasets, make
 from pdebench_mano.benchmark.references import References, all_references
 from pdebench_mano.benchmark.run import take_over
 from pdebench_mano.benchmark.suite import Suite
@@ -70,14 +70,31 @@ def time_suite(
         For data that are not there or cannot be made, or a model that the suite does not have.
     """
     suite.refuse_others(only)
-    out = Path(out)
+    out, published = Path(out), None if published is None else Path(published)
     places = datasets(suite.data, out / "data", Path(folder))
+    paths = records_of_suite(suite, places, out, published)
+    return time_records(paths, suite, places, out, watch, only=only, published=published, say=say, progress=progress)
+
+
+def time_records(
+    paths: Iterable[Path],
+    suite: Suite,
+    places: Mapping[str, Located],
+    out: Path,
+    watch: Stopwatch,
+    *,
+    only: Collection[str],
+    published: Path | None,
+    say: Callable[[str], None],
+    progress: Progress,
+) -> Iterator[Timing]:
+    """`time_suite`, of records that `records_of_suite` found, and data that `datasets` did."""
     for place in places.values():
         make(place.data, None, Path(place.test), progress)
     found = [path.parent for path in (out / "runs").glob("*/config.json") if (path.parent / BEST).exists()]
     runs = {json.dumps(read_json(run / "config.json")): run for run in found}
-    records = [read_record(path) for path in records_of_suite(suite, out, folder, published)]
-    known = [*(read_times(Path(published)) if published else []), *read_times(out)]
+    records = [read_record(path) for path in paths]
+    known = [*(read_times(published) if published else []), *read_times(out)]
     TRUSTED.update(name for model in suite.models for name in (model.operator, model.regime))
     contenders: list[Iterator[Contender]] = []
     standing: list[str] = []
@@ -111,20 +128,12 @@ def _untrained(record: Record, known: Iterable[Timing]) -> Untrained:
 
 
 def records_of_suite(
-    suite: Suite, out: str | Path, folder: str | Path = ".", published: str | Path | None = None
+    suite: Suite, places: Mapping[str, Located], out: Path, published: Path | None = None
 ) -> list[Path]:
-    """The records in `out` of the cases and references of a suite as it stands, after those taken over.
-
-    Raises
-    ------
-    ValueError, OSError
-        If its data are not there.
-    """
-    out = Path(out)
-    places = datasets(suite.data, out / "data", Path(folder))
+    """The records in `out` of the cases and references of a suite as it stands, after those taken over."""
     cases = list(all_cases(suite, places))
     parts: list[References | Case] = [*all_references(suite, places, cases[0].config), *cases]
     files = {part.key: out / "records" / f"{part.name}.jsonl" for part in parts}
     if published is not None:
-        take_over(Path(published), files)
+        take_over(published, files)
     return [path for path in find_records(out) if read_record(path).key in files]

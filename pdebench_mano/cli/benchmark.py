@@ -122,8 +122,9 @@ def time_and_report(suite_file: Path, out: Path, only: Sequence[str] = (), publi
     ValueError
         If there is no record of the suite.
     """
+    from pdebench_mano.benchmark.data import datasets
     from pdebench_mano.benchmark.suite import read_suite
-    from pdebench_mano.benchmark.times import records_of_suite, time_suite
+    from pdebench_mano.benchmark.times import records_of_suite, time_records
     from pdebench_mano.cli.timing import show
     from pdebench_mano.evaluation.timing import Stopwatch
     from pdebench_mano.machine.progress import bar
@@ -131,19 +132,13 @@ def time_and_report(suite_file: Path, out: Path, only: Sequence[str] = (), publi
 
     suite = read_suite(suite_file)
     suite.refuse_others(only)
-    paths = records_of_suite(suite, out, suite_file.parent, published)
+    places = datasets(suite.data, out / "data", suite_file.parent)
+    paths = records_of_suite(suite, places, out, published)
     if not paths:
         raise ValueError(f"{out} holds no record of {suite_file.stem}: run it without --time first")
     with bar("samples generated") as progress:
-        times = time_suite(
-            suite,
-            out,
-            Stopwatch.on(),
-            folder=suite_file.parent,
-            only=only,
-            published=published,
-            say=say,
-            progress=progress,
+        times = time_records(
+            paths, suite, places, out, Stopwatch.on(), only=only, published=published, say=say, progress=progress
         )
     show(times)
     print(f"report: {write_report(paths, out, suite.title, suite_file.stem)}")

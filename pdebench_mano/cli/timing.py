@@ -28,7 +28,9 @@ def time(
         float | None,
         typer.Option(help="When rollouts of operators trained on steps start: 0, the default, or a time of DATA."),
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Repeats of which the median is taken.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(help="Repeats of which the median is taken; of a call of ten seconds or more, one.")
+    ] = 5,
     trust: Annotated[
         bool, typer.Option("--trust", help="Run code of your own: operators that runs name, a problem that DATA names.")
     ] = False,

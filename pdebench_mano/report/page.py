@@ -35,7 +35,7 @@ def write_report(
     home: str = "",
     command: str = "",
 ) -> Path:
-    """Write the report of some records.
+    """Write the report of some records; after another process, where one writes its report there.
 
     Parameters
     ----------
@@ -62,8 +62,6 @@ def write_report(
     ------
     ValueError
         If there is no record, or `out` holds something else.
-    FileExistsError
-        If another process writes its report there.
     """
     out = Path(out)
     if not paths:
@@ -71,7 +69,7 @@ def write_report(
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / PARTIAL).touch()
-    with locked(out / LOCK, out):
+    with locked(out / LOCK, out, wait=True):
         return _write(paths, out, title, suite, home, command)
 
 

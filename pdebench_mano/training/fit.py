@@ -76,7 +76,7 @@ def fit(
     check_steps(settings, datasets)
     device = chosen(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(settings.seed)
+        _seed(settings.seed, device)
         loop = Loop(operator.to(device), regime, datasets, validation, settings, device, Path(out) if out else None)
         loop.watch = watch
         held = [each for each in (*datasets, validation) if isinstance(each, View)]
@@ -106,3 +106,11 @@ def check_steps(settings: Training, datasets: Sequence[Dataset[Any]]) -> None:
         elif data.windows(settings.unroll) == 0:
             steps = f"the {len(data.times)} steps of {data.path}"
             raise ValueError(f"unroll must be at most {steps}, got {settings.unroll}")
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed what draws on the CPU and on a device; `torch.manual_seed` seeds all GPUs of the machine."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

@@ -46,6 +46,7 @@ class Timing:
     spread : float
         (p90 − p10)/median over the repeats, the larger one of latency and throughput.
     repeats : int
+        Times that the medians are of: 1 where a call is too long to be repeated, see `stopwatch.LONG`.
     busy : bool
         Whether something else was at work: the times are no better than upper bounds.
     commit : str

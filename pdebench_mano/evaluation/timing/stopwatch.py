@@ -23,6 +23,9 @@ NOISE = 0.1
 ROUND = 0.05
 """Seconds that a repeat takes at least: a shorter one measures the clock."""
 
+LONG = 10.0
+"""Seconds of a call from which on it is not repeated."""
+
 
 @dataclass(frozen=True)
 class Stopwatch:
@@ -56,22 +59,29 @@ class Stopwatch:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def milliseconds(self, call: Callable[[], object], repeats: int) -> list[float]:
-        """Times of a call, each the mean over as many as take `ROUND`, after two that plan, compile and allocate."""
-        call()
-        self.wait()
+    def seconds(self, call: Callable[[], object]) -> float:
+        """What a call takes."""
         began = time.perf_counter()
         call()
         self.wait()
-        count = max(1, math.ceil(ROUND / (time.perf_counter() - began)))
-        times = []
-        for _ in range(repeats):
-            began = time.perf_counter()
+        return time.perf_counter() - began
+
+    def milliseconds(self, call: Callable[[], object], repeats: int) -> list[float]:
+        """Times of a call, each the mean over as many as take `ROUND`, after two that plan, compile and allocate.
+
+        The second of those is the only time of a call that is `LONG`.
+        """
+        self.seconds(call)
+        once = self.seconds(call)
+        if once >= LONG:
+            return [1e3 * once]
+        count = max(1, math.ceil(ROUND / once))
+
+        def several() -> None:
             for _ in range(count):
                 call()
-            self.wait()
-            times.append(1e3 * (time.perf_counter() - began) / count)
-        return times
+
+        return [1e3 * self.seconds(several) / count for _ in range(repeats)]
 
     def clear(self) -> None:
         """Give the device's memory back."""

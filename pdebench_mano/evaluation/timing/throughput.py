@@ -2,7 +2,6 @@
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from data_gen.storage import alone
 from pdebench_mano.evaluation.timing.contender import FEW, Contender, Predict
 from pdebench_mano.evaluation.timing.rows import TIMES, Timing, read_times, write_times
-from pdebench_mano.evaluation.timing.stopwatch import Stopwatch, is_busy, one_core, spread
+from pdebench_mano.evaluation.timing.stopwatch import LONG, Stopwatch, is_busy, one_core, spread
 from pdebench_mano.evaluation.timing.tolerances import tolerance
 from pdebench_mano.fields.operator import Fields
 from pdebench_mano.machine.load import shared
@@ -25,7 +24,7 @@ PASS = 1.0
 """Seconds that one pass over the samples of a latency may take, if it is of more than one."""
 
 PATIENCE = 2
-"""Larger batches that may be no faster before the search for the best ends."""
+"""Larger batches that may be no faster before the search for the best ends; of such as take `LONG`, one."""
 
 GAIN = 0.02
 """Part of a sample's time that a larger batch has to save to count as faster: where none does, a GPU is full."""
@@ -39,8 +38,8 @@ def take(
 ) -> Iterator[Timing]:
     """Time what has no time in ``out/times.jsonl`` yet; each is there before the next is begun.
 
-    What has one there, by this commit, at least as often repeated, on a machine that was not busy, is not timed again.
-    What cannot be timed is said, and left out.
+    What has one there, by this commit, at least as often repeated, or too `LONG` for that, on a machine that was not
+    busy, is not timed again. What cannot be timed is said, and left out.
 
     Raises
     ------
@@ -77,7 +76,8 @@ def _take(contenders: Iterable[Contender], watch: Stopwatch, out: Path, say: Cal
 
 def _stands(timing: Timing, watch: Stopwatch) -> bool:
     """Whether a time need not be taken again."""
-    return timing.commit == commit() and not timing.busy and timing.repeats >= watch.repeats
+    long = _is_long(1, timing.latency_ms) or _is_long(timing.batch, timing.throughput_ms)
+    return timing.commit == commit() and not timing.busy and timing.repeats >= (1 if long else watch.repeats)
 
 
 def measure(contender: Contender, watch: Stopwatch) -> Timing:
@@ -100,8 +100,14 @@ def measure(contender: Contender, watch: Stopwatch) -> Timing:
         predict = contender.ready(batch, rtol)
         return [each / size for each in watch.milliseconds(lambda: predict(batch), repeats)]
 
-    size = best_batch(lambda size: _fitting(lambda: throughput(size, 1)[0], size, watch), contender.largest)
-    within = throughput(size, watch.repeats)
+    tried: dict[int, list[float]] = {}
+
+    def per_sample(size: int) -> float:
+        tried[size] = throughput(size, 1)
+        return tried[size][0]
+
+    size = best_batch(lambda size: _fitting(lambda: per_sample(size), size, watch), contender.largest)
+    within = tried[size] if _is_long(size, tried[size][0]) else throughput(size, watch.repeats)
     widest = max(spread(latency), spread(within))
     return Timing(
         **contender.about._asdict(),
@@ -110,7 +116,7 @@ def measure(contender: Contender, watch: Stopwatch) -> Timing:
         latency_ms=_digits(statistics.median(latency)),
         throughput_ms=_digits(statistics.median(within)),
         spread=_digits(widest),
-        repeats=watch.repeats,
+        repeats=min(len(latency), len(within)),
         busy=is_busy(watch.loaded, shared(watch.device), widest),
         commit=commit(),
     )
@@ -119,29 +125,37 @@ def measure(contender: Contender, watch: Stopwatch) -> Timing:
 def best_batch(per_sample: Callable[[int], float | None], largest: int) -> int:
     """The power of two, up to `largest`, that takes the least time a sample, within `GAIN`.
 
-    The search ends where a batch does not fit, which is None, or after `PATIENCE` batches that are no faster.
+    The search ends where a batch does not fit, which is None, or after `PATIENCE` batches that are no faster. Times are
+    in milliseconds.
     """
-    best, least, size, slower = 1, math.inf, 1, 0
-    while size <= largest and slower < PATIENCE:
+    best, least, size, slower, patience = 1, math.inf, 1, 0, PATIENCE
+    while size <= largest and slower < patience:
         time_a_sample = per_sample(size)
         if time_a_sample is None:
             break
         slower += 1
         if time_a_sample < (1 - GAIN) * least:
             best, least, slower = size, time_a_sample, 0
+        patience = 1 if _is_long(size, time_a_sample) else PATIENCE
         size *= 2
     return best
 
 
+def _is_long(size: int, time_a_sample: float) -> bool:
+    """Whether a batch of some milliseconds a sample takes `LONG`."""
+    return size * time_a_sample >= 1e3 * LONG
+
+
 def _latency(predict: Predict, a: Fields, watch: Stopwatch) -> list[float]:
-    """Milliseconds of single samples, each a mean over `a`, (batch, inputs, n, m), or as many as `PASS` allows."""
-    predict(a[:1])
-    watch.wait()
-    began = time.perf_counter()
-    predict(a[:1])
-    watch.wait()
-    count = int(PASS / (time.perf_counter() - began))
-    singles = a[: max(1, count)].split(1)
+    """Milliseconds of single samples, each a mean over `a`, (batch, inputs, n, m), or as many as `PASS` allows.
+
+    Of a sample that takes `LONG`, one.
+    """
+    watch.seconds(lambda: predict(a[:1]))
+    once = watch.seconds(lambda: predict(a[:1]))
+    if once >= LONG:
+        return [1e3 * once]
+    singles = a[: max(1, int(PASS / once))].split(1)
 
     def one_after_another() -> None:
         for single in singles:

@@ -1,8 +1,10 @@
 """What is there is whole; what a dead process left goes; a folder has one holder."""
 
+import fcntl
 import platform
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -69,10 +71,28 @@ def test_a_lock_has_one_holder(tmp_path):
     command = [sys.executable, "-c", attempt, tmp_path / "lock"]
     with locked(tmp_path / "lock"):
         second = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert second.stderr.splitlines()[-1] == f"FileExistsError: {tmp_path} is in use by another process"
+        said = f"FileExistsError: {tmp_path} is in use by another process: try again when it has ended"
+        assert second.stderr.splitlines()[-1] == said
         with pytest.raises(FileExistsError, match="in use"), locked(tmp_path / "lock"):
             pass
     assert subprocess.run(command, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("what", ["file", None])
+def test_who_waits_for_a_lock_has_it_next_be_it_removed_or_not(tmp_path, monkeypatch, what):
+    lock, flock, before = tmp_path / "lock", fcntl.flock, ExitStack()
+    what = what and tmp_path / what
+    before.enter_context(locked(lock, what))
+
+    def meanwhile(stream, how):
+        if not how & fcntl.LOCK_NB:
+            before.close()
+        flock(stream, how)
+
+    monkeypatch.setattr(fcntl, "flock", meanwhile)
+    with locked(lock, what, wait=True), pytest.raises(FileExistsError, match="in use"), locked(lock, what):
+        pass
+    assert lock.exists() == (what is None)
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path, dead):

@@ -14,8 +14,9 @@ from data_gen import generate
 from data_gen.storage import open_hdf5
 from pdebench_mano import load
 from pdebench_mano.benchmark.data import locate
+from pdebench_mano.benchmark.data_table import Counts
 from pdebench_mano.benchmark.run import run_suite
-from pdebench_mano.benchmark.suite import Counts, packaged, read_suite
+from pdebench_mano.benchmark.suite import packaged, read_suite
 from pdebench_mano.cli import main
 
 POINTS = 41

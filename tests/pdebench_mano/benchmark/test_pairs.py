@@ -11,8 +11,9 @@ from scipy.fft import idstn
 
 from data_gen.recipe import unsolved
 from pdebench_mano.benchmark.data import locate
+from pdebench_mano.benchmark.data_table import Data
 from pdebench_mano.benchmark.run import run_suite
-from pdebench_mano.benchmark.suite import Data, read_suite
+from pdebench_mano.benchmark.suite import read_suite
 from pdebench_mano.cli import main
 from pdebench_mano.evaluation.evaluate import solvable
 from pdebench_mano.evaluation.records import find_records, kind_of, read_record

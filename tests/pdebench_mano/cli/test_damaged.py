@@ -227,7 +227,6 @@ def test_an_export_that_was_written_meanwhile_is_compared(place, monkeypatch):
     ("lock", "what", "words"),
     [
         ("new/.lock", "new", TRAIN + " --out new"),
-        ("report/.report.lock", "report", REPORT),
         ("run/records/.{digest}.jsonl.lock", "run/records/{digest}.jsonl", EVALUATE),
         ("./.new.hdf5.lock", "new.hdf5", "convert darcy.pt new.hdf5"),
         ("times/.times.jsonl.lock", "times/times.jsonl", TIME + " --out times"),

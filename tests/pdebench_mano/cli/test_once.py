@@ -105,6 +105,15 @@ def test_a_dataset_is_opened_once(place, opened, words):
     assert opened["darcy.hdf5"] == 1
 
 
+def test_a_dataset_is_opened_once_for_the_times_of_a_suite(place, opened, monkeypatch):
+    """Data and records were looked up for the report, and again for the times."""
+    command("benchmark suite.toml --out new")
+    opened.clear()
+    monkeypatch.setattr("pdebench_mano.cli.timing.show", lambda times: None)
+    command("benchmark suite.toml --out new --time")
+    assert opened["darcy.hdf5"] == 1
+
+
 def test_an_operator_of_ones_own_is_executed_once(place):
     command("train --operator own.py:Own --data darcy.hdf5 --resolution 9 --epochs 1 --out run")
     assert Path("executed").read_text() == "once\n"

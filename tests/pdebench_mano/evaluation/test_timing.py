@@ -4,7 +4,8 @@ import json
 import math
 import os
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,17 +122,45 @@ def test_the_best_batch_is_found_among_powers_of_two_until_none_fits_or_none_is_
 
     def floor(size, fits=math.inf):
         tried.append(size)
-        return 1 + 64 / size if size <= fits else None
+        return 1e-3 + 0.064 / size if size <= fits else None
 
     assert best_batch(floor, 1000) == 512
     tried.clear()
-    assert best_batch(floor, 2**20) == 8192, "1.008, beside which no other saves a fiftieth"
+    assert best_batch(floor, 2**20) == 8192, "1.008e-3, beside which no other saves a fiftieth"
     assert max(tried) == 2**15, "two that save less end the search, however large they may be"
     assert best_batch(lambda size: floor(size, fits=100), 1000) == 64
     tried.clear()
-    assert best_batch(lambda size: floor(size) + size, 1000) == 8
+    assert best_batch(lambda size: floor(size) + 1e-3 * size, 1000) == 8
     assert tried == [1, 2, 4, 8, 16, 32], "two that are slower end the search"
     assert best_batch(floor, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sizes", "repeats", "batch"),
+    [
+        (lambda size: 30.0 * size, [1, 1, 1, 1, 2, 2], 1, 1),
+        (lambda size: 30.0, [1, 1, 1, 1, 2, 2, 4, 4], 1, 4),
+        (lambda size: 1.0 * size, [1] * 9 + [2] * 3 + [4] * 3 + [1] * 4, 2, 1),
+        (lambda size: 6.0 if size < 4 else 40.0, [1] * 9 + [2] * 3 + [4] * 2 + [2] * 4, 2, 2),
+    ],
+    ids=["long", "long, but of any batch", "short", "long in large batches"],
+)
+def test_what_takes_long_is_called_twice_and_not_in_larger_batches_that_gain_nothing(
+    place, monkeypatch, seconds, sizes, repeats, batch
+):
+    """Every batch was called three times, and the best and single samples seven times: minutes for one row."""
+    clock, called = SimpleNamespace(now=0.0), []
+
+    def predict(a):
+        clock.now += seconds(len(a))
+        called.append(len(a))
+
+    monkeypatch.setattr(stopwatch, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    (found,) = labels(Dataset(place / "darcy.hdf5"), CPU)
+    timing = throughput.measure(Contender(found.about, found.view, lambda a, rtol: predict, (), 4), CPU)
+    assert called == sizes
+    assert (timing.repeats, timing.batch) == (repeats, batch)
+    assert (timing.latency_ms, timing.throughput_ms) == (1e3 * seconds(1), 1e3 * seconds(batch) / batch)
 
 
 @given(st.floats(1e-3, 1e3), st.integers(1, 50))
@@ -297,6 +326,15 @@ def test_a_time_that_does_not_stand_is_taken_again_and_replaced(place, tmp_path,
     monkeypatch.setattr(throughput, "measure", lambda contender, watch: first)
     assert list(take(labels(data, CPU), CPU, tmp_path)) == [first]
     assert read_times(tmp_path) == [other, first]
+
+
+def test_a_time_that_is_too_long_to_be_repeated_stands(place, tmp_path, idle, monkeypatch):
+    data = Dataset(place / "darcy.hdf5")
+    (first,) = take(labels(data, CPU), CPU, tmp_path)
+    long = replace(first, repeats=1, throughput_ms=2e4)
+    write_times([long], tmp_path)
+    monkeypatch.setattr(throughput, "measure", None)
+    assert list(take(labels(data, CPU), CPU, tmp_path)) == [long]
 
 
 def test_what_cannot_be_timed_is_said_and_left_out(place, tmp_path, idle, monkeypatch):

@@ -139,9 +139,10 @@ def test_a_loaded_run_predicts_what_was_validated(tmp_path, dataset):
 
 
 def test_random_numbers_of_gpus_are_left_alone_and_those_of_the_cpu_as_they_were(tmp_path, dataset, monkeypatch):
-    """Operators are built on the CPU; to fork the generators of all GPUs of a machine started each of them."""
+    """To fork the generators of all GPUs of a machine started each of them, and `torch.manual_seed` seeds them all."""
     config = RunConfig(operator="unet", operator_args={"width": 4}, data=str(dataset), resolution=9, epochs=1)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: pytest.fail("GPUs were counted"))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("GPUs were seeded"))
     before = torch.get_rng_state()
     train(config, tmp_path / "run", device="cpu")
     load(tmp_path / "run", device="cpu")
