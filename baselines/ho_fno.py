@@ -36,13 +36,17 @@ class Multiplier(Operator):
     channels : int
     modes : (m, m')
     period : float
+
+    Notes
+    -----
+    Its weight has the shape of a convolution's whose channels do not mix, (channels, 1, m, ⌈m'/2⌉).
     """
 
     def __init__(self, channels: int, modes: tuple[int, int], period: float) -> None:
         super().__init__()
         self.modes, self.period = modes, period
         columns = -(-modes[1] // 2)
-        self.weight = nn.Parameter(torch.randn(channels, modes[0], columns, dtype=torch.cfloat) / channels)
+        self.weight = nn.Parameter(torch.randn(channels, 1, modes[0], columns, dtype=torch.cfloat) / channels)
 
     def forward(self, v: Fields, beyond: Float[Tensor, " channels"]) -> Fields:
         """S of the field that is `v` on the grid's points, and `beyond` outside the unit square."""
@@ -55,9 +59,10 @@ class Multiplier(Operator):
         at_x, at_y = series(v.shape[-2], kx, *where), half_series(v.shape[-1], ky, *where)
         constant = beyond[:, None, None]
         inside: Complex[Tensor, "batch channels kx ky"] = (((v - constant).to(to_y.dtype) @ to_y.T).mT @ to_x.T).mT
-        weight = self.weight[:, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop]
-        y = (((weight * inside / period**2).mT @ at_x.T).mT @ at_y).real
-        return (y + (self.weight[:, rows // 2, 0, None, None] * constant).real).to(v.dtype)
+        weight = self.weight.squeeze(1)
+        kept = weight[:, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop]
+        y = (((kept * inside / period**2).mT @ at_x.T).mT @ at_y).real
+        return (y + (weight[:, rows // 2, 0, None, None] * constant).real).to(v.dtype)
 
 
 class Block(nn.Module):

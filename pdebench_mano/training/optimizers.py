@@ -103,15 +103,16 @@ class Muon(Optimizer):
         means = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
         torch._foreach_lerp_(means, gradients, 1 - MOMENTUM)
         ahead = [matrices(each) for each in torch._foreach_lerp(gradients, means, MOMENTUM)]
-        directions = polar(torch.cat(ahead)).split([len(each) for each in ahead])
-        moves = [joined(direction, p.shape) for direction, p in zip(directions, parameters, strict=True)]
+        directions = polar(torch.cat(ahead))
+        length = 0.2 * lr * max(directions.shape[1:]) ** 0.5
+        if isinstance(
+            length, Tensor
+        ):  # which no kernel takes as a factor: all directions are made as long as they move
+            directions, length = directions * length, 1.0
+        parts = directions.split([len(each) for each in ahead])
+        moves = [joined(part, p.shape) for part, p in zip(parts, parameters, strict=True)]
         torch._foreach_mul_(parameters, 1 - lr * weight_decay)
-        length = 0.2 * lr * max(directions[0].shape[1:]) ** 0.5
-        if isinstance(length, Tensor):
-            torch._foreach_mul_(moves, -length)
-            torch._foreach_add_(parameters, moves)
-        else:
-            torch._foreach_sub_(parameters, moves, alpha=length)
+        torch._foreach_sub_(parameters, moves, alpha=length)
 
 
 def matrices(weight: Tensor) -> Shaped[Tensor, "count rows columns"]:
@@ -142,7 +143,7 @@ def polar(m: Shaped[Tensor, "count rows columns"]) -> Shaped[Tensor, "count rows
         x = complex_form(iterated(real_form(x).bfloat16()).to(m.real.dtype))
     else:
         x = iterated(x)
-    return (x if m.shape[1] <= m.shape[2] else x.mH).to(m.dtype)
+    return (x if m.shape[1] <= m.shape[2] else x.mH.resolve_conj()).to(m.dtype)
 
 
 def iterated(x: Shaped[Tensor, "count rows columns"]) -> Shaped[Tensor, "count rows columns"]:

@@ -17,7 +17,7 @@ def mixed(block, n, rows, columns):
     factors = block.factors(padded).chunk(block.order, -1)
     product = math.prod(factors[1:], start=factors[0]).permute(0, 3, 1, 2)
     spectrum, kept = torch.fft.rfft2(product), torch.zeros_like(torch.fft.rfft2(product))
-    weight = block.multiplier.weight
+    weight = block.multiplier.weight.squeeze(1)
     kept[:, :, : rows // 2, :columns] = spectrum[:, :, : rows // 2, :columns] * weight[:, rows // 2 :]
     kept[:, :, -(rows // 2) :, :columns] = spectrum[:, :, -(rows // 2) :, :columns] * weight[:, : rows // 2]
     y = torch.fft.irfft2(kept, s=product.shape[-2:])
@@ -44,7 +44,7 @@ def test_a_product_of_waves_has_the_sums_of_their_modes():
     wave = torch.cos(2 * torch.pi * x)[None, None]
     with torch.no_grad():
         weight = torch.zeros_like(block.multiplier.weight)
-        weight[:, [2, 6], 0] = 1
+        weight[:, :, [2, 6], 0] = 1
         block.multiplier.weight.copy_(weight)
         nothing = torch.zeros(1)
         torch.testing.assert_close(block.multiplier(wave, nothing), torch.zeros_like(wave), rtol=0, atol=1e-6)

@@ -7,11 +7,13 @@ from torch.utils.data import TensorDataset
 
 from baselines.fno import FNO
 from pdebench_mano.machine.graphs import recorded_update
+from pdebench_mano.operators.registry import build_operator
 from pdebench_mano.orthogonal.operators import OrthogonalFNO
 from pdebench_mano.training.fit import fit
 from pdebench_mano.training.optimizers import (
     Muon,
     complex_form,
+    is_map,
     iterated,
     joined,
     matrices,
@@ -29,7 +31,9 @@ def test_polar_keeps_the_singular_vectors_and_takes_the_values_near_to_one(shape
     torch.manual_seed(0)
     u, _, vh = torch.linalg.svd(torch.randn(shape, dtype=dtype), full_matrices=False)
     sigma = torch.linspace(0.1, 3, u.shape[-1], dtype=torch.float64)
-    core = u.mH @ polar((u * sigma) @ vh) @ vh.mH
+    factor = polar((u * sigma) @ vh)
+    assert not factor.is_conj()  # what is to be conjugated yet, not all kernels take
+    core = u.mH @ factor @ vh.mH
     values = torch.diagonal(core, dim1=1, dim2=2)
     torch.testing.assert_close(core, torch.diag_embed(values), atol=1e-12, rtol=0)
     assert values.real.min() > 0.65
@@ -130,6 +134,13 @@ def test_every_parameter_has_one_optimizer_and_narrow_maps_have_adamw():
     names = {name for name, p in operator.named_parameters() if id(p) in groups[0]}
     assert "model.fno_blocks.convs.0.weight.tensor" in names
     assert "model.lifting.fcs.0.weight" not in names
+
+
+def test_a_multiplier_that_mixes_no_channels_is_no_map():
+    operator = build_operator("ho-fno", 1, 1, width=24, modes=24, depth=1)
+    weights = {name: is_map(p) for name, p in operator.named_parameters() if p.ndim > 1}
+    assert not weights["blocks.0.multiplier.weight"]
+    assert weights["blocks.0.factors.weight"]
 
 
 def test_orthogonal_layers_are_refused():
