@@ -121,10 +121,11 @@ def time_records(
 
 
 def _untrained(record: Record, known: Iterable[Timing]) -> Untrained:
-    """What stands for the run of a record, in the precisions of the times that are known of it."""
+    """What stands for the run of a record, in the precisions that it says, or that times say which are known of it."""
     about = "operator", architecture(record.configuration), digest(evaluated_on(record))
     its = (each for each in known if (each.kind, each.architecture, each.dataset) == about)
-    return Untrained(record.configuration, {each.resolution: each.precision for each in its})
+    said = {row.resolution: row.precision for row in record.evaluations if row.precision}
+    return Untrained(record.configuration, {each.resolution: each.precision for each in its} | said)
 
 
 def records_of_suite(

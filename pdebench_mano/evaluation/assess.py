@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ from data_gen.grid import Norm
 from data_gen.recipe import unsolved
 from data_gen.storage import DatasetInfo, alone, problem_of, read_json
 from pdebench_mano.evaluation.beside import evaluate_persistence, evaluate_rivals, evaluate_solver, rivals
-from pdebench_mano.evaluation.evaluate import evaluate, evaluate_upsampled, examples, first_samples, held_out, start_of
+from pdebench_mano.evaluation.evaluate import (
+    Predictor,
+    evaluate,
+    evaluate_upsampled,
+    examples,
+    first_samples,
+    held_out,
+    rolled,
+    start_of,
+)
 from pdebench_mano.evaluation.flops import flops
 from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import (
@@ -23,9 +33,11 @@ from pdebench_mano.evaluation.records import (
     write_examples,
     write_record,
 )
-from pdebench_mano.fields.data import Dataset, opened
+from pdebench_mano.evaluation.timing.precision import precision_of
+from pdebench_mano.fields.data import Dataset, View, opened
 from pdebench_mano.fields.metrics import own_sources
 from pdebench_mano.fields.samples import Samples, refuse_overlap
+from pdebench_mano.machine.devices import chosen
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.provenance import commit, cpu, provenance
 from pdebench_mano.operators.registry import build_reference
@@ -112,6 +124,8 @@ def record_run(
     mean = training_mean(config, run, data)
     options: dict[str, Any] = {"norm": norm, "start": start_of(operator, start), "mean": mean, "metrics": metrics}
     rows = evaluate(operator, name, data, resolutions, progress, **options)
+    views = held_out(data, resolutions, options["start"])
+    rows = [replace(row, precision=borne(operator, config, view)) for row, view in zip(rows, views, strict=True)]
     if has_resolution(data.info, trained_at):
         above = [n for n in finer or resolutions if n > trained_at]
         rows += evaluate_upsampled(operator, f"upsampled {name}", data, trained_at, above, progress, **options)
@@ -150,6 +164,11 @@ def record_run(
     write_examples(first_samples(operator, data, finest, options["start"]), target, FIRST_SAMPLES)
     write_record(record, target)
     return record
+
+
+def borne(operator: Predictor, config: RunConfig, view: View) -> str:
+    """The precision that the error of an operator bears on the grid of some samples."""
+    return precision_of(rolled(operator, view), config.precision, view, chosen())
 
 
 def training_mean(config: RunConfig, run: Path, data: Dataset) -> TrainingMean | None:

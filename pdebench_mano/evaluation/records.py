@@ -67,6 +67,9 @@ class Evaluation:
         When the states of a rollout are; none where what is predicted is no rollout.
     per_time : dict
         Metric → sample → one value per time.
+    precision : {"float32", "bfloat16", ""}
+        That which the error of an operator bears, see `pdebench_mano.evaluation.timing`: errors are those of float32.
+        "" of others, and in records of earlier versions.
     """
 
     model: str
@@ -78,6 +81,7 @@ class Evaluation:
     kind: str = ""
     times: list[float] = field(default_factory=list)
     per_time: dict[str, list[list[float]]] = field(default_factory=dict)
+    precision: str = ""
 
     def mean(self, metric: str = "relative_l2") -> float:
         """Mean over samples."""
@@ -256,6 +260,8 @@ def write_record(record: Record, path: Path) -> None:
     for row in content["evaluations"]:
         if not row["times"]:
             del row["times"], row["per_time"]
+        if not row["precision"]:
+            del row["precision"]
     write_text(path, to_json(content, str) + "\n")
 
 

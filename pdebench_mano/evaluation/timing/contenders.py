@@ -20,17 +20,16 @@ from pdebench_mano.evaluation.assess import describe, samples
 from pdebench_mano.evaluation.evaluate import POINTS, Predictor, check_grid, held_out, rolled, solvable, start_of
 from pdebench_mano.evaluation.records import digest, solver_name, told_apart
 from pdebench_mano.evaluation.timing.contender import FEW, Contender, Drawn, Predict
+from pdebench_mano.evaluation.timing.precision import precision_of, predict_in
 from pdebench_mano.evaluation.timing.rows import About, architecture
 from pdebench_mano.evaluation.timing.stopwatch import Stopwatch
-from pdebench_mano.evaluation.timing.tolerances import FELT, TOLERANCES
+from pdebench_mano.evaluation.timing.tolerances import TOLERANCES
 from pdebench_mano.fields.data import Dataset, View
-from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.fields.normalized import NormalizedOperator
-from pdebench_mano.fields.operator import Fields
 from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.machine.graphs import recorded
 from pdebench_mano.operators.registry import build_reference
-from pdebench_mano.training.options import RunConfig, parse_config
+from pdebench_mano.training.options import parse_config
 from pdebench_mano.training.runs import load, refuse_untrusted, untrained
 
 POINTS_ON_A_GPU = 1 << 22
@@ -41,8 +40,8 @@ class Untrained(NamedTuple):
     """What stands for a run whose weights are not there: an operator takes as long whatever they are.
 
     `configuration` is that of the run or its record. The precision that its error bears is known of its weights alone:
-    `precisions` are those that were found with them, by resolution; where there is none it computes in float32, as
-    errors of records are.
+    `precisions` are those that were found with them, by resolution, as its record says; where there is none it computes
+    in float32, as errors of records are.
     """
 
     configuration: Mapping[str, Any]
@@ -90,7 +89,7 @@ def operators(
             if isinstance(each.run, Untrained):
                 precision = each.run.precisions.get(view.resolution, "float32")
             else:
-                precision = precision_of(predictor, config, view, watch)
+                precision = precision_of(predictor, config.precision, view, watch.device)
             for mode in modes:
                 about = _about(each.name, "operator", view, watch, precision, mode, architecture(configuration))
                 points = POINTS_ON_A_GPU if watch.device.type == "cuda" else POINTS
@@ -161,29 +160,11 @@ def _count_subnormals(as_they_are: bool) -> None:
     torch.set_flush_denormal(not as_they_are)
 
 
-def precision_of(operator: Predictor, config: RunConfig, view: View, watch: Stopwatch) -> str:
-    """bfloat16 for an operator that was trained in it and whose error it changes by less than `FELT`, else float32."""
-    if config.precision == "float32":
-        return "float32"
-    a, u = (each.to(watch.device) for each in view.batch(range(min(FEW, len(view)))))
-    exact, rounded = (
-        relative_l2(_in(precision, operator, a), u, view.grid.kind).mean().item()
-        for precision in ("float32", "bfloat16")
-    )
-    return "bfloat16" if abs(rounded - exact) < FELT * exact else "float32"
-
-
-def _in(precision: str, operator: Predictor, a: Fields) -> Fields:
-    """Predictions in a precision."""
-    with torch.autocast(a.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        return operator.predict(a)
-
-
 def _predicting(operator: Predictor, precision: str, mode: str) -> Callable[[Tensor, float | None], Predict]:
     """What makes an operator ready for batches of one size, in its precision."""
 
     def predict(a: Tensor) -> Tensor:
-        return _in(precision, operator, a)
+        return predict_in(precision, operator, a)
 
     def replayed(a: Tensor, rtol: float | None) -> Predict:
         held = a.clone()

@@ -11,7 +11,7 @@ from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import read_suite
 from pdebench_mano.benchmark.times import time_suite
 from pdebench_mano.cli.benchmark import time_and_report
-from pdebench_mano.evaluation.records import find_records, read_record
+from pdebench_mano.evaluation.records import find_records, read_record, write_record
 from pdebench_mano.evaluation.timing import Stopwatch, Timing, architecture, read_times, throughput, write_times
 from pdebench_mano.machine.provenance import commit
 from pdebench_mano.report.worth import with_times, worth
@@ -33,6 +33,7 @@ batch_size = 4
 [[models]]
 operator = "unet"
 operator_args = {width = 4}
+training.precision = "bfloat16"
 
 [[models]]
 name = "other"
@@ -101,9 +102,10 @@ def test_what_is_not_in_the_folder_is_not_timed_and_nothing_is_trained(folder, m
 
 
 def test_untrained_operators_stand_for_weights_that_are_not_there(folder, measured, tmp_path):
-    """Their times were asked of runs alone: on another machine, which has the records, there were none."""
+    """In the precision that the records say: on another machine, which has the records alone, float32 took longer."""
     suite, said = read_suite(folder / "suite.toml"), []
     trained = list(time_suite(suite, folder / "out", CPU, folder=folder))
+    assert {each.precision for each in trained if each.name == "unet"} == {"bfloat16"}
     shutil.copytree(folder / "out" / "records", tmp_path / "records")
     assert list(time_suite(suite, tmp_path, CPU, folder=folder, say=said.append)) == trained
     assert said[0] == (
@@ -148,11 +150,21 @@ tune.lr = [1e-3, 2e-3]
 """
 
 
+def as_before(path):
+    """An earlier version's record said nothing of the precision that errors bear."""
+    record = read_record(path)
+    rows = [dataclasses.replace(row, precision="") for row in record.evaluations]
+    write_record(dataclasses.replace(record, evaluations=rows), path)
+
+
 def test_a_published_suite_is_timed_in_a_new_folder_as_a_whole(tmp_path, monkeypatch):
     """Records were not taken over: there was nothing to time. The samples to train on are not made."""
     (tmp_path / "suite.toml").write_text(GENERATED)
     suite, published = read_suite(tmp_path / "suite.toml"), tmp_path / "published"
-    records = run_suite(suite, published)
+    run_suite(suite, published)
+    for path in find_records(published):
+        as_before(path)
+    records = [read_record(path) for path in find_records(published)]
     known = list(time_suite(suite, published, CPU))
     elsewhere = [dataclasses.replace(each, device="another", precision="bfloat16") for each in known]
     write_times([each for each in elsewhere if (each.kind, each.resolution) == ("operator", 5)], published)

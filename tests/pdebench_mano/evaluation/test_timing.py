@@ -37,6 +37,7 @@ from pdebench_mano.evaluation.timing import (
     throughput,
     write_times,
 )
+from pdebench_mano.evaluation.timing import precision as precisions
 from pdebench_mano.evaluation.timing.stopwatch import is_busy, spread
 from pdebench_mano.evaluation.timing.throughput import best_batch
 from pdebench_mano.evaluation.timing.tolerances import TOLERANCES, loosest, tolerance
@@ -192,7 +193,7 @@ def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, pre
     """As long as its error does not feel it: with no patience for that, it computes in float32."""
     data = Dataset(place / "darcy.hdf5")
     with monkeypatch.context() as patch:
-        patch.setattr(contenders, "FELT", 0.0)
+        patch.setattr(precisions, "FELT", 0.0)
         (exact,) = operators([Entrant("unet", place / precision, [9])], data, CPU)
         assert exact.about.precision == "float32"
     (contender,) = operators([Entrant("unet", place / precision, [9])], data, CPU)
