@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 
 from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import lattice_points
@@ -67,6 +68,8 @@ def serves(model: Any, x: Field) -> bool:
         return False
     if torch._C._functorch.is_functorch_wrapped_tensor(x):  # `vmap` knows no products that write to a given place
         return False
+    if unpack_dual(x).tangent is not None:  # inference mode would lose it
+        return False
     if torch.is_autocast_enabled("cpu") and x.dtype != torch.float32:
         return False
     if any(each._forward_hooks or each._forward_pre_hooks for each in model.modules()):
@@ -83,6 +86,7 @@ def in_parts(x: Field) -> tuple[Float[Tensor, "points channels"], ...]:
     return points.tensor_split(-(-len(points) // POINTS))
 
 
+@torch.inference_mode()
 def advance(blocks: Any, x: Field, grid: Kind) -> None:
     """x += attention(x), then x += mlp(x), for every `Block` of MANO."""
     parts = in_parts(x)
