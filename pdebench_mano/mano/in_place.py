@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 
 from data_gen.grid import Kind
 from pdebench_mano.fields.lattice import lattice_points
@@ -20,8 +21,8 @@ from pdebench_mano.mano.expansions import ORDERS, expanding, gathering
 from pdebench_mano.mano.kernels.selection import Place, forced
 from pdebench_mano.mano.multipole import Field
 
-POINTS = 4000
-"""Points of the grid that are handled at a time."""
+POINTS = 2500
+"""Points of the grid that are handled at a time, at most."""
 
 ROWS = 10
 """Rows of the lattice that are handled at a time."""
@@ -67,6 +68,8 @@ def serves(model: Any, x: Field) -> bool:
         return False
     if torch._C._functorch.is_functorch_wrapped_tensor(x):  # `vmap` knows no products that write to a given place
         return False
+    if unpack_dual(x).tangent is not None:  # inference mode would lose it
+        return False
     if torch.is_autocast_enabled("cpu") and x.dtype != torch.float32:
         return False
     if any(each._forward_hooks or each._forward_pre_hooks for each in model.modules()):
@@ -77,9 +80,16 @@ def serves(model: Any, x: Field) -> bool:
     return all(type(each) is nn.Linear and each.bias is not None for each in read)
 
 
+def in_parts(x: Field) -> tuple[Float[Tensor, "points channels"], ...]:
+    """The points of all samples, in the fewest parts of at most `POINTS`, all of a size."""
+    points = x.flatten(0, -2)
+    return points.tensor_split(-(-len(points) // POINTS))
+
+
+@torch.inference_mode()
 def advance(blocks: Any, x: Field, grid: Kind) -> None:
     """x += attention(x), then x += mlp(x), for every `Block` of MANO."""
-    parts = x.flatten(0, -2).split(POINTS)
+    parts = in_parts(x)
     hidden = x.new_empty(len(parts[0]) * max(len(block.mlp.fc1.weight) for block in blocks))
     for block in blocks:
         if not isinstance(block.attention, AnchoredAttention):
@@ -137,4 +147,4 @@ def add_attention(layer: AnchoredAttention, x: Field, grid: Kind) -> None:
 
 def projected(norm: nn.Module, projection: nn.Module, x: Field) -> Float[Tensor, "batch height width out"]:
     """projection(norm(x)), by few points at a time."""
-    return torch.cat([projection(norm(points)) for points in x.flatten(0, -2).split(POINTS)]).unflatten(0, x.shape[:-1])
+    return torch.cat([projection(norm(points)) for points in in_parts(x)]).unflatten(0, x.shape[:-1])

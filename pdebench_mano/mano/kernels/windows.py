@@ -15,7 +15,7 @@ from pdebench_mano.fields.lattice import remembered
 Projections = Float[Tensor, "batch height width qkv"]
 Attended = Float[Tensor, "batch height width inner"]
 
-COPIED = 1_400_000
+COPIED = 700_000
 """Bytes that are copied at a time for predictions on a CPU: they stay in a cache, and no memory is paged in."""
 
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pdebench_mano import MANO
 from pdebench_mano.fields.operator import coordinates, live_on
@@ -207,6 +209,29 @@ def test_predictions_can_be_mapped_over():
     """Products that write to a given place have no rule for it."""
     model, a = operator(spacing=1 / 8), torch.randn(3, 2, 1, 13, 11, dtype=torch.float64)
     torch.testing.assert_close(torch.vmap(model)(a), torch.stack([model(each) for each in a]), rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_what_is_predicted_in_place_can_be_learned_from():
+    """Inference mode goes no further than the blocks."""
+    u = MANO(width=16, depth=1, mlp_width=32, spacing=1 / 24)(torch.randn(1, 1, 33, 31))
+    weight = torch.ones((), requires_grad=True)
+    with torch.enable_grad():
+        (weight * u).sum().backward()
+    torch.testing.assert_close(weight.grad, u.sum())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is")
+@torch.no_grad()
+def test_tangents_are_not_lost_in_a_prediction():
+    """Which inference mode drops without a word."""
+    torch.manual_seed(0)
+    operator = MANO(width=16, depth=1, mlp_width=32, spacing=1 / 24).double().eval()
+    a, da = torch.randn(2, 1, 1, 33, 31, dtype=torch.float64)
+    with dual_level(), sdpa_kernel(SDPBackend.MATH):  # the others have no rule for tangents
+        du = unpack_dual(operator(make_dual(a, da))).tangent
+    difference = (operator(a + 1e-5 * da) - operator(a - 1e-5 * da)) / 2e-5
+    torch.testing.assert_close(du, difference, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("points", [13, 85])
