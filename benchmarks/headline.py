@@ -2,8 +2,8 @@
 
 A table is between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``; with ``SUITE short`` it is
 of operators and the quoted solver alone, with ``SUITE paired`` of paired differences, with ``SUITE times`` of errors
-over time, with ``SUITE worth`` of what operators are worth. A figure is a link of README, or of a results' page, to
-``docs/pages/results/SUITE/NAME.png``. What they ask for is what is made.
+over time, with ``SUITE costs`` of what trainings take, with ``SUITE worth`` of what operators are worth. A figure is a
+link of README, or of a results' page, to ``docs/pages/results/SUITE/NAME.png``. What they ask for is what is made.
 
     python benchmarks/headline.py
 """
@@ -69,6 +69,15 @@ def times_table(suite: str) -> str:
     return markdown(tables.at_times(part, min(tables.resolutions(part))), f"relative L2 error, {budget}")
 
 
+def costs_table(suite: str) -> str:
+    """Size, operations, and time and memory of a training of the first budget's operators, in Markdown."""
+    budget, part = next(comparisons(suite))
+    cells = tables.resources(part[part.kind == "operator"])
+    (device,) = cells.device.unique()
+    shown = ["parameters", "prediction [GFLOP]", "training [s]", "training [GB]"]
+    return markdown(cells[shown], f"{budget} on one {device}")
+
+
 def worth_table(suite: str) -> str:
     """What the operators of a suite are worth beside the rival that validation chose, in Markdown."""
     records, times = naming.apart(published(suite)), read_times(PUBLISHED / suite)
@@ -106,6 +115,7 @@ MAKES = {
     " short": short_table,
     " paired": paired_table,
     " times": times_table,
+    " costs": costs_table,
     " worth": worth_table,
 }
 

@@ -23,9 +23,9 @@ from pdebench_mano.report.side_by_side import side_by_side
 from pdebench_mano.report.standings import standings
 
 RESOURCES = (
-    "Means over the seeds on this device. Operations are those of one prediction on the training grid: matrix "
-    "products, convolutions, attention and FFTs, a complex multiply-add as eight; what acts point by point is not "
-    "counted."
+    "Means over the seeds on this device; of memory, the peak of a training on a GPU, the least. Operations are those "
+    "of one prediction on the training grid: matrix products, convolutions, attention and FFTs, a complex multiply-add "
+    "as eight; what acts point by point is not counted."
 )
 BOLD = " Bold: the least of the operators in each column."
 

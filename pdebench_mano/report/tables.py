@@ -66,6 +66,7 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
                     "flops": cost.get("flops", {}).get("prediction", math.nan),
                     "flops_at": cost.get("flops", {}).get("resolution", math.nan),
                     "training_seconds": cost.get("seconds", math.nan),
+                    "training_memory": cost.get("memory", math.nan),
                     "seconds": math.nan if row.seconds is None else row.seconds,
                     "errors": {metric: np.asarray(values, float) for metric, values in row.errors.items()},
                     "times": tuple(row.times),
@@ -229,13 +230,15 @@ def timed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def resources(table: pd.DataFrame) -> pd.DataFrame:
-    """Size, operations, training time and prediction time of each model, means over the seeds that ran on one device.
+    """Size, operations, training time, memory and prediction time of each model, over the seeds that ran on one device.
 
-    Operations are those of one prediction on the training grid; what was not recorded is left empty.
+    Means, but of memory the least: a peak counts what earlier trainings of the same process have left. Operations are
+    those of one prediction on the training grid; what was not recorded is left empty.
     """
     finest = table[table.resolution == table.resolution.max()]
     columns = ["parameters", "flops", "flops_at", "training_seconds", "seconds"]
-    means = timed(finest).groupby("model")[columns].mean()
+    models = timed(finest).groupby("model")
+    means, memory = models[columns].mean(), models.training_memory.min()
     known = means.flops.notna()
     result = pd.DataFrame(
         {
@@ -244,6 +247,7 @@ def resources(table: pd.DataFrame) -> pd.DataFrame:
             "prediction [GFLOP]": (means.flops[known] / 1e9).map("{:.3g}".format)
             + means.flops_at[known].map(" at {:.0f}²".format),
             "training [s]": means.training_seconds.map(lambda s: "" if pd.isna(s) else f"{s:.0f}"),
+            "training [GB]": memory.map(lambda b: "" if pd.isna(b) else f"{b / 1e9:.3g}"),
             f"prediction at {table.resolution.max()}² [ms]": means.seconds.map(
                 lambda s: "" if pd.isna(s) else f"{1e3 * s:,.0f}" if s > 0.1 else f"{1e3 * s:.2g}"
             ),

@@ -216,13 +216,20 @@ def test_the_report_compares_with_the_quoted_solver(made, references, tmp_path, 
 
 
 def test_what_was_not_recorded_is_left_empty(made, references):
-    known = {"parameters": 1234, "seconds": 5.0, "flops": {"prediction": 2_500_000, "resolution": 9}}
+    flops = {"prediction": 2_500_000, "resolution": 9}
+    known = {"parameters": 1234, "seconds": 5.0, "memory": 1_230_000_000, "flops": flops}
     table = tables.rows([made("fno", training=known), made("vit", training={"parameters": 7}), references()])
     found = tables.resources(table)
-    column = "prediction [GFLOP]"
-    assert found.loc["fno", ["parameters", column, "training [s]"]].tolist() == ["1,234", "0.0025 at 9²", "5"]
-    assert found.loc["vit", ["parameters", column, "training [s]"]].tolist() == ["7", "", ""]
-    assert (found.loc["solver, harmonic at 9²", ["seeds", "parameters", column]] == "").all()
+    columns = ["parameters", "prediction [GFLOP]", "training [s]", "training [GB]"]
+    assert found.loc["fno", columns].tolist() == ["1,234", "0.0025 at 9²", "5", "1.23"]
+    assert found.loc["vit", columns].tolist() == ["7", "", "", ""]
+    assert (found.loc["solver, harmonic at 9²", ["seeds", *columns]] == "").all()
+
+
+def test_of_memory_the_least_is_shown_as_peaks_count_what_earlier_trainings_left(made):
+    trained = [{"seconds": s, "memory": b} for s, b in ((4.0, 3e9), (6.0, 2e9), (8.0, 4e9))]
+    table = tables.rows([made("fno", training=each, seed=seed) for seed, each in enumerate(trained)])
+    assert tables.resources(table).loc["fno", ["training [s]", "training [GB]"]].tolist() == ["6", "2"]
 
 
 def test_a_figure_leaves_out_what_squashes_the_rest_and_the_schemes_that_nobody_quotes():
