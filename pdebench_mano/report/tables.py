@@ -232,7 +232,7 @@ def timed(table: pd.DataFrame) -> pd.DataFrame:
 def resources(table: pd.DataFrame) -> pd.DataFrame:
     """Size, operations, training time, memory and prediction time of each model, over the seeds that ran on one device.
 
-    Means, but of memory the least: a peak counts what earlier trainings of the same process have left. Operations are
+    Means, but of memory the least: in older records it counts what earlier trainings had left. Operations are
     those of one prediction on the training grid; what was not recorded is left empty.
     """
     finest = table[table.resolution == table.resolution.max()]

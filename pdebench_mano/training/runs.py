@@ -8,6 +8,7 @@ history.csv      one row per epoch that has ended
 summary.json     written last: a run that has it is complete
 """
 
+import gc
 import json
 import math
 import os
@@ -139,9 +140,7 @@ def train(
             if not (out / SAMPLES).exists():
                 Samples.of(datasets[0].dataset, [*datasets[0].samples, *validation.samples]).write(out / SAMPLES)
         device = f"cuda:{os.environ['LOCAL_RANK']}" if world() > 1 and torch.cuda.is_available() else device
-        fresh = not lexists(out / STANDING)
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        fresh, there = not lexists(out / STANDING), _memory_before(chosen(device))
         with _refusal_leaves_nothing(out), _check_is_named(config), tracked if rank == 0 else nullcontext() as watch:
             history = fit(
                 operator,
@@ -156,7 +155,9 @@ def train(
             )
         if rank == 0:
             checkpoint.write_history(history.epochs, out)  # a kill may have come between the last epoch and its row
-            summary = _summary(operator, history, fresh) | {"samples": len(datasets[0])}
+            summary = _summary(operator, history) | {"samples": len(datasets[0])}
+            if fresh and there is not None:
+                summary["memory"] = torch.cuda.max_memory_allocated(chosen(device)) - there
             write_text(out / "summary.json", to_json(summary, indent=2))
     return history
 
@@ -314,15 +315,26 @@ def read_history(run: str | Path) -> History:
     return History(rows, summary["best_epoch"], summary["best_validation"])
 
 
-def _summary(operator: torch.nn.Module, history: History, fresh: bool) -> dict[str, Any]:
-    """What is worth knowing of a training; the peak of a GPU's memory only if it was trained in one go."""
+def _memory_before(device: torch.device) -> int | None:
+    """Bytes that a GPU holds before a training in one go, whose peak is counted from here; None of a CPU.
+
+    What earlier trainings of this process have left is given back first, as far as nobody has it.
+    """
+    if device.type == "cpu":
+        return None
+    gc.collect()
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def _summary(operator: torch.nn.Module, history: History) -> dict[str, Any]:
+    """What is worth knowing of a training."""
     parameters = sum(p.numel() * (2 if p.is_complex() else 1) for p in operator.parameters())
     return {
         "parameters": parameters,
         "best_epoch": history.best_epoch,
         "best_validation": history.best_validation,
         "seconds": history.seconds,
-        **({"memory": torch.cuda.max_memory_allocated()} if fresh and next(operator.parameters()).is_cuda else {}),
     }
 
 

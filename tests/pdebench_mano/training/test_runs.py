@@ -18,6 +18,7 @@ from pdebench_mano import load
 from pdebench_mano.fields.data import DarcyDataset, View
 from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.training import runs
+from pdebench_mano.training.folder import read_summary
 from pdebench_mano.training.runs import RunConfig, train, training_data
 
 OPERATOR = '''
@@ -147,6 +148,16 @@ def test_random_numbers_of_gpus_are_left_alone_and_those_of_the_cpu_as_they_were
     train(config, tmp_path / "run", device="cpu")
     load(tmp_path / "run", device="cpu")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the memory of a GPU is counted")
+def test_memory_of_a_training_counts_nothing_that_was_there_before(tmp_path, dataset):
+    config = RunConfig(operator="unet", operator_args={"width": 4}, data=str(dataset), resolution=9, epochs=1)
+    train(config, tmp_path / "first")
+    held = torch.empty(1 << 28, dtype=torch.uint8, device="cuda")
+    train(config, tmp_path / "second")
+    first, second = (read_summary(tmp_path / name)["memory"] for name in ("first", "second"))
+    assert abs(second - first) < len(held) / 16
 
 
 def test_a_finished_run_is_known_before_its_data_are_read_and_another_is_refused(tmp_path, dataset, monkeypatch):
