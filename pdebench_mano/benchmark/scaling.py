@@ -116,6 +116,16 @@ class _Live(TorchDispatchMode):
         self.bytes -= size
 
 
+def lost(device: str) -> bool:
+    """Whether a GPU refuses all further work of this process, as it does after an illegal access."""
+    if device == "cuda":
+        try:
+            torch.cuda.synchronize()
+        except RuntimeError:
+            return True
+    return False
+
+
 def peak_memory(step: Callable[[], object], device: str) -> int:
     """Bytes that `step` needs at its peak beyond what is there before."""
     if device == "cuda":
@@ -210,6 +220,8 @@ def scaling(names: Sequence[str], resolutions: Sequence[int], settings: Settings
         If an operator is unknown, a resolution is below 2, or `out` holds measurements under other settings.
     FileExistsError
         If another process measures there.
+    RuntimeError
+        If a measurement has left a GPU that takes no further work of this process; its row says why.
     """
     for name in names:
         build_operator(PUBLISHED.get(name, name), 1, 1)
@@ -241,6 +253,11 @@ def _measured(
             rows = pd.DataFrame([*rows.to_dict("records"), asdict(row)])
             write_text(table, rows.to_csv(index=False))
             yield row
+            if row.note and lost(settings.device):
+                raise RuntimeError(
+                    f"{name} at {resolution}² left a GPU that computes no more for this process: "
+                    "the same command goes on with the others"
+                )
     write_text(about, to_json(description | {"slopes": slopes(rows).to_dict("index")}, indent=1))
     with atomic(out / "scaling.png") as drawn:
         figure(rows, description).savefig(drawn, dpi=200)

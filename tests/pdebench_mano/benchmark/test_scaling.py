@@ -1,6 +1,7 @@
 """The scaling study: what it measures, and that it goes on where it stopped."""
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,8 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from pdebench_mano.benchmark.scaling import Settings, measure, peak_memory, read_table, slopes
+from pdebench_mano.benchmark.scaling import Measurement, Settings, measure, peak_memory, read_table, slopes
+from pdebench_mano.benchmark.scaling import scaling as scaling_rows
 from pdebench_mano.cli.scaling import scaling
 
 
@@ -66,3 +68,16 @@ def test_what_cannot_run_has_a_row_that_says_why():
     assert "needs at least 2 points" in row.note
     with pytest.raises(ValueError, match="precision must be"):
         Settings(precision="float8")
+
+
+def test_a_gpu_that_is_lost_ends_the_command_and_the_next_goes_on(tmp_path, monkeypatch):
+    """A kernel's illegal access was reported of the next operator, which could not reach the GPU either."""
+    module = sys.modules[measure.__module__]
+    nan = float("nan")
+    broken = Measurement("fno", 16, 256, 1, nan, nan, nan, "CUDA error: an illegal memory access was encountered")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "measure", lambda *_: broken)
+        patch.setattr(module, "lost", lambda device: True)
+        with pytest.raises(RuntimeError, match="fno at 16² left a GPU that computes no more for this process"):
+            list(scaling_rows(["fno"], [16, 24], Settings(repeats=1), tmp_path / "out"))
+    assert [row.resolution for row in scaling_rows(["fno"], [16, 24], Settings(repeats=1), tmp_path / "out")] == [24]
