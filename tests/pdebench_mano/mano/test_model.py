@@ -267,6 +267,13 @@ def test_tangents_of_a_block_are_not_lost_in_a_prediction():
     torch.testing.assert_close(du, difference, rtol=1e-6, atol=1e-8)
 
 
+def test_an_operator_computes_where_its_weights_are_whatever_the_default_device():
+    model, a = operator(spacing=1 / 8), torch.randn(1, 1, 21, 14, dtype=torch.float64)
+    with torch.device("meta"):
+        u = model(a)
+    torch.testing.assert_close(u, model(a))
+
+
 @pytest.mark.parametrize("points", [13, 85])
 @pytest.mark.parametrize("grid", ["vertices", "periodic"])
 def test_bands_of_the_lattice_leave_out_zeros_alone(points, grid):
