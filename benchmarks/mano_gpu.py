@@ -4,7 +4,7 @@
 
 Weights are random. Predictions are replayed CUDA graphs, FNO's in float32, MANO's by bfloat16 autocast. A step is one
 of `fit` as the suites train: batches of 8 at 85², Muon, gradient term, averaged weights, symmetries, replayed. Errors
-are of bfloat16 against float64, of a prediction and of all gradients together. Every part done is in the record.
+are of that precision against float64, of a prediction and of all gradients together. Every part done is in the record.
 """
 
 import argparse

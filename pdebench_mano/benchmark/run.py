@@ -151,7 +151,12 @@ def stand_beside(
     command: str,
     progress: Progress,
 ) -> None:
-    """Leave the record of what is not trained at `target`, the mean of the training of `config` among it."""
+    """Leave the record of what is not trained at `target`, the mean of the training of `config` among it.
+
+    Nothing is left to do where another command on the same folder has left it meanwhile.
+    """
+    if lexists(target):
+        return
     suite = references.suite
     mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
     fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)

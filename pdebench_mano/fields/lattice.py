@@ -53,13 +53,14 @@ def remembered(build: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Keep the constant matrices of the last grids: building them takes longer than using them.
 
     A program that is exported builds them itself. A compiled one takes them from here: it may be recorded as a CUDA
-    graph, in which nothing is copied from the CPU.
+    graph, in which nothing is copied from the CPU. Transforms of functions see none of the building, since what they
+    wrap is good for nothing outside of them; nor does it begin on a default device.
     """
     cached = lru_cache(maxsize=128)(build)
 
     @torch.compiler.disable
     def kept(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), torch._C._DisableFuncTorch(), torch.device("cpu"):
             return hold(cached(*args, **kwargs))  # type: ignore[arg-type]
 
     @wraps(build)

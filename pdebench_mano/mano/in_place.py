@@ -66,9 +66,7 @@ def serves(model: Any, x: Field) -> bool:
     """Whether nobody asks for what lies between, and modules are those they were made as."""
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling() or forced() == "fused":
         return False
-    if torch._C._functorch.is_functorch_wrapped_tensor(x):  # `vmap` knows no products that write to a given place
-        return False
-    if unpack_dual(x).tangent is not None:  # inference mode would lose it
+    if any(_is_transformed(each) for each in (x, *model.parameters())):
         return False
     if torch.is_autocast_enabled("cpu") and x.dtype != torch.float32:
         return False
@@ -78,6 +76,14 @@ def serves(model: Any, x: Field) -> bool:
     read = [each for block in model.blocks for each in (block.mlp.fc1, block.mlp.fc2)]
     read += [each for layer in anchored for each in (layer.down, layer.up)]
     return all(type(each) is nn.Linear and each.bias is not None for each in read)
+
+
+def _is_transformed(x: Tensor) -> bool:
+    """Whether `vmap` maps over it, which has no products that write to a given place, or it has a tangent.
+
+    That would be lost in inference mode.
+    """
+    return torch._C._functorch.is_functorch_wrapped_tensor(x) or unpack_dual(x).tangent is not None
 
 
 def in_parts(x: Field) -> tuple[Float[Tensor, "points channels"], ...]:

@@ -105,9 +105,7 @@ class Muon(Optimizer):
         ahead = [matrices(each) for each in torch._foreach_lerp(gradients, means, MOMENTUM)]
         directions = polar(torch.cat(ahead))
         length = 0.2 * lr * max(directions.shape[1:]) ** 0.5
-        if isinstance(
-            length, Tensor
-        ):  # which no kernel takes as a factor: all directions are made as long as they move
+        if isinstance(length, Tensor):  # no kernel takes it as a factor
             directions, length = directions * length, 1.0
         parts = directions.split([len(each) for each in ahead])
         moves = [joined(part, p.shape) for part, p in zip(parts, parameters, strict=True)]

@@ -1,6 +1,7 @@
 """Commands on one folder at the same time: a benchmark beside others of other models, its times, and its report."""
 
 import fcntl
+import os
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from data_gen.storage import locked
+from pdebench_mano.benchmark import run as benchmark
 from pdebench_mano.cli import main
 from pdebench_mano.evaluation.records import find_records, read_record
 from pdebench_mano.evaluation.timing import stopwatch, throughput
@@ -117,3 +119,23 @@ def test_a_report_is_written_after_that_of_another_process(place, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", meanwhile)
     assert run(f"{BENCHMARK} --only unet") == 0
     assert (place / "out" / "report.html").exists()
+
+
+def test_what_stands_beside_is_not_recorded_again_where_another_command_has(place, monkeypatch):
+    """Data may take hours to make, and who waits for them comes to the same references."""
+    make = benchmark.make
+
+    def meanwhile(*files):
+        make(*files)
+        monkeypatch.undo()
+        monkeypatch.chdir(place)
+        assert run(f"{BENCHMARK} --only unet") == 0
+        for path in find_records(place / "out"):
+            os.utime(path, ns=(0, 0))
+
+    monkeypatch.setattr(benchmark, "make", meanwhile)
+    assert run(f"{BENCHMARK} --only unet") == 0
+    assert {read_record(path).model: path.stat().st_mtime_ns for path in find_records(place / "out")} == {
+        "baselines": 0,
+        "unet": 0,
+    }

@@ -71,3 +71,10 @@ def test_a_compiled_program_reads_what_is_remembered():
     grids = 9, 17, "vertices", torch.device("cpu"), torch.float32
     compiled = torch.compile(lambda: resampling(*grids), backend="eager")
     assert compiled() is resampling(*grids)
+
+
+def test_what_is_remembered_is_of_no_transform():
+    """What `torch.func.grad` wraps outlives it here, without memory of its own."""
+    grids = 19, 6, "vertices", torch.device("cpu"), torch.float64
+    torch.func.grad(lambda x: x * resampling(*grids).sum())(torch.ones(()))
+    assert resampling(*grids).data_ptr()

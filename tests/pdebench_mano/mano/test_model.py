@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
+from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pdebench_mano import MANO
@@ -211,6 +212,19 @@ def test_predictions_can_be_mapped_over():
     torch.testing.assert_close(torch.vmap(model)(a), torch.stack([model(each) for each in a]), rtol=0, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@torch.no_grad()
+def test_predictions_can_be_mapped_over_the_weights_of_a_block():
+    model, a, name = operator(spacing=1 / 8), torch.randn(2, 1, 13, 11, dtype=torch.float64), "blocks.0.mlp.fc1.weight"
+    weights = torch.randn(3, *model.get_parameter(name).shape, dtype=torch.float64)
+
+    def predict(weight):
+        return functional_call(model, {name: weight}, a)
+
+    mapped = torch.vmap(predict)(weights)
+    torch.testing.assert_close(mapped, torch.stack([predict(each) for each in weights]), rtol=0, atol=1e-12)
+
+
 @torch.no_grad()
 def test_what_is_predicted_in_place_can_be_learned_from():
     """Inference mode goes no further than the blocks."""
@@ -232,6 +246,32 @@ def test_tangents_are_not_lost_in_a_prediction():
         du = unpack_dual(operator(make_dual(a, da))).tangent
     difference = (operator(a + 1e-5 * da) - operator(a - 1e-5 * da)) / 2e-5
     torch.testing.assert_close(du, difference, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is")
+@torch.no_grad()
+def test_tangents_of_a_block_are_not_lost_in_a_prediction():
+    """Those of its input have none where only the weights of a later layer do."""
+    torch.manual_seed(0)
+    operator = MANO(width=16, depth=1, mlp_width=32, spacing=1 / 24).double().eval()
+    a, name = torch.randn(1, 1, 33, 31, dtype=torch.float64), "blocks.0.mlp.fc1.weight"
+    weight = operator.get_parameter(name).clone()
+    step = torch.randn_like(weight)
+
+    def predict(weight):
+        return functional_call(operator, {name: weight}, a)
+
+    with dual_level(), sdpa_kernel(SDPBackend.MATH):
+        du = unpack_dual(predict(make_dual(weight, step))).tangent
+    difference = (predict(weight + 1e-5 * step) - predict(weight - 1e-5 * step)) / 2e-5
+    torch.testing.assert_close(du, difference, rtol=1e-6, atol=1e-8)
+
+
+def test_an_operator_computes_where_its_weights_are_whatever_the_default_device():
+    model, a = operator(spacing=1 / 8), torch.randn(1, 1, 21, 14, dtype=torch.float64)
+    with torch.device("meta"):
+        u = model(a)
+    torch.testing.assert_close(u, model(a))
 
 
 @pytest.mark.parametrize("points", [13, 85])

@@ -50,7 +50,7 @@ def points(levels: tuple[Level, ...], device: torch.device) -> Int[Tensor, " row
     parts, first = [], 0
     for level in levels:
         size = level.height * level.width
-        parts.append((first + torch.arange(size, dtype=torch.int32)).repeat(level.batch))
+        parts.append((first + torch.arange(size, dtype=torch.int32, device="cpu")).repeat(level.batch))
         first += size
     return torch.cat(parts).to(device)
 

@@ -45,7 +45,7 @@ class Circle(NamedTuple):
 def _adjoint(source: Int[Tensor, " rows"], weight: Float[Tensor, " rows"], points: int) -> Sums:
     """That of x ↦ weight · x[source]."""
     count = source.bincount(minlength=points)[:, None]
-    term = torch.arange(int(count.max())).expand(points, -1)
+    term = torch.arange(int(count.max()), device=source.device).expand(points, -1)
     rows = source.argsort(stable=True)[count.cumsum(0) - count + term.minimum(count - 1)]
     return Sums(rows, weight[rows] * (term < count))
 
@@ -54,14 +54,14 @@ def _adjoint(source: Int[Tensor, " rows"], weight: Float[Tensor, " rows"], point
 def circle_of(height: int, width: int, window: int, stride: int, device: torch.device) -> Circle:
     """The maps of a grid of this height and width."""
     cpu, points = torch.device("cpu"), height * width
-    number = torch.arange(points, dtype=torch.float64).view(1, height, width, 1)
+    number = torch.arange(points, dtype=torch.float64, device=cpu).view(1, height, width, 1)
     longer = wrap(number, window, stride)
     beyond = pad(number.movedim(-1, 1), (1, 1, 1, 1), mode="circular")
     around, outer = (each.flatten().long() for each in (longer, beyond))
     count = holders(longer.shape[1], longer.shape[2], window, stride, cpu, torch.float64).flatten()
-    share = count / torch.zeros(points, dtype=torch.float64).index_add_(0, around, count)[around]
+    share = count / count.new_zeros(points).index_add_(0, around, count)[around]
     maps: list[Sums] = []
-    for source, weight in ((around, torch.ones_like(share)), (around, share), (outer, torch.ones(len(outer)))):
+    for source, weight in ((around, torch.ones_like(share)), (around, share), (outer, count.new_ones(len(outer)))):
         maps += [Sums(source[:, None], weight[:, None]), _adjoint(source, weight, points)]
     wrapped, unwrapped, unfolded, folded, padded, unpadded = (
         Sums(each.sources.to(device, torch.int32), each.weights.to(device, torch.float32)) for each in maps

@@ -150,6 +150,16 @@ def test_fused_linear_equals_its_module(products, rounding, widths):
         assert relative(a.detach(), b.detach().double()) < rounding
 
 
+@torch.no_grad()
+def test_tables_are_made_whatever_the_default_device():
+    """Those of rotary positions, of a periodic grid and of its lattice."""
+    layer, x = AnchoredAttention(16, 1 / 6, 2, 8, 2, 1, 3).to(DEVICE), torch.randn(1, 7, 5, 16, device=DEVICE)
+    live_on(layer, "periodic")
+    with using("fused"), torch.device("meta"):
+        y = layer(x, "periodic")
+    assert relative(y, layer(x, "periodic").double()) < 1e-5
+
+
 @pytest.mark.parametrize(("grid", "without"), [("periodic", ()), ("vertices", ("moments",))])
 def test_fused_anchored_layer_equals_its_modules(grid, without, monkeypatch):
     """Of five points of a periodic grid, attention is left to its modules: refused where everything is to be fused."""
