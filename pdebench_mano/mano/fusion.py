@@ -96,7 +96,8 @@ def fused_attention(layer: Any, x: Tensor, residual: bool) -> Tensor | None:
     if why := attention_obstacle(layer, place, height, width):
         _refused(why)
         return None
-    from pdebench_mano.mano.kernels.gpu.fused import Local, Norms, multipole_attention
+    from pdebench_mano.mano.kernels.gpu.multipole import Local, multipole_attention
+    from pdebench_mano.mano.kernels.gpu.pointwise import Norms
 
     shapes, periodic, windows = _shapes(layer, height, width), layer.grid == "periodic", (layer.window, layer.stride)
     seen = [(longer(h, *windows), longer(w, *windows)) for h, w in shapes] if periodic else shapes
@@ -139,7 +140,7 @@ def fused_norms(x: Tensor, *norms: Any) -> Tensor | None:
     if why := _obstacle(place, {"channels": x.shape[-1]}, plain, products=False):
         _refused(why)
         return None
-    from pdebench_mano.mano.kernels.gpu.fused import layer_norms
+    from pdebench_mano.mano.kernels.gpu.pointwise import layer_norms
 
     return layer_norms(x, [each for norm in norms for each in (norm.weight, norm.bias)], place.dtype)
 
@@ -181,7 +182,7 @@ def fused_linear(layer: Any, x: Tensor) -> Tensor | None:
     if why:
         _refused(why)
         return None
-    from pdebench_mano.mano.kernels.gpu.fused import linear
+    from pdebench_mano.mano.kernels.gpu.pointwise import linear
 
     return linear(x.to(place.dtype), layer.weight, layer.bias)
 
@@ -209,7 +210,7 @@ def fused_mlp(
     if why := mlp_obstacle(norm, fc1, fc2, place):
         _refused(why)
         return None
-    from pdebench_mano.mano.kernels.gpu.fused import mlp
+    from pdebench_mano.mano.kernels.gpu.pointwise import mlp
 
     layers = [(layer.weight, layer.bias) for layer in (norm, fc1, fc2)]
     return mlp(x, layers[0], layers[1], layers[2], activation=activation, residual=residual, dtype=place.dtype)
@@ -234,10 +235,9 @@ def explain(model: nn.Module, x: Tensor) -> str:
         height, width = x.shape[1:3] if layer is model else getattr(model, "lattice", lambda *grid: grid)(*x.shape[2:])
         where = f"{str(place.dtype).removeprefix('torch.')} on {place.device.type}"
         why = attention_obstacle(layer, place, height, width)
-        forms, levels = [], layer.depth(height, width)
-        for _ in range(levels):
-            forms.append(f"{height}×{width} {form_of(place, height, width, layer.window, layer.stride)}")
-            height, width = -(-height // layer.rate), -(-width // layer.rate)
-        taken = f"{', '.join(forms)} (not fused: {why})" if why else f"fused, {levels} levels"
+        forms = [
+            f"{h}×{w} {form_of(place, h, w, layer.window, layer.stride)}" for h, w in _shapes(layer, height, width)
+        ]
+        taken = f"{', '.join(forms)} (not fused: {why})" if why else f"fused, {len(forms)} levels"
         lines.append(f"{name or type(layer).__name__}: {taken}, {where}")
     return "\n".join(lines)

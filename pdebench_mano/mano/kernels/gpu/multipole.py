@@ -1,19 +1,15 @@
-"""Multipole attention, LayerNorms, mlp and linear layers as autograd functions over the Triton kernels.
+"""Multipole attention as an autograd function over the Triton kernels.
 
-What is kept for the backward pass is what enters each function (and the coarse levels, a third of
-it); queries, keys, values, attention and hidden activations are computed again. Matrices are
-rounded once to the type of the computation; every sum is in float32. The mlp reads and writes the
-latent field in the field's own type, which autocast leaves in float32.
+What is kept for the backward pass is what enters it and the coarse levels, a third of that; queries, keys, values and
+attention are computed again. Matrices are rounded once to the type of the computation; every sum is in float32.
 """
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-import triton
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -21,40 +17,22 @@ from torch.nn.functional import conv2d
 
 from pdebench_mano.fields.lattice import hold
 from pdebench_mano.mano.kernels.gpu import layers
-from pdebench_mano.mano.kernels.gpu.attention import (
-    Geometry,
-    Level,
-    Rows,
-    attend,
-    attend_backward,
-    points,
-    registers,
-    stack,
-)
+from pdebench_mano.mano.kernels.gpu.attention import Geometry, Level, Rows, attend, attend_backward, points, stack
 from pdebench_mano.mano.kernels.gpu.circles import Circle, circle_of, go_round
+from pdebench_mano.mano.kernels.gpu.pointwise import (
+    ROWS,
+    SPLITS,
+    Norms,
+    blocks,
+    normalise,
+    normalise_backward,
+    products,
+    summed,
+)
 from pdebench_mano.mano.kernels.wrapping import longer
-
-ROWS = 64  # of a program
-NORM_ROWS, NORM_WARPS, NORM_STAGES = 16, 4, 3  # of the LayerNorms' gradient
-FEW = 1 << 16  # rows of a sum over all of them whose partial sums would take longer than reading the rows twice
-SPLITS = 132  # programs among which the rows of a sum over all of them are shared out: one a multiprocessor
-
 
 Levels = tuple[Level, ...]
 Circles = tuple[Circle, ...] | None
-
-
-class Norms(NamedTuple):
-    """Weights and biases of one LayerNorm, or of two in a row."""
-
-    weight: Tensor
-    bias: Tensor
-    weight2: Tensor | None = None
-    bias2: Tensor | None = None
-
-    @property
-    def number(self) -> int:
-        return 1 if self.weight2 is None else 2
 
 
 class Local(NamedTuple):
@@ -65,19 +43,11 @@ class Local(NamedTuple):
     bias: Tensor | None
 
 
-def _total(partial: Float[Tensor, "number ..."]) -> Float[Tensor, "..."]:
-    """The sum of partial sums."""
-    out, number = partial.new_empty(partial.shape[1:]), len(partial)
-    columns, rows = out.numel(), max(16, min(128, triton.next_power_of_2(number)))
-    layers.total[(-(-columns // 32),)](partial, out, number, columns, NUMBER=rows, COLUMNS=32, num_warps=rows // 16)
-    return out
-
-
 def _turn(qkv: Rows, turns: Tensor | None, geometry: Geometry, back: bool = False) -> Rows:
     """Rotary positions of queries and keys, in place."""
     if turns is not None:
         inner, (_, number, half) = qkv.shape[1] // 3, turns.shape
-        layers.turn[(_blocks(len(qkv), 16),)](
+        layers.turn[(blocks(len(qkv), 16),)](
             qkv, turns, hold(points(geometry.levels, qkv.device)), len(qkv), -1.0 if back else 1.0,
             INNER=inner, HALF=half, POINTS=number, ROWS=16, num_warps=4,
         )  # fmt: skip
@@ -98,50 +68,14 @@ def _rows(image: Float[Tensor, "batch channels height width"]) -> Rows:
     return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
 
 
-def _blocks(rows: int, size: int | None = None) -> int:
-    return -(-rows // (size or ROWS))
-
-
 def _grids(fine: Level, coarse: Level) -> tuple[int, ...]:
     return coarse.rows, coarse.height, coarse.width, fine.height, fine.width
-
-
-def _normalise(x: Rows, coarse_x: Rows, norms: Norms, dtype: torch.dtype) -> Rows:
-    """The LayerNorms of all levels, one after the other."""
-    n, rows, c = len(x), len(x) + len(coarse_x), x.shape[1]
-    out = x.new_empty(rows, c, dtype=dtype)
-    for part, target in ((x, out[:n]), (coarse_x, out[n:])):
-        if len(part):
-            layers.normalise[(_blocks(len(part), 16),)](
-                part, *norms, target, len(part), C=c, ROWS=16, TWO=norms.number == 2, num_warps=4
-            )
-    return out
-
-
-def _normalise_backward(
-    d_normal: Rows, x: Rows, coarse_x: Rows, norms: Norms, residual: Rows | None
-) -> tuple[Rows, Rows, Tensor]:
-    """The gradients by x, plus `residual`, by coarse_x and, as rows, by the parameters of the LayerNorms."""
-    dx, coarse_dx = torch.empty_like(x), torch.empty_like(coarse_x)
-    programs = [min(2 * SPLITS, _blocks(len(part), NORM_ROWS)) for part in (x, coarse_x)]
-    partial = x.new_empty(sum(programs), 2 * norms.number, x.shape[1], dtype=torch.float32)
-    parts = ((x, dx, residual), (coarse_x, coarse_dx, None))
-    for (part, target, rest), g, sums in zip(
-        parts, d_normal.split([len(x), len(coarse_x)]), partial.split(programs), strict=True
-    ):
-        if len(part):
-            layers.normalise_backward[(len(sums),)](
-                g, part, *norms, rest, target, sums, len(part),
-                C=x.shape[1], ROWS=NORM_ROWS, TWO=norms.number == 2, RESIDUAL=rest is not None, STAGES=NORM_STAGES,
-                num_warps=NORM_WARPS,
-            )  # fmt: skip
-    return dx, coarse_dx, _total(partial)
 
 
 def _restrict(
     x: Rows, weight: Tensor, out: Rows, fine: Level, coarse: Level, rate: int, scale: float = 1.0, adjoint: bool = False
 ) -> None:
-    layers.restrict[(_blocks(coarse.rows),)](
+    layers.restrict[(blocks(coarse.rows),)](
         x, weight, out, *_grids(fine, coarse), scale,
         C=x.shape[1], RATE=rate, ROWS=ROWS, ADJOINT=adjoint, num_warps=4, num_stages=2,
     )  # fmt: skip
@@ -150,27 +84,10 @@ def _restrict(
 def _restrict_backward(g: Rows, weight: Tensor, out: Rows, fine: Level, coarse: Level, rate: int) -> None:
     """Adds to `out` the gradient by what was restricted."""
     edges = fine.height % rate > 0 or fine.width % rate > 0
-    layers.restrict_backward[(rate**2 * _blocks(coarse.rows),)](
+    layers.restrict_backward[(rate**2 * blocks(coarse.rows),)](
         g, weight, out, *_grids(fine, coarse),
         C=out.shape[1], RATE=rate, ROWS=ROWS, EDGES=edges, num_warps=8, num_stages=2,
     )  # fmt: skip
-
-
-def _products(pairs: list[tuple[Rows, Rows]]) -> tuple[Tensor, Tensor]:
-    """Σ aᵀ b and Σ a over the rows of all pairs."""
-    a, b = pairs[0][0].shape[1], pairs[0][1].shape[1]
-    pairs = [(left, right) for left, right in pairs if len(left)]
-    few = sum(len(left) for left, _ in pairs) < FEW
-    chunk, block, rows = math.gcd(a, 64 if few else 128), math.gcd(b, 128), ROWS if few else 2 * ROWS
-    splits = [min(max(1, SPLITS * chunk * block // (a * b)), _blocks(len(left), rows)) for left, _ in pairs]
-    partial = pairs[0][0].new_empty(sum(splits), a * b + a, dtype=torch.float32)
-    for (left, right), programs, part in zip(pairs, splits, partial.split(splits), strict=True):
-        layers.products[a // chunk, programs, b // block](
-            left, right, part, len(left),
-            A=a, B=b, CHUNK=chunk, BLOCK=block, ROWS=rows, num_warps=4 if few else 8, num_stages=3,
-        )  # fmt: skip
-    matrix, sums = _total(partial).split([a * b, a])
-    return matrix.view(a, b), sums
 
 
 @lru_cache(maxsize=64)
@@ -179,7 +96,7 @@ def _patch_table(levels: tuple[Level, ...], rate: int, device: torch.device) -> 
     tables: tuple[list, list] = ([], [])
     for number, (fine, coarse) in enumerate(pairwise(levels)):
         first = fine.first - levels[1].first if number else 0
-        programs = min(max(1, SPLITS // rate**2), _blocks(coarse.rows))
+        programs = min(max(1, SPLITS // rate**2), blocks(coarse.rows))
         for program in range(programs):
             place = (program, programs, len(levels) - 1 - number)
             tables[number > 0].append((coarse.first - levels[1].first, first, *_grids(fine, coarse), *place))
@@ -200,7 +117,7 @@ def _patch_products(
             layers.patch_products[rate**2, len(table)](
                 coarse, fine, part, table, C=c, RATE=rate, ROWS=ROWS, ADJOINT=adjoint, num_warps=8, num_stages=3
             )
-    return _total(partial)
+    return summed(partial)
 
 
 def _prolong(
@@ -209,7 +126,7 @@ def _prolong(
 ) -> None:  # fmt: skip
     rate = rate if coarse else 1
     grids = _grids(fine, coarse or fine)
-    layers.prolong[(rate**2 * _blocks(grids[0]),)](
+    layers.prolong[(rate**2 * blocks(grids[0]),)](
         y, weight, bias, z, up, onto, out, *grids, scale,
         C=out.shape[1], INNER=y.shape[1], RATE=rate, ROWS=ROWS, COARSE=coarse is not None, ONTO=onto is not None,
         num_warps=8, num_stages=2,
@@ -280,7 +197,7 @@ class _MultipoleAttention(torch.autograd.Function):
         xs, zs = (x, *coarse_x.split(sizes[1:])), (out, *coarse_z.split(sizes[1:]))
         for number, (fine, coarse) in enumerate(pairwise(levels)):
             _restrict(xs[number], down, xs[number + 1], fine, coarse, rate)
-        normal = _normalise(x, coarse_x, norms, x.dtype)
+        normal = normalise(x, coarse_x, norms, x.dtype)
         qkv = go_round(normal @ qkv_matrix.t(), circles, "wrapped", levels, geometry.levels)
         y = attend(_turn(qkv, turns, geometry), geometry)
         ys = go_round(y, circles, "folded", geometry.levels, levels).split(sizes)
@@ -316,7 +233,7 @@ class _MultipoleAttention(torch.autograd.Function):
             _restrict(gs[number], up, gs[number + 1], fine, coarse, rate, 1 / (deepest - number), adjoint=True)
         d_up = _patch_products(g, coarse_z, coarse_g, levels, rate, adjoint=True)
 
-        normal = _normalise(x, coarse_x, norms, x.dtype)
+        normal = normalise(x, coarse_x, norms, x.dtype)
         qkv = go_round(normal @ qkv_matrix.t(), circles, "wrapped", levels, geometry.levels)
         dy = x.new_empty(len(normal), out_matrix.shape[1])
         torch.mm(g, out_matrix, out=dy[:n])
@@ -326,7 +243,7 @@ class _MultipoleAttention(torch.autograd.Function):
         d_qkv = go_round(_turn(d_qkv, turns, geometry, back=True), circles, "unwrapped", geometry.levels, levels)
         y = go_round(y, circles, "folded", geometry.levels, levels)
         del qkv, dy
-        d_out, d_out_bias = _products([(g, y[:n]), (coarse_g, y[n:])])
+        d_out, d_out_bias = products([(g, y[:n]), (coarse_g, y[n:])])
         d_qkv_weight = d_qkv.t() @ normal
         d_kernel = None
         if kernel is None:
@@ -338,7 +255,7 @@ class _MultipoleAttention(torch.autograd.Function):
                 torch.addmm(part, d_part, qkv_matrix, out=target)
         del y, d_qkv
 
-        dx, coarse_dx, d_norms = _normalise_backward(d_normal, x, coarse_x, norms, g if ctx.residual else None)
+        dx, coarse_dx, d_norms = normalise_backward(d_normal, x, coarse_x, norms, g if ctx.residual else None)
         dxs = (dx, *coarse_dx.split(sizes[1:]))
         for number in reversed(range(deepest)):
             _restrict_backward(dxs[number + 1], down, dxs[number], *pairs[number], rate)
@@ -385,121 +302,3 @@ def multipole_attention(
             rows, *norms, qkv, out, out_bias, down, up, *local, levels, geometry, circles, rate, residual
         )
     return z.reshape(x.shape)
-
-
-class _LayerNorms(torch.autograd.Function):
-    """LayerNorm(x), or LayerNorm(LayerNorm(x)), rounded to `dtype`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *parameters: Tensor) -> Tensor:
-        ctx.save_for_backward(x, *parameters)
-        return _normalise(x, x[:0], Norms(*parameters), dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, *parameters = ctx.saved_tensors
-        dx, _, d_parameters = _normalise_backward(g.contiguous(), x, x[:0], Norms(*parameters), None)
-        return dx, None, *d_parameters
-
-
-def layer_norms(
-    x: Float[Tensor, "*batch channels"], parameters: Sequence[Tensor], dtype: torch.dtype
-) -> Float[Tensor, "*batch channels"]:
-    """One LayerNorm of x, or two in a row, of these weights and biases, rounded to `dtype`."""
-    with torch.cuda.device_of(x):
-        n = _LayerNorms.apply(x.reshape(-1, x.shape[-1]).contiguous(), dtype, *parameters)
-    return n.reshape(x.shape)
-
-
-Activation = Literal["gelu", "tanh"]
-
-
-class _MLP(torch.autograd.Function):
-    """linear(activation(linear(LayerNorm(x)))), plus x if `residual`."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, norm_weight: Tensor, norm_bias: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor,
-        bias2: Tensor, activation: Activation, residual: bool, dtype: torch.dtype,
-    ) -> Tensor:  # fmt: skip
-        w1, w2, (rows, c), (outputs, hidden) = weight1.to(dtype), weight2.to(dtype), x.shape, weight2.shape
-        out = x.new_empty(rows, outputs, dtype=torch.promote_types(x.dtype, dtype) if residual else dtype)
-        ctx.save_for_backward(x, norm_weight, norm_bias, w1, bias1, w2)
-        ctx.settings = {
-            "C": c, "HIDDEN": hidden, "OUT": outputs, "BLOCK_OUT": max(16, triton.next_power_of_2(outputs)),
-            "ROWS": ROWS, "CHUNK": math.gcd(hidden, 64), "TANH": activation == "tanh",
-        }  # fmt: skip
-        ctx.residual = residual
-        layers.mlp[(_blocks(rows),)](
-            x, norm_weight, norm_bias, w1, bias1, w2, bias2, out, rows,
-            **ctx.settings, RESIDUAL=residual, num_warps=4, num_stages=1, **registers(168),
-        )  # fmt: skip
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, norm_weight, norm_bias, w1, bias1, w2 = ctx.saved_tensors
-        g, (rows, c), hidden, outputs = g.contiguous(), x.shape, ctx.settings["HIDDEN"], ctx.settings["OUT"]
-        dx, normed = torch.empty_like(x), torch.empty_like(x, dtype=w1.dtype)
-        rounded = g if g.dtype == w1.dtype else torch.empty_like(g, dtype=w1.dtype)
-        partial = x.new_empty(_blocks(rows), 2 * c + hidden + outputs, dtype=torch.float32)
-        layers.mlp_backward[(_blocks(rows),)](
-            g, x, norm_weight, norm_bias, w1, bias1, w2, dx, normed, rounded, partial, rows,
-            **ctx.settings, RESIDUAL=ctx.residual, num_warps=4, num_stages=1,
-        )  # fmt: skip
-        chunk = ctx.settings["CHUNK"]
-        splits = min(max(1, SPLITS * chunk // hidden), _blocks(rows))
-        d1, d2 = partial.new_empty(splits, hidden, c), partial.new_empty(splits, outputs, hidden)
-        layers.mlp_weights[hidden // chunk, splits](
-            rounded, normed, w1, bias1, w2, d1, d2, rows,
-            **(ctx.settings | {"ROWS": 2 * ROWS}), num_warps=8, num_stages=2,
-        )  # fmt: skip
-        d_norm_weight, d_norm_bias, d_bias1, d_bias2 = _total(partial).split([c, c, hidden, outputs])
-        return dx, d_norm_weight, d_norm_bias, _total(d1), d_bias1, _total(d2), d_bias2, None, None, None
-
-
-def mlp(
-    x: Float[Tensor, "*batch channels"],
-    norm: tuple[Tensor, Tensor],
-    linear1: tuple[Tensor, Tensor],
-    linear2: tuple[Tensor, Tensor],
-    *,
-    activation: Activation,
-    residual: bool,
-    dtype: torch.dtype,
-) -> Float[Tensor, "*batch out"]:
-    """linear2(activation(linear1(LayerNorm(x)))), plus x if `residual`; each layer given by weight and bias.
-
-    Factors of products are rounded to `dtype`, and so is a result without x; LayerNorm and the sum take x as it is.
-    """
-    rows = x.reshape(-1, x.shape[-1]).contiguous()
-    with torch.cuda.device_of(x):
-        y = _MLP.apply(rows, *norm, *linear1, *linear2, activation, residual, dtype)
-    return y.reshape(*x.shape[:-1], -1)
-
-
-class _Linear(torch.autograd.Function):
-    """x Wᵀ + bias, with W rounded once, and gradients of both in one pass over the rows."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        matrix = weight.to(x.dtype)
-        ctx.save_for_backward(x, matrix)
-        return torch.addmm(bias.to(x.dtype), x, matrix.t())
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        (x, matrix), g = ctx.saved_tensors, g.contiguous()
-        return g @ matrix, *_products([(g, x)])
-
-
-def linear(
-    x: Float[Tensor, "*batch channels"], weight: Float[Tensor, "out channels"], bias: Float[Tensor, " out"]
-) -> Float[Tensor, "*batch out"]:
-    """The linear layer of x, in the type of x; gradients of its parameters are in float32."""
-    with torch.cuda.device_of(x):
-        y = _Linear.apply(x.reshape(-1, x.shape[-1]).contiguous(), weight, bias)
-    return y.reshape(*x.shape[:-1], -1)
