@@ -84,8 +84,8 @@ def _of_npy(path: Path) -> dict[str, Values]:
     arrays: dict[str, Values] = {}
     for each in files:
         try:
-            arrays[each.stem] = np.load(each, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            arrays[each.stem] = np.lib.format.open_memmap(each, mode="r")
+        except (OSError, ValueError) as error:
             raise ValueError(f"{each} is no .npy file of a plain array, or a truncated one: {error}") from error
     return arrays
 

@@ -125,6 +125,12 @@ def truncated(folder):
     return path
 
 
+def archive_named_npy(folder):
+    path = npy(folder)
+    npz(a=A, u=U)(folder).rename(path)
+    return path
+
+
 def by_sample(folder, times=TIMES, last=TIMES):
     with h5py.File(folder / "f.h5", "w") as file:
         for i in range(N):
@@ -387,6 +393,7 @@ REFUSED = {
     ),
     "a source of two inputs": (npz(a=TWO, u=U), {"f": 1.0}, "a source f is of Darcy flow"),
     "a source of signed inputs": (npz(a=A, u=U), {"f": 1.0}, "the coefficient must be positive"),
+    "archive named .npy": (archive_named_npy, {}, "no .npy file of a plain array"),
     "truncated": (truncated, {}, "or a truncated one"),
     "groups for datasets": (hdf5({}, groups=("a", "u")), {}, "it has none"),
     "one dimension": (

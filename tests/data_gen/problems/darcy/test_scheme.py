@@ -54,7 +54,8 @@ def test_scheme_is_second_order(mean, aspect):
 
 @pytest.mark.parametrize("case", [0, 1])
 def test_golden_solutions_at_second_order(golden, case):
-    reference = np.load(golden / "darcy_smooth.npz")
+    with np.load(golden / "darcy_smooth.npz") as archive:
+        reference = dict(archive)
     errors = []
     for n in (17, 33, 65, 129):
         x, y = vertices(n, n)

@@ -49,7 +49,8 @@ def observed_order(errors):
 
 def errors_on(golden, omega, scheme, grids):
     """Against the reference on its 33² vertices."""
-    truth = np.load(golden / "helmholtz.npz")[f"u_w{omega:g}"]
+    with np.load(golden / "helmholtz.npz") as reference:
+        truth = reference[f"u_w{omega:g}"]
     waves = (solve(reference_slowness(n), omega, scheme, 1e-11).u for n in grids)
     return [distance(u[:: len(u) // 32, :: len(u) // 32], truth) for u in waves]
 
