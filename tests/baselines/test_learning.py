@@ -9,7 +9,7 @@ from pdebench_mano.fields.metrics import relative_l2
 from pdebench_mano.fields.normalized import normalized
 from pdebench_mano.operators.registry import build_operator
 
-STEPS = 200
+STEPS = 400
 SMALL = {
     "transolver": {"width": 16, "depth": 2, "heads": 2, "slices": 8, "reference": 4, "spacing": None},
     "ho-fno": {"width": 16, "depth": 2, "modes": 8},
