@@ -33,7 +33,8 @@ def scaling(
     from rich.console import Console
     from rich.table import Table
 
-    from pdebench_mano.benchmark.scaling import NAMES, QUANTITIES, Settings, read_table, slopes
+    from pdebench_mano.benchmark.costs import NAMES, Settings
+    from pdebench_mano.benchmark.scaling import QUANTITIES, read_table, slopes
     from pdebench_mano.benchmark.scaling import scaling as measurements
     from pdebench_mano.machine.progress import bar
 

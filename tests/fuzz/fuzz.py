@@ -35,8 +35,9 @@ from table import SUITE, Row, file_rows, option_rows
 
 from data_gen import convert, generate
 from pdebench_mano import RunConfig, parse_config, train
+from pdebench_mano.benchmark.costs import Settings
 from pdebench_mano.benchmark.run import run_suite
-from pdebench_mano.benchmark.scaling import Settings, scaling
+from pdebench_mano.benchmark.scaling import scaling
 from pdebench_mano.benchmark.suite import read_suite
 from pdebench_mano.cli import main
 from pdebench_mano.evaluation.assess import assess

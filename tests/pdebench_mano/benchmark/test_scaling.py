@@ -1,7 +1,6 @@
 """The scaling study: what it measures, and that it goes on where it stopped."""
 
 import json
-import sys
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,8 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from pdebench_mano.benchmark.scaling import Measurement, Settings, measure, peak_memory, read_table, slopes
+from pdebench_mano.benchmark.costs import Settings, measure, peak_memory
+from pdebench_mano.benchmark.scaling import read_table, slopes
 from pdebench_mano.benchmark.scaling import scaling as scaling_rows
 from pdebench_mano.cli.scaling import scaling
 
@@ -70,14 +70,27 @@ def test_what_cannot_run_has_a_row_that_says_why():
         Settings(precision="float8")
 
 
-def test_a_gpu_that_is_lost_ends_the_command_and_the_next_goes_on(tmp_path, monkeypatch):
-    """A kernel's illegal access was reported of the next operator, which could not reach the GPU either."""
-    module = sys.modules[measure.__module__]
-    nan = float("nan")
-    broken = Measurement("fno", 16, 256, 1, nan, nan, nan, "CUDA error: an illegal memory access was encountered")
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "measure", lambda *_: broken)
-        patch.setattr(module, "lost", lambda device: True)
-        with pytest.raises(RuntimeError, match="fno at 16² left a GPU that computes no more for this process"):
-            list(scaling_rows(["fno"], [16, 24], Settings(repeats=1), tmp_path / "out"))
-    assert [row.resolution for row in scaling_rows(["fno"], [16, 24], Settings(repeats=1), tmp_path / "out")] == [24]
+KILLED = """
+import os, signal
+from torch import nn
+
+class Killed(nn.Module):
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.map = nn.Linear(1, 1)
+
+    def forward(self, a):
+        if a.shape[-1] == 24:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.map(a[..., None])[..., 0]
+"""
+
+
+def test_what_takes_its_process_with_it_has_a_row_and_the_others_are_measured(tmp_path):
+    """As for want of memory; a kernel's illegal access, which takes the GPU from its process, must not take more."""
+    (tmp_path / "own.py").write_text(KILLED)
+    name = f"{tmp_path / 'own.py'}:Killed"
+    rows = list(scaling_rows([name], [16, 24, 32], Settings(repeats=1), tmp_path / "out"))
+    assert [row.note for row in rows] == ["", "its process was killed, as for want of memory", ""]
+    assert [row.parameters for row in rows] == [2, 2, 2]
+    assert list(read_table(tmp_path / "out" / "scaling.csv").note) == [row.note for row in rows]
