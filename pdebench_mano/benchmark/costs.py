@@ -8,6 +8,7 @@ import statistics
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ class Settings:
     Attributes
     ----------
     device : str
-        ``cpu`` or ``cuda``.
+        ``cpu``, ``cuda`` or, of several GPUs, such as ``cuda:1``.
     precision : str
         ``float32``, or ``bfloat16`` by autocast.
     batch_size, repeats : int
@@ -60,6 +61,11 @@ class Settings:
             raise ValueError(f"precision must be float32 or bfloat16, got {self.precision!r}")
         for name in ("batch_size", "repeats"):
             check_count(name, getattr(self, name))
+
+    @property
+    def kind(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return torch.device(self.device).type
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class _Live(TorchDispatchMode):
 
 def peak_memory(step: Callable[[], object], device: str) -> int:
     """Bytes that `step` needs at its peak beyond what is there before."""
-    if device == "cuda":
+    if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -120,7 +126,7 @@ def median_ms(call: Callable[[], object], settings: Settings) -> float:
     """Median time of a call, after one that is not counted."""
 
     def wait() -> None:
-        if settings.device == "cuda":
+        if settings.kind == "cuda":
             torch.cuda.synchronize()
 
     call()
@@ -139,9 +145,10 @@ def measure(name: str, resolution: int, settings: Settings) -> Measurement:
 
     An operator that cannot serve the grid, or runs out of memory, has a row that says so.
     """
-    operator = built(name).to(settings.device)
+    operator = built(name)
     try:
-        costs = _costs(operator, resolution, settings)
+        with torch.cuda.device(settings.device) if settings.kind == "cuda" else nullcontext():
+            costs = _costs(operator.to(settings.device), resolution, settings)
     except torch.OutOfMemoryError:
         return unmeasured(name, resolution, "out of memory")
     except (ValueError, RuntimeError) as error:
@@ -166,7 +173,7 @@ def _costs(operator: nn.Module, resolution: int, settings: Settings) -> tuple[fl
     a, u = (torch.randn(shape, device=settings.device) for _ in "au")
     parameters = list(operator.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-    autocast = torch.autocast(settings.device, torch.bfloat16, enabled=settings.precision == "bfloat16")
+    autocast = torch.autocast(settings.kind, torch.bfloat16, enabled=settings.precision == "bfloat16")
 
     def gradients(a: Tensor, u: Tensor) -> Tensor:
         with autocast:
@@ -174,7 +181,7 @@ def _costs(operator: nn.Module, resolution: int, settings: Settings) -> tuple[fl
         value.backward()
         return value.detach()
 
-    run = recorded_gradients(gradients, parameters) if settings.cuda_graphs and settings.device == "cuda" else gradients
+    run = recorded_gradients(gradients, parameters) if settings.cuda_graphs and settings.kind == "cuda" else gradients
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

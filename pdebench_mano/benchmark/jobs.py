@@ -147,6 +147,8 @@ def _claimed(lock: Path) -> Iterator[None]:
         try:
             stack.enter_context(locked(lock))
         except FileExistsError:
-            raise FileExistsError(f"{lock.with_suffix('')} is still in use by another process") from None
+            raise FileExistsError(
+                f"{lock.with_suffix('')} is still in use by another process: once it has ended, type the same again"
+            ) from None
         stack.callback(lock.unlink)
         yield
