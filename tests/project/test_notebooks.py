@@ -37,7 +37,7 @@ def test_the_notebook_runs(path, folder, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(DESCRIBE_FIGURES))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(folder)}}).execute()
     figures = 0
     for cell, following in zip(notebook.cells, [*notebook.cells[1:], None], strict=True):
         for output in cell.get("outputs", []):

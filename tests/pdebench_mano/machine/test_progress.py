@@ -29,6 +29,7 @@ def test_what_is_not_shown_is_not_logged_either(monkeypatch, capsys):
 
 @pytest.mark.parametrize(("note", "said"), [("", "steps 4/60"), ("epoch 2, steps", "epoch 2, steps 4/60")])
 def test_a_bar_says_what_it_counts(monkeypatch, capsys, note, said):
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(module, "console", module.Console(stderr=True, force_terminal=True, width=100))
     with bar("steps") as progress:
         progress(4, 60, note)

@@ -10,8 +10,9 @@ from pdebench_mano.machine import provenance
 @pytest.fixture
 def digest(tmp_path, monkeypatch):
     """The digest of a copy of the packages, after files in it were changed."""
+    left = shutil.ignore_patterns("published", "__pycache__")
     for package in provenance.PACKAGES:
-        shutil.copytree(provenance.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("published"))
+        shutil.copytree(provenance.ROOT / package, tmp_path / package, ignore=left)
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
 
     def digest(**changed):

@@ -15,7 +15,8 @@ distributed = pytest.importorskip("distributed")
 @pytest.fixture
 def cluster():
     """A cluster of one worker in this process."""
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local:
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options, memory_limit=None) as local:
         yield local
 
 

@@ -33,6 +33,7 @@ def browser():
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_script_timeout(300)
     yield driver
     driver.quit()
 
@@ -101,7 +102,7 @@ def click(driver, element):
 
 def waited(found, expected):
     """What is found at last: typing and clicking take effect a moment later, in case another key or click follows."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (last := found()) != expected and time.monotonic() < deadline:
         time.sleep(0.02)
     return last
@@ -223,6 +224,8 @@ def test_the_site_of_published_suites_leads_to_each_and_back(look, page, tmp_pat
     assert names(driver) == ["darcy43"]
     assert driver.execute_script("return document.documentElement.scrollWidth") == 390
     click(driver, driver.find_element("link text", "darcy43"))
-    assert driver.title == "Darcy flow, trained at 43²"
+    title = "Darcy flow, trained at 43²"
+    assert waited(lambda: driver.title, title) == title
     click(driver, driver.find_element("link text", "All suites"))
-    assert driver.title == "Published records of pdebench-mano"
+    title = "Published records of pdebench-mano"
+    assert waited(lambda: driver.title, title) == title
