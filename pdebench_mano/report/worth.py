@@ -267,7 +267,7 @@ def cells(rows: Sequence[Worth]) -> pd.DataFrame:
     """The table that people read, one line a model, grid and device."""
     several = len({row.device for row in rows}) > 1
 
-    def number(value: float | None) -> str:
+    def number(value: int | float | None) -> str:
         return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
     return pd.DataFrame(

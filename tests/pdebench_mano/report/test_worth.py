@@ -164,6 +164,8 @@ def test_labels_training_and_tuning_are_paid_for_by_what_a_prediction_saves():
     assert (found.labels_s, found.training_s, found.tuning_s) == (2.0, 202.0, 100.0)
     assert (found.break_even, found.break_even_with_tuning) == (math.ceil(204 / 0.8e-3), math.ceil(304 / 0.8e-3))
     assert found.reason == ""
+    (shown,) = value.cells([found]).to_dict("records")
+    assert (shown["break-even"], shown["with tuning"], shown["ratio"]) == ("255,000", "380,000", "5")
 
 
 def found_with(own=None, solvers=None, timed=None, training=None):
