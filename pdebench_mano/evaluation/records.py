@@ -213,7 +213,7 @@ def solver_name(scheme: str) -> str:
 
 
 ARCHITECTURES = ("x86_64", "i386", "AMD64", "aarch64", "arm64", "arm")
-"""What `Record.environment` calls a device where there is no GPU."""
+"""What `Record.environment` called a device without a GPU, before it named the processor."""
 
 
 def device_of(record: Record) -> str:

@@ -18,7 +18,7 @@ PACKAGES = ("data_gen", "pdebench_mano", "baselines")
 def environment() -> dict[str, str]:
     """Versions and hardware, as records and runs state them."""
     packages = ("pdebench-mano", "torch", "numpy", "scipy", "neuraloperator", "transformers")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu()
     return {"python": platform.python_version(), "device": device} | {
         package: installed(package) for package in packages
     }
