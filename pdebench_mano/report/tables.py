@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from pdebench_mano.evaluation.records import Evaluation, Record, kind_of
+from pdebench_mano.evaluation.records import Evaluation, Record, device_of, kind_of
 from pdebench_mano.fields.names import FLUCTUATION, LABELS, THRESHOLD, UNTIL
 from pdebench_mano.report.bootstrap import Interval, difference, interval
 from pdebench_mano.report.naming import ground, label
@@ -59,7 +59,7 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
                     "computed_at": row.computed_at,
                     "budget": "" if baseline else record.budget,
                     "seed": 0 if baseline else record.seed,
-                    "device": record.environment.get("device", ""),
+                    "device": device_of(record),
                     "dataset": dataset,
                     "norm": norm,
                     "parameters": cost.get("parameters", math.nan),
