@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -39,7 +39,8 @@ def take(
     """Time what has no time in ``out/times.jsonl`` yet; each is there before the next is begun.
 
     What has one there, by this commit, at least as often repeated, or too `LONG` for that, on a machine that was not
-    busy, is not timed again. What cannot be timed is said, and left out.
+    busy, is not timed again. Where it is busy again, the steadier of the two stays. What cannot be timed is said, and
+    left out.
 
     Raises
     ------
@@ -69,9 +70,16 @@ def _take(contenders: Iterable[Contender], watch: Stopwatch, out: Path, say: Cal
             continue
         finally:
             watch.clear()
+        timing = _steadiest([timing, *there])
         known = [each for each in known if each not in there] + [timing]
         write_times(known, out)
         yield timing
+
+
+def _steadiest(times: Sequence[Timing]) -> Timing:
+    """The first, or an earlier one of its commit, as often repeated, that tells less of what else a machine does."""
+    comparable = (each for each in times if (each.commit, each.repeats) == (times[0].commit, times[0].repeats))
+    return min(comparable, key=lambda each: (each.busy, each.spread))
 
 
 def _stands(timing: Timing, watch: Stopwatch) -> bool:

@@ -329,6 +329,23 @@ def test_a_time_that_does_not_stand_is_taken_again_and_replaced(place, tmp_path,
     assert read_times(tmp_path) == [other, first]
 
 
+@pytest.mark.parametrize(
+    ("again", "kept"),
+    [
+        ({"busy": True, "spread": 0.3}, False),
+        ({"busy": True, "spread": 0.1}, True),
+        ({"busy": False, "spread": 0.25}, True),
+    ],
+)
+def test_of_times_of_a_busy_machine_the_steadier_stays(place, tmp_path, idle, monkeypatch, again, kept):
+    data = Dataset(place / "darcy.hdf5")
+    (first,) = take(labels(data, CPU), CPU, tmp_path)
+    before, after = replace(first, busy=True, spread=0.2), replace(first, **again)
+    write_times([before], tmp_path)
+    monkeypatch.setattr(throughput, "measure", lambda contender, watch: after)
+    assert list(take(labels(data, CPU), CPU, tmp_path)) == read_times(tmp_path) == [after if kept else before]
+
+
 def test_a_time_that_is_too_long_to_be_repeated_stands(place, tmp_path, idle, monkeypatch):
     data = Dataset(place / "darcy.hdf5")
     (first,) = take(labels(data, CPU), CPU, tmp_path)
