@@ -2,26 +2,32 @@
 
     python benchmarks/predictions_cpu.py --out benchmarks/predictions_cpu.json
 
-Weights are random. The four take turns, so that what else the machine does slows all; ratios are of medians, to FNO in
-float32.
+Weights are random. All take turns, so that what else the machine does slows all; ratios are of medians, to FNO in
+float32. What the core gives at best is a product of the points by a matrix of MANO's, in its turn: `products_ms` is
+what all products and transforms of an operator would take at that rate.
 """
 
 import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from pdebench_mano import build_operator
+from pdebench_mano.evaluation.flops import flops
 from pdebench_mano.machine.provenance import commit, cpu
 
+POINTS = 85
 OPERATORS = {
     "fno": {"modes": 24, "width": 64},
     "mano": {"width": 128, "depth": 8, "head_dim": 32, "mlp_width": 256},
 }
+PRECISIONS = ("float32", "bfloat16")
 
 
 def main() -> None:
@@ -31,33 +37,52 @@ def main() -> None:
     options = arguments.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    a = torch.rand(1, 1, 85, 85)
     operators = {name: build_operator(name, 1, 1, **each).eval() for name, each in OPERATORS.items()}
-    times: dict[tuple[str, str], list[float]] = {}
-    for turn in range(options.repeats + 3):
-        for name, operator in operators.items():
-            for precision in ("float32", "bfloat16"):
-                rounded = torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
-                start = time.perf_counter()
-                with torch.no_grad(), rounded:
-                    operator(a)
-                if turn >= 3:
-                    times.setdefault((name, precision), []).append(1e3 * (time.perf_counter() - start))
+    times = taken(operators, options.repeats)
+    size, shape = OPERATORS["mano"], (POINTS, POINTS)
+    product = 2 * POINTS**2 * size["width"] * size["mlp_width"]
+    rates = {precision: product / statistics.median(times["product", precision]) for precision in PRECISIONS}
     beside = statistics.median(times["fno", "float32"])
     results = [
         {
             "operator": name,
             "precision": precision,
-            "median_ms": round(statistics.median(each), 1),
-            "fastest_ms": round(min(each), 1),
-            "ratio": round(statistics.median(each) / beside, 2),
+            "median_ms": round(statistics.median(times[name, precision]), 1),
+            "fastest_ms": round(min(times[name, precision]), 1),
+            "ratio": round(statistics.median(times[name, precision]) / beside, 2),
+            "products_ms": round(flops(operator, 1, shape) / rates[precision], 1),
         }
-        for (name, precision), each in times.items()
+        for name, operator in operators.items()
+        for precision in PRECISIONS
     ]
     about = {"cpu": cpu(), "torch": torch.__version__, "commit": commit(), "repeats": options.repeats}
+    about["products_gflops"] = {precision: round(rate / 1e6, 1) for precision, rate in rates.items()}
     options.out.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
     for each in results:
         print(*each.values())
+
+
+def taken(operators: dict[str, nn.Module], repeats: int) -> dict[tuple[str, str], list[float]]:
+    """Milliseconds of every operator and of a product, by precision."""
+    a = torch.rand(1, 1, POINTS, POINTS)
+    field = torch.rand(POINTS**2, OPERATORS["mano"]["width"])
+    matrix = torch.rand(OPERATORS["mano"]["mlp_width"], field.shape[1])
+    calls: dict[tuple[str, str], Callable[[], object]] = {}
+    for precision in PRECISIONS:
+        dtype = getattr(torch, precision)
+        calls |= {(name, precision): lambda operator=operator: operator(a) for name, operator in operators.items()}
+        x, w = field.to(dtype), matrix.to(dtype)
+        calls["product", precision] = lambda x=x, w=w: nn.functional.linear(x, w)
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
+    for turn in range(repeats + 3):
+        for (name, precision), call in calls.items():
+            rounded = torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
+            start = time.perf_counter()
+            with torch.no_grad(), rounded:
+                call()
+            if turn >= 3:
+                times[name, precision].append(1e3 * (time.perf_counter() - start))
+    return times
 
 
 if __name__ == "__main__":
