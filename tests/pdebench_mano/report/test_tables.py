@@ -232,6 +232,14 @@ def test_of_memory_the_least_is_shown_as_peaks_count_what_earlier_trainings_left
     assert tables.resources(table).loc["fno", ["training [s]", "training [GB]"]].tolist() == ["6", "2"]
 
 
+def test_trainings_on_two_processors_have_no_mean_even_in_older_records_that_name_the_architecture(made):
+    records = [
+        dataclasses.replace(made("fno", training={"seconds": s}, seed=seed), environment={"device": "x86_64"}, cpu=cpu)
+        for seed, (cpu, s) in enumerate((("One CPU", 4.0), ("Another CPU", 6.0)))
+    ]
+    assert tables.resources(tables.rows(records)).loc["fno", ["training [s]", "device"]].tolist() == ["4", "One CPU"]
+
+
 def test_a_figure_leaves_out_what_squashes_the_rest_and_the_schemes_that_nobody_quotes():
     table = tables.rows(published("darcy85-refined"))
     drawn = set(uncrowded(table).model)
