@@ -71,7 +71,8 @@ def run_suite(
         What opens the workers to run the cases on instead, such as ``partial(dask_workers, address)`` of
         `pdebench_mano.machine.workers`. They must see `out`.
     published : path, optional
-        Folder of records to take over first; data are made, or asked for, only where some case has none.
+        Folder of records to take over first, and trials of settings from any of its records; data are made, or asked
+        for, only where some case has no record.
     command : str
         What was typed, for the records.
     say : callable, optional
@@ -116,7 +117,8 @@ def run_suite(
             for each in beside:
                 with bar("references, samples", shown) as progress:
                     stand_beside(each, every[0].config, *pairs[each.tested_on], files[each.name], command, progress)
-            tried = trials_of(file for file in files.values() if lexists(file))
+            others_tried = find_records(Path(published)) if published is not None else []
+            tried = trials_of([*others_tried, *filter(lexists, files.values())])
             work = []
             for name, case in todo.items():
                 data = pairs[case.trained_on][0], pairs[case.tested_on][1]

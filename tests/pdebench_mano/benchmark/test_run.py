@@ -238,6 +238,20 @@ def test_what_short_trials_choose_is_trained_at_full_length_from_every_seed(fold
     assert tuning(records[0]).epochs == 2
 
 
+def test_of_a_grid_that_was_extended_only_what_is_new_is_tried(folder, tmp_path, monkeypatch):
+    short = "tune_epochs = 1\n" + SUITE.replace("epochs = 1", "epochs = 2")
+    before = run_suite(write(folder, short + "tune.lr = [1e-9, 1e-2]\n"), tmp_path / "published", folder=folder)
+    tried = []
+    try_out = cases.try_out
+    monkeypatch.setattr(
+        cases, "try_out", lambda work, trial, *said: tried.append(trial.lr) or try_out(work, trial, *said)
+    )
+    suite = write(folder, short + "tune.lr = [1e-2, 3e-2]\n")
+    after = run_suite(suite, tmp_path / "out", folder=folder, published=tmp_path / "published")
+    assert set(tried) == {3e-2}
+    assert after[1].training["trials"][0] == before[1].training["trials"][1]
+
+
 def test_a_training_that_diverges_is_reported_and_does_not_stop_the_others(folder, tmp_path):
     suite = write(folder, SUITE.replace("epochs = 1", "epochs = 2") + "[[models]]\noperator = 'fno'\nname = 'wild'\n")
     wild = suite.models[1].model_copy(update={"training": {"lr": 1e30}, "operator_args": {"width": 4, "modes": 4}})
