@@ -73,9 +73,11 @@ def costs_table(suite: str) -> str:
     """Size, operations, and time and memory of a training of the first budget's operators, in Markdown."""
     budget, part = next(comparisons(suite))
     cells = tables.resources(part[part.kind == "operator"])
-    (device,) = cells.device.unique()
     shown = ["parameters", "prediction [GFLOP]", "training [s]", "training [GB]"]
-    return markdown(cells[shown], f"{budget} on one {device}")
+    devices = cells.device.unique()
+    if len(devices) > 1:
+        return markdown(cells[[*shown, "device"]], budget)
+    return markdown(cells[shown], f"{budget} on one {devices[0]}")
 
 
 def worth_table(suite: str) -> str:
