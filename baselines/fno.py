@@ -60,6 +60,45 @@ def half_series(
     return (series(points, frequencies, period, grid, device) * doubled).T
 
 
+@remembered
+def into_waves(
+    points: int, frequencies: range, period: float, grid: Kind, device: torch.device
+) -> Float[Tensor, "{points} parts"]:
+    """What takes real values, on its left, to the real and the imaginary part of each coefficient, side by side."""
+    return torch.view_as_real(integrals(points, frequencies, period, grid, device).T.contiguous()).flatten(1)
+
+
+@remembered
+def out_of_waves(
+    points: int, frequencies: range, period: float, grid: Kind, device: torch.device
+) -> Float[Tensor, "parts {points}"]:
+    """What takes these parts of the coefficients of k ≥ 0, on its left, to the series of a real field."""
+    waves = half_series(points, frequencies, period, grid, device)
+    return torch.stack([waves.real, -waves.imag], 1).flatten(0, 1)
+
+
+def coefficients(v: Fields, kx: range, ky: range, period: float, grid: Kind) -> Complex[Tensor, "batch channels kx ky"]:
+    """∫ v(x) exp(-2πi k·x/P) dx over the unit square, in single precision.
+
+    Matrices stand on the right: on a CPU that is one product, on the left one for each sample and channel. Real fields
+    take real products, which autocast would round.
+    """
+    along_x, along_y = ((n, k, period, grid, v.device) for n, k in zip(v.shape[-2:], (kx, ky), strict=True))
+    with torch.autocast(v.device.type, enabled=False):
+        parts = v.float() @ into_waves(*along_y)
+        return (torch.view_as_complex(parts.unflatten(-1, (-1, 2))).mT @ integrals(*along_x).T).mT
+
+
+def real_series(
+    c: Complex[Tensor, "batch channels kx ky"], points: tuple[int, int], kx: range, ky: range, period: float, grid: Kind
+) -> Float[Tensor, "batch channels height width"]:
+    """Σ c(k) exp(2πi k·x/P) on a grid, of the real field whose coefficients of ky ≥ 0 are given."""
+    along_x, along_y = ((n, k, period, grid, c.device) for n, k in zip(points, (kx, ky), strict=True))
+    with torch.autocast(c.device.type, enabled=False):
+        parts = torch.view_as_real((c.mT @ series(*along_x).T).mT).flatten(-2)
+        return parts @ out_of_waves(*along_y)
+
+
 class FourierConv(SpectralConv, Operator):
     """neuraloperator's spectral convolution, with Fourier coefficients that are integrals over the unit square.
 
@@ -96,18 +135,14 @@ class FourierConv(SpectralConv, Operator):
         kx = resolved(smallest[0], rows, period, self.grid)
         ky = range(resolved(smallest[1], 2 * columns, period, self.grid).stop)
 
-        where = period, self.grid, x.device
-        to_x, to_y = integrals(points[0], kx, *where), integrals(points[1], ky, *where)
-        at_x, at_y = series(target[0], kx, *where), half_series(target[1], ky, *where)
         weight = self.weight if self.factorization else self.weight.to_tensor()
         weight = weight[:, :, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop]
-        # matrices stand on the right: on a CPU that is one product, on the left one for each sample and channel
-        v = ((x.to(to_y.dtype) @ to_y.T).mT @ to_x.T).mT
+        v = coefficients(x, kx, ky, period, self.grid)
         if self.factorization or self.separable:
             v = self._contract(v, weight, self.separable)
         else:  # the library's way of planning a product would keep `torch.export` to one batch size
             v = torch.einsum("bixy,ioxy->boxy", v, weight)
-        y = ((v.mT @ at_x.T).mT @ at_y).real.to(x.dtype)
+        y = real_series(v, target, kx, ky, period, self.grid).to(x.dtype)
         return y if self.bias is None else y + self.bias
 
 

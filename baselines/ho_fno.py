@@ -19,10 +19,10 @@ from functools import reduce
 from operator import mul
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from baselines.fno import half_series, integrals, resolved, series
+from baselines.fno import coefficients, real_series, resolved
 from pdebench_mano.fields.operator import Fields, Operator, at_least
 
 Channelled = Float[Tensor, "batch height width channels"]
@@ -54,14 +54,11 @@ class Multiplier(Operator):
         rows, columns = self.modes[0], self.weight.shape[-1]
         kx = resolved(v.shape[-2], rows, period, self.grid)
         ky = range(min(columns, resolved(v.shape[-1], 2 * columns, period, self.grid).stop))
-        where = period, self.grid, v.device
-        to_x, to_y = integrals(v.shape[-2], kx, *where), integrals(v.shape[-1], ky, *where)
-        at_x, at_y = series(v.shape[-2], kx, *where), half_series(v.shape[-1], ky, *where)
         constant = beyond[:, None, None]
-        inside: Complex[Tensor, "batch channels kx ky"] = (((v - constant).to(to_y.dtype) @ to_y.T).mT @ to_x.T).mT
+        inside = coefficients(v - constant, kx, ky, period, self.grid)
         weight = self.weight.squeeze(1)
         kept = weight[:, kx.start + rows // 2 : kx.stop + rows // 2, : ky.stop]
-        y = (((kept * inside / period**2).mT @ at_x.T).mT @ at_y).real
+        y = real_series(kept * inside / period**2, (v.shape[-2], v.shape[-1]), kx, ky, period, self.grid)
         return (y + (weight[:, rows // 2, 0, None, None] * constant).real).to(v.dtype)
 
 
