@@ -73,3 +73,13 @@ def test_state_holds_tensors_only():
 def test_bad_arguments_are_named(argument, value):
     with pytest.raises(ValueError, match=f"{argument} must be .* got {value}"):
         FNO(**{argument: value})
+
+
+def test_autocast_rounds_no_wave():
+    """Its products of float32 are of bfloat16 numbers, three digits of each coefficient."""
+    torch.manual_seed(0)
+    conv = FourierConv(2, 3, (6, 6))
+    x = torch.randn(2, 2, 17, 20)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        rounded = conv(x)
+    torch.testing.assert_close(rounded, conv(x), rtol=0, atol=0)
