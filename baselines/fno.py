@@ -52,15 +52,6 @@ def integrals(
 
 
 @remembered
-def half_series(
-    points: int, frequencies: range, period: float, grid: Kind, device: torch.device
-) -> Complex[Tensor, "k {points}"]:
-    """The waves of k ≥ 0, those of k > 0 twice: the real part is the series of a real field."""
-    doubled = 2 - (torch.arange(len(frequencies), device=device) == 0).float()
-    return (series(points, frequencies, period, grid, device) * doubled).T
-
-
-@remembered
 def into_waves(
     points: int, frequencies: range, period: float, grid: Kind, device: torch.device
 ) -> Float[Tensor, "{points} parts"]:
@@ -72,8 +63,9 @@ def into_waves(
 def out_of_waves(
     points: int, frequencies: range, period: float, grid: Kind, device: torch.device
 ) -> Float[Tensor, "parts {points}"]:
-    """What takes these parts of the coefficients of k ≥ 0, on its left, to the series of a real field."""
-    waves = half_series(points, frequencies, period, grid, device)
+    """What takes these parts of the coefficients of k ≥ 0, on its left, to a real field: k > 0 counts twice."""
+    doubled = 2 - (torch.arange(len(frequencies), device=device) == 0).float()
+    waves = (series(points, frequencies, period, grid, device) * doubled).T
     return torch.stack([waves.real, -waves.imag], 1).flatten(0, 1)
 
 
