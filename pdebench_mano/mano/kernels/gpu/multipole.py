@@ -20,13 +20,13 @@ from pdebench_mano.mano.kernels.gpu import layers
 from pdebench_mano.mano.kernels.gpu.attention import Geometry, Level, Rows, attend, attend_backward, points, stack
 from pdebench_mano.mano.kernels.gpu.circles import Circle, circle_of, go_round
 from pdebench_mano.mano.kernels.gpu.pointwise import (
-    ROWS,
     SPLITS,
     Norms,
     blocks,
     normalise,
     normalise_backward,
     products,
+    rows_at_once,
     summed,
 )
 from pdebench_mano.mano.kernels.wrapping import longer
@@ -75,28 +75,29 @@ def _grids(fine: Level, coarse: Level) -> tuple[int, ...]:
 def _restrict(
     x: Rows, weight: Tensor, out: Rows, fine: Level, coarse: Level, rate: int, scale: float = 1.0, adjoint: bool = False
 ) -> None:
-    layers.restrict[(blocks(coarse.rows),)](
+    size = rows_at_once(x.shape[1])
+    layers.restrict[(blocks(coarse.rows, size),)](
         x, weight, out, *_grids(fine, coarse), scale,
-        C=x.shape[1], RATE=rate, ROWS=ROWS, ADJOINT=adjoint, num_warps=4, num_stages=2,
+        C=x.shape[1], RATE=rate, ROWS=size, ADJOINT=adjoint, num_warps=4, num_stages=2,
     )  # fmt: skip
 
 
 def _restrict_backward(g: Rows, weight: Tensor, out: Rows, fine: Level, coarse: Level, rate: int) -> None:
     """Adds to `out` the gradient by what was restricted."""
-    edges = fine.height % rate > 0 or fine.width % rate > 0
-    layers.restrict_backward[(rate**2 * blocks(coarse.rows),)](
+    edges, size = fine.height % rate > 0 or fine.width % rate > 0, rows_at_once(out.shape[1])
+    layers.restrict_backward[(rate**2 * blocks(coarse.rows, size),)](
         g, weight, out, *_grids(fine, coarse),
-        C=out.shape[1], RATE=rate, ROWS=ROWS, EDGES=edges, num_warps=8, num_stages=2,
+        C=out.shape[1], RATE=rate, ROWS=size, EDGES=edges, num_warps=8, num_stages=2,
     )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
-def _patch_table(levels: tuple[Level, ...], rate: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The table of `layers.patch_products` for the finest pair of levels, and for all others."""
+def _patch_table(levels: tuple[Level, ...], rate: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The table of `layers.patch_products` for the finest pair of levels, and for all others; `size` rows at once."""
     tables: tuple[list, list] = ([], [])
     for number, (fine, coarse) in enumerate(pairwise(levels)):
         first = fine.first - levels[1].first if number else 0
-        programs = min(max(1, SPLITS // rate**2), blocks(coarse.rows))
+        programs = min(max(1, SPLITS // rate**2), blocks(coarse.rows, size))
         for program in range(programs):
             place = (program, programs, len(levels) - 1 - number)
             tables[number > 0].append((coarse.first - levels[1].first, first, *_grids(fine, coarse), *place))
@@ -110,12 +111,13 @@ def _patch_products(
     """Gradient of the (places, in, out) matrices of D, or of U if `adjoint`: `coarse` are the coarser ends of the
     pairs of levels, `finest` and `other` the finer ends."""
     c = coarse.shape[1]
-    tables = _patch_table(levels, rate, coarse.device)
+    size = rows_at_once(c)
+    tables = _patch_table(levels, rate, size, coarse.device)
     partial = coarse.new_empty(sum(map(len, tables)), rate**2, c, c, dtype=torch.float32)
     for fine, table, part in zip((finest, other), tables, partial.split([len(t) for t in tables]), strict=True):
         if len(table):
             layers.patch_products[rate**2, len(table)](
-                coarse, fine, part, table, C=c, RATE=rate, ROWS=ROWS, ADJOINT=adjoint, num_warps=8, num_stages=3
+                coarse, fine, part, table, C=c, RATE=rate, ROWS=size, ADJOINT=adjoint, num_warps=8, num_stages=3
             )
     return summed(partial)
 
@@ -125,10 +127,10 @@ def _prolong(
     fine: Level, coarse: Level | None, rate: int, scale: float,
 ) -> None:  # fmt: skip
     rate = rate if coarse else 1
-    grids = _grids(fine, coarse or fine)
-    layers.prolong[(rate**2 * blocks(grids[0]),)](
+    grids, size = _grids(fine, coarse or fine), rows_at_once(out.shape[1])
+    layers.prolong[(rate**2 * blocks(grids[0], size),)](
         y, weight, bias, z, up, onto, out, *grids, scale,
-        C=out.shape[1], INNER=y.shape[1], RATE=rate, ROWS=ROWS, COARSE=coarse is not None, ONTO=onto is not None,
+        C=out.shape[1], INNER=y.shape[1], RATE=rate, ROWS=size, COARSE=coarse is not None, ONTO=onto is not None,
         num_warps=8, num_stages=2,
     )  # fmt: skip
 
@@ -190,7 +192,7 @@ class _MultipoleAttention(torch.autograd.Function):
             for weight, order in ((down_weight, (1, 0)), (up_weight, (0, 1)))
         )
         n, sizes = len(x), [level.rows for level in levels]
-        for each in _patch_table(levels, rate, x.device):
+        for each in _patch_table(levels, rate, rows_at_once(x.shape[1]), x.device):
             hold(each)
         coarse_x = x.new_empty(sum(sizes) - n, x.shape[1])
         coarse_z, out = torch.empty_like(coarse_x), torch.empty_like(x)

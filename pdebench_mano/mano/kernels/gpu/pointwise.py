@@ -18,7 +18,6 @@ from torch.autograd.function import once_differentiable
 from pdebench_mano.mano.kernels.gpu import layers
 from pdebench_mano.mano.kernels.gpu.attention import Rows, registers
 
-ROWS = 64  # of a program
 NORM_ROWS, NORM_WARPS, NORM_STAGES = 16, 4, 3  # of the LayerNorms' gradient
 FEW = 1 << 16  # rows of a sum over all of them whose partial sums would take longer than reading the rows twice
 SPLITS = 132  # programs among which the rows of a sum over all of them are shared out: one a multiprocessor
@@ -45,8 +44,17 @@ def summed(partial: Float[Tensor, "number ..."]) -> Float[Tensor, "..."]:
     return out
 
 
-def blocks(rows: int, size: int | None = None) -> int:
-    return -(-rows // (size or ROWS))
+def rows_at_once(channels: int) -> int:
+    """Rows of a program: 64, and 32 of a field of fewer than 64 channels.
+
+    Of 64 rows Triton makes products of Hopper's warp groups. Those of `layers.mlp_backward` with 32 channels, compiled
+    by Triton 3.6, read shared memory beside the program's own, as compute-sanitizer reports.
+    """
+    return 64 if channels >= 64 else 32
+
+
+def blocks(rows: int, size: int) -> int:
+    return -(-rows // size)
 
 
 def normalise(x: Rows, coarse_x: Rows, norms: Norms, dtype: torch.dtype) -> Rows:
@@ -86,7 +94,8 @@ def products(pairs: list[tuple[Rows, Rows]]) -> tuple[Tensor, Tensor]:
     a, b = pairs[0][0].shape[1], pairs[0][1].shape[1]
     pairs = [(left, right) for left, right in pairs if len(left)]
     few = sum(len(left) for left, _ in pairs) < FEW
-    chunk, block, rows = math.gcd(a, 64 if few else 128), math.gcd(b, 128), ROWS if few else 2 * ROWS
+    chunk, block = math.gcd(a, 64 if few else 128), math.gcd(b, 128)
+    rows = rows_at_once(min(a, b)) * (1 if few else 2)
     splits = [min(max(1, SPLITS * chunk * block // (a * b)), blocks(len(left), rows)) for left, _ in pairs]
     partial = pairs[0][0].new_empty(sum(splits), a * b + a, dtype=torch.float32)
     for (left, right), programs, part in zip(pairs, splits, partial.split(splits), strict=True):
@@ -139,10 +148,10 @@ class _MLP(torch.autograd.Function):
         ctx.save_for_backward(x, norm_weight, norm_bias, w1, bias1, w2)
         ctx.settings = {
             "C": c, "HIDDEN": hidden, "OUT": outputs, "BLOCK_OUT": max(16, triton.next_power_of_2(outputs)),
-            "ROWS": ROWS, "CHUNK": math.gcd(hidden, 64), "TANH": activation == "tanh",
+            "ROWS": rows_at_once(c), "CHUNK": math.gcd(hidden, 64), "TANH": activation == "tanh",
         }  # fmt: skip
         ctx.residual = residual
-        layers.mlp[(blocks(rows),)](
+        layers.mlp[(blocks(rows, ctx.settings["ROWS"]),)](
             x, norm_weight, norm_bias, w1, bias1, w2, bias2, out, rows,
             **ctx.settings, RESIDUAL=residual, num_warps=4, num_stages=1, **registers(168),
         )  # fmt: skip
@@ -155,17 +164,17 @@ class _MLP(torch.autograd.Function):
         g, (rows, c), hidden, outputs = g.contiguous(), x.shape, ctx.settings["HIDDEN"], ctx.settings["OUT"]
         dx, normed = torch.empty_like(x), torch.empty_like(x, dtype=w1.dtype)
         rounded = g if g.dtype == w1.dtype else torch.empty_like(g, dtype=w1.dtype)
-        partial = x.new_empty(blocks(rows), 2 * c + hidden + outputs, dtype=torch.float32)
-        layers.mlp_backward[(blocks(rows),)](
+        size, chunk = ctx.settings["ROWS"], ctx.settings["CHUNK"]
+        partial = x.new_empty(blocks(rows, size), 2 * c + hidden + outputs, dtype=torch.float32)
+        layers.mlp_backward[(len(partial),)](
             g, x, norm_weight, norm_bias, w1, bias1, w2, dx, normed, rounded, partial, rows,
             **ctx.settings, RESIDUAL=ctx.residual, num_warps=4, num_stages=1,
         )  # fmt: skip
-        chunk = ctx.settings["CHUNK"]
-        splits = min(max(1, SPLITS * chunk // hidden), blocks(rows))
+        splits = min(max(1, SPLITS * chunk // hidden), blocks(rows, size))
         d1, d2 = partial.new_empty(splits, hidden, c), partial.new_empty(splits, outputs, hidden)
         layers.mlp_weights[hidden // chunk, splits](
             rounded, normed, w1, bias1, w2, d1, d2, rows,
-            **(ctx.settings | {"ROWS": 2 * ROWS}), num_warps=8, num_stages=2,
+            **(ctx.settings | {"ROWS": 2 * size}), num_warps=8, num_stages=2,
         )  # fmt: skip
         d_norm_weight, d_norm_bias, d_bias1, d_bias2 = summed(partial).split([c, c, hidden, outputs])
         return dx, d_norm_weight, d_norm_bias, summed(d1), d_bias1, summed(d2), d_bias2, None, None, None

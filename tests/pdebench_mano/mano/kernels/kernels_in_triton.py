@@ -246,8 +246,8 @@ def test_fields_go_to_a_lattice_and_back_as_by_matrices(shape, lattice, grid, pr
         assert relative(a.detach() - rest, (b.detach() - rest).double()) < rounding
 
 
-def layers_of_an_mlp(outputs):
-    layers = torch.nn.LayerNorm(16), torch.nn.Linear(16, 48), torch.nn.Linear(48, outputs)
+def layers_of_an_mlp(outputs, width=16, hidden=48):
+    layers = torch.nn.LayerNorm(width), torch.nn.Linear(width, hidden), torch.nn.Linear(hidden, outputs)
     return [layer.to(DEVICE) for layer in layers]
 
 
@@ -265,20 +265,21 @@ def test_fused_mlp_equals_its_modules(activation, outputs, residual):
         assert relative(a, b.double()) < 1e-5
 
 
-@pytest.mark.parametrize("residual", [True, False])
-def test_fused_mlp_rounds_products_but_not_the_field(residual):
+@pytest.mark.parametrize(("residual", "width", "hidden"), [(True, 16, 48), (False, 16, 48), (True, 32, 64)])
+def test_fused_mlp_rounds_products_but_not_the_field(residual, width, hidden):
     """Of a field in float32, and of its gradient, what the mlp adds is known to the digits of its products.
 
-    They are in float16: of bfloat16, Triton's interpreter multiplies the bits as integers.
+    They are in float16: of bfloat16, Triton's interpreter multiplies the bits as integers. On a GPU of Hopper's kind,
+    products of 64 rows of the third one's size have read beside a program's memory.
     """
-    norm, fc1, fc2 = layers_of_an_mlp(16)
+    norm, fc1, fc2 = layers_of_an_mlp(width, width, hidden)
     parameters = [p for layer in (norm, fc1, fc2) for p in layer.parameters()]
-    x = 100 * torch.randn(2, 37, 16, device=DEVICE)
+    x = 100 * torch.randn(2, 37, width, device=DEVICE)
     x.requires_grad_()
     with using("fused"), torch.autocast(DEVICE, torch.float16):
         y = fused_mlp(norm, fc1, fc2, x, residual=residual)
     assert y.dtype == (torch.float32 if residual else torch.float16), "as of the modules"
-    g = torch.randn(2, 37, 16, device=DEVICE)
+    g = torch.randn(2, 37, width, device=DEVICE)
     reference = fc2(gelu(fc1(norm(x))))
     ours, theirs = (torch.autograd.grad(z, [x, *parameters], g.to(z.dtype)) for z in (y, reference))
     added, gradient = (y - x, ours[0] - g) if residual else (y, ours[0])
