@@ -35,7 +35,7 @@ class Task(NamedTuple):
 
     name: str
     title: str
-    run: Callable[[], list[str]]
+    run: Callable[..., list[str]]
 
 
 def run_side_by_side(
@@ -43,10 +43,12 @@ def run_side_by_side(
     workers: Workers,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
+    others: Sequence[Task] = (),
 ) -> list[str]:
     """Train the trials of all cases, each once, then run the cases; returns why some failed, in a line each.
 
-    Those that one training serves, tested on one dataset after another, are one task.
+    Those that one training serves, tested on one dataset after another, are one task. `others` are begun before the
+    cases, and counted among them.
 
     Raises
     ------
@@ -71,7 +73,8 @@ def run_side_by_side(
             failures.append(f"{item.case.title}: its trial {lost[0]}")
         else:
             trainings.setdefault(item.run(item.case.config).name, []).append(item)
-    tasks = [Task(each[0].case.name, each[0].case.title, partial(run_cases, each)) for each in trainings.values()]
+    cases = (Task(each[0].case.name, each[0].case.title, partial(run_cases, each)) for each in trainings.values())
+    tasks = [*others, *cases]
     for line in failures:
         say(line)
     for done, (task, lines) in enumerate(ended(tasks, "cases"), 1):

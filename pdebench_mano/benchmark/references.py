@@ -68,6 +68,11 @@ class References:
         """Name of the record's file."""
         return f"{slug(f'baselines {self.tested_on}')}-{self.key[:8]}"
 
+    @property
+    def title(self) -> str:
+        """What people are told that it is."""
+        return f"references on {self.tested_on}" if self.tested_on else "references"
+
 
 def all_references(suite: Suite, places: Mapping[str, Located], config: RunConfig) -> list[References]:
     """What stands beside the models on each dataset; `config` is that of the first of them."""

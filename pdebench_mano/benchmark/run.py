@@ -23,7 +23,7 @@ from data_gen.recipe import unsolved
 from pdebench_mano.benchmark.cases import Case, Work, all_cases, check, run_case
 from pdebench_mano.benchmark.data import Located, datasets, make
 from pdebench_mano.benchmark.data_table import Data
-from pdebench_mano.benchmark.jobs import run_side_by_side
+from pdebench_mano.benchmark.jobs import Task, run_side_by_side
 from pdebench_mano.benchmark.references import References, all_references, record_references
 from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import budget, samples
@@ -33,7 +33,7 @@ from pdebench_mano.evaluation.records import Record, digest, find_records, read_
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.fields.steps import Rollouts
-from pdebench_mano.machine.progress import Progress, bar
+from pdebench_mano.machine.progress import Progress, bar, silent
 from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.machine.workers import Workers, processes
 from pdebench_mano.operators.registry import build_reference
@@ -114,9 +114,13 @@ def run_suite(
             for case in todo.values():
                 check(case, pairs[case.trained_on][0])
                 held_out(pairs[case.tested_on][1], [*case.resolutions, *case.finer], case.start)
-            for each in beside:
-                with bar("references, samples", shown) as progress:
-                    stand_beside(each, every[0].config, *pairs[each.tested_on], files[each.name], command, progress)
+            kept = {each.name: (*pairs[each.tested_on], files[each.name], command) for each in beside}
+            standing = [
+                Task(each.name, each.title, partial(stand_beside, each, every[0].config, *kept[each.name]))
+                for each in beside
+            ]
+            if staff is None:
+                stand_one_by_one(standing, shown)
             others_tried = find_records(Path(published)) if published is not None else []
             tried = trials_of([*others_tried, *filter(lexists, files.values())])
             work = []
@@ -125,7 +129,7 @@ def run_suite(
                 work.append(Work(case, out / "runs", *data, files[name], command, tried))
             if staff is not None:
                 with bar("cases", shown) as progress:
-                    failures += run_side_by_side(work, staff, say, progress)
+                    failures += run_side_by_side(work, staff, say, progress, standing)
             else:
                 failures += run_one_by_one(work, say, shown)
     if failures:
@@ -151,18 +155,27 @@ def stand_beside(
     test: Dataset,
     target: Path,
     command: str,
-    progress: Progress,
-) -> None:
+    progress: Progress = silent,
+) -> list[str]:
     """Leave the record of what is not trained at `target`, the mean of the training of `config` among it.
 
-    Nothing is left to do where another command on the same folder has left it meanwhile.
+    Nothing is left to do where another command on the same folder has left it meanwhile. Returns no lines, as it never
+    fails without an exception.
     """
     if lexists(target):
-        return
+        return []
     suite = references.suite
     mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
     fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
     record_references(references, mean, train, test, target, command, progress, fluctuating)
+    return []
+
+
+def stand_one_by_one(standing: Iterable[Task], shown: bool) -> None:
+    """Leave the records of references in this process, with a bar each if `shown`."""
+    for task in standing:
+        with bar("references, samples", shown) as progress:
+            task.run(progress=progress)
 
 
 def averaged(suite: Suite, config: RunConfig, train: Dataset) -> View:
