@@ -2,8 +2,10 @@
 
 A table is between ``<!-- SUITE: made by benchmarks/headline.py -->`` and ``<!-- end -->``; with ``SUITE short`` it is
 of operators and the quoted solver alone, with ``SUITE paired`` of paired differences, with ``SUITE times`` of errors
-over time, with ``SUITE costs`` of what trainings take, with ``SUITE worth`` of what operators are worth. A figure is a
-link of README, or of a results' page, to ``docs/pages/results/SUITE/NAME.png``. What they ask for is what is made.
+over time, with ``SUITE costs`` of what trainings take, with ``SUITE worth`` of what operators are worth. Of a suite of
+several datasets, ``SUITE matrix`` is by what was trained on and what was tested on, and ``SUITE elsewhere`` of what
+training elsewhere costs. A figure is a link of README, or of a results' page, to ``docs/pages/results/SUITE/NAME.png``.
+What they ask for is what is made.
 
     python benchmarks/headline.py
 """
@@ -19,6 +21,7 @@ from matplotlib.figure import Figure
 from pdebench_mano.benchmark.leaderboard import PUBLISHED, published
 from pdebench_mano.evaluation.timing import read_times
 from pdebench_mano.report import figures, naming, plane, tables, worth
+from pdebench_mano.report.matrix import matrices
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -87,6 +90,17 @@ def worth_table(suite: str) -> str:
     return markdown(cells, "milliseconds in the best batch")
 
 
+def matrix_table(suite: str) -> str:
+    """What was trained on by what was tested on, of the first budget, on the coarsest grid, in Markdown."""
+    first = matrices(published(suite))[0]
+    return markdown(first.errors, f"relative L2 error at {first.resolution}², {first.budget}")
+
+
+def elsewhere_table(suite: str) -> str:
+    """The same minus the model that was trained on what is tested on, in Markdown."""
+    return markdown(matrices(published(suite))[0].beside_own, "minus the one trained on what is tested on")
+
+
 def markdown(cells: pd.DataFrame, title: str) -> str:
     """Models by resolution."""
     rows = [
@@ -119,6 +133,8 @@ MAKES = {
     " times": times_table,
     " costs": costs_table,
     " worth": worth_table,
+    " matrix": matrix_table,
+    " elsewhere": elsewhere_table,
 }
 
 

@@ -13,9 +13,9 @@ import typer
 
 from pdebench_mano import DarcyDataset, RunConfig, load, train
 from pdebench_mano.benchmark import leaderboard
-from pdebench_mano.benchmark.cases import suite_cases
-from pdebench_mano.benchmark.data import first_resolution, locate
-from pdebench_mano.benchmark.references import References
+from pdebench_mano.benchmark.cases import all_cases
+from pdebench_mano.benchmark.data import Located, datasets
+from pdebench_mano.benchmark.references import all_references
 from pdebench_mano.benchmark.suite import packaged, read_suite
 from pdebench_mano.cli import main
 from pdebench_mano.cli.app import COMMANDS, app
@@ -165,13 +165,14 @@ def test_benchmark_finds_every_published_key(tmp_path):
         records = leaderboard.published(name)
         config = next(record.configuration for record in records if record.configuration)
         if suite.data.generate is None:
-            data = f"digests {config['data']['digest']} {records[0].dataset['digest']}"
-            trained_at = config["data"]["resolution"]
+            digests = f"digests {config['data']['digest']} {records[0].dataset['digest']}"
+            file = tmp_path / "data.hdf5"
+            places = {"": Located(suite.data, file, file, digests, config["data"]["resolution"])}
         else:
-            train_file, _, data = locate(suite.data, tmp_path, tmp_path)
-            trained_at = first_resolution(suite.data, next(suite_cases(suite, tmp_path, data)).config, train_file)
-        found = {case.key for case in suite_cases(suite, tmp_path / "data.hdf5", data)}
-        assert set(keys) <= found | {References(suite, data, trained_at).key}
+            places = datasets(suite.data, tmp_path, tmp_path)
+        cases = [*all_cases(suite, places)]
+        found = [*cases, *all_references(suite, places, cases[0].config)]
+        assert set(keys) <= {each.key for each in found}
         assert {record.key for record in records} >= set(keys)
 
 
