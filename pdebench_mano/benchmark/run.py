@@ -114,9 +114,12 @@ def run_suite(
             for case in todo.values():
                 check(case, pairs[case.trained_on][0])
                 held_out(pairs[case.tested_on][1], [*case.resolutions, *case.finer], case.start)
-            kept = {each.name: (*pairs[each.tested_on], files[each.name], command) for each in beside}
             standing = [
-                Task(each.name, each.title, partial(stand_beside, each, every[0].config, *kept[each.name]))
+                Task(
+                    each.name,
+                    each.title,
+                    partial(stand_beside, each, every[0].config, *pairs[each.tested_on], files[each.name], command),
+                )
                 for each in beside
             ]
             if staff is None:
