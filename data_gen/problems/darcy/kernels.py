@@ -92,10 +92,10 @@ def _direction(z, scale, p, beta, i, j, n, m, pitch, SCALED: tl.constexpr):
 
 @triton.jit
 def search(
-    a, inverse_top, z, scale, p, rz, rz_last, p_next, q, pq, n, m, rows, pitch,
+    a, inverse_top, z, scale, p, rz, rz_last, p_next, q, pq, qq, n, m, rows, pitch,
     MEAN: tl.constexpr, BLOCKS: tl.constexpr, WIDTH: tl.constexpr, SCALED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """p ← z + βp, q = Ap and the sums of p·q."""
+    """p ← z + βp, q = Ap and the sums of p·q and q·q."""
     sample, i, j, k, inside = _point(n, m, BLOCK)
     last = tl.load(rz_last + sample)
     beta = tl.where(last > 0, _sum(rz, sample, BLOCKS, WIDTH) / last, 0.0)
@@ -112,14 +112,18 @@ def search(
     tl.store(p_next + sample * n * m + k, here, mask=inside)
     tl.store(q + sample * n * m + k, value, mask=inside)
     _store_sum(pq, sample, tl.where(inside, here * value, 0.0))
+    _store_sum(qq, sample, tl.where(inside, value * value, 0.0))
 
 
 @triton.jit
 def advance(
-    x, r, p, q, scale, half, rz, pq, rr, rr_next, rz_last, target, n, m, rows, pitch, gain,
+    x, r, p, q, scale, half, rz, pq, qq, rr, rr_next, rz_last, target, n, m, rows, pitch, gain, most,
     BLOCKS: tl.constexpr, WIDTH: tl.constexpr, SCALED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """x ← x + αp, r ← r - αq, the sums of r·r, and r for the preconditioner, relative to its last norm."""
+    """x ← x + αp, r ← r - αq, the sums of r·r, and r for the preconditioner, relative to its last norm.
+
+    Where ‖r‖ + α‖q‖, which bounds the new norm, is many times the last one, r is halved until it is at most `most`.
+    """
     sample, i, j, k, inside = _point(n, m, BLOCK)
     rz_now, curvature = _sum(rz, sample, BLOCKS, WIDTH), _sum(pq, sample, BLOCKS, WIDTH)
     rr_now = _sum(rr, sample, BLOCKS, WIDTH)
@@ -130,7 +134,9 @@ def advance(
     value = tl.load(r + at, mask=inside, other=0) - alpha * tl.load(q + at, mask=inside, other=0)
     tl.store(r + at, value, mask=inside)
     _store_sum(rr_next, sample, value * value)
-    value *= gain * tl.rsqrt(tl.maximum(rr_now, 1e-30))
+    inverse = tl.rsqrt(tl.maximum(rr_now, 1e-30))
+    bound = gain * (1 + alpha * tl.sqrt(_sum(qq, sample, BLOCKS, WIDTH)) * inverse)
+    value *= gain * inverse * tl.exp2(-tl.ceil(tl.maximum(tl.log2(bound / most), 0.0)))
     if SCALED:
         value *= tl.load(scale + at, mask=inside, other=0)
     tl.store(half + sample * rows * pitch + i * pitch + j, value.to(tl.float16), mask=inside)

@@ -49,6 +49,21 @@ on_device = problem.on_device(Grid(a.shape[1:]), rtol=1e-10, device=there)
 assert (on_device(inputs)[:, 0] == gpu.solve_batch(inputs[:, 0], f, mean=mean, device=there).u).all()
 assert build_problem("darcy", method="direct").on_device(Grid((9, 9)), device=there) is None
 
+work = gpu.Workspace(1, 9, 12, "harmonic", torch.device(device))
+(r, _), (rows, pitch) = (work.rr, work.half.shape[1:])
+work.r.copy_(torch.linspace(-1, 1, 70).view(1, 7, 10)), work.q.copy_(1e6 * work.r.flip(2))
+for sums, value in ((work.rz, 1), (work.pq, 1), (work.qq, work.q.square().sum()), (r, work.r.square().sum())):
+    sums.totals.fill_(value)
+gpu.kernels.advance[work.grid](
+    work.x, work.r, work.p[0], work.q, work.scale, work.half, work.rz.totals, work.pq.totals, work.qq.totals, r.totals,
+    work.rr[1].blocks, work.rz_last, work.target, 7, 10, rows, pitch, work.gain, gpu.HALF_NORM,
+    BLOCKS=1, WIDTH=work.width, SCALED=False, BLOCK=gpu.BLOCK,
+)
+half = work.half[:, :7, :10].double()
+factor = half.norm() / work.r.double().norm()
+assert gpu.HALF_NORM / 4 < half.norm() <= gpu.HALF_NORM, "a residual that has grown a millionfold fits into float16"
+assert (half - factor * work.r).norm() < 1e-3 * half.norm()
+
 gpu.BLOCK = 64
 many = np.stack([LAWS["lognormal"]()((17, 12), np.random.default_rng(i)) for i in range(2)])
 gpu.release()
