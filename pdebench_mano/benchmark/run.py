@@ -99,6 +99,7 @@ def run_suite(
     todo = {case.name: case for case in seed_by_seed if not lexists(files[case.name])}
     beside = [each for each in references if not lexists(files[each.name])]
     failures: list[str] = []
+    asked = len(cases)
     if todo or beside:
         if workers is None and jobs > 1:
             workers = partial(processes, jobs)
@@ -131,12 +132,13 @@ def run_suite(
                 data = pairs[case.trained_on][0], pairs[case.tested_on][1]
                 work.append(Work(case, out / "runs", *data, files[name], command, tried))
             if staff is not None:
+                asked += len(standing)
                 with bar("cases", shown) as progress:
                     failures += run_side_by_side(work, staff, say, progress, standing)
             else:
                 failures += run_one_by_one(work, say, shown)
     if failures:
-        raise ValueError(f"{len(failures)} of {len(cases)} cases failed: {'; '.join(failures)}")
+        raise ValueError(f"{len(failures)} of {asked} cases failed: {'; '.join(failures)}")
     records = [read_record(path) for path in files.values()]
     known = set() if published is None else {stored_record(path).key for path in find_records(Path(published))}
     others = [record for record in records if record.key not in known]  # of published ones that is expected

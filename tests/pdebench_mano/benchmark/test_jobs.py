@@ -141,7 +141,7 @@ def test_a_cluster_makes_the_records_of_a_serial_run_and_a_killed_worker_loses_n
 
 def test_trials_are_trained_once_and_a_killed_process_loses_one_case(place):
     suite = chosen("tuned", "doomed")
-    with pytest.raises(ValueError, match=r"1 of 3 .*: doomed, seed 0: its trial doomed-.*: BrokenProcessPool"):
+    with pytest.raises(ValueError, match=r"1 of 4 .*: doomed, seed 0: its trial doomed-.*: BrokenProcessPool"):
         run_suite(suite, "jobs", jobs=2)
     assert lines("tuned.log") == 3, "two trials, and seed 1 with the better one"
     assert lines("doomed.log") == 1, "the case is not begun without its trial"
