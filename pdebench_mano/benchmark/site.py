@@ -83,7 +83,7 @@ def summary(records: list[Record]) -> dict[str, str]:
     best = means.loc[means.relative_l2.idxmin()]
     rows = trained[(trained.model == best.model) & (trained.budget == best.budget)]
     return {
-        "best operator": f"{best.model}, {best.budget}",
+        "best operator": best.model if best.model.endswith(best.budget) else f"{best.model}, {best.budget}",
         "its error": str(tables.headline(rows).loc[best.model, coarsest]),
         "solver": "" if solvers.empty else tables.bare(f"{solvers.relative_l2.min():.3g}"),
         "models": str(operators.model.nunique()),
