@@ -64,6 +64,13 @@ factor = half.norm() / work.r.double().norm()
 assert gpu.HALF_NORM / 4 < half.norm() <= gpu.HALF_NORM, "a residual that has grown a millionfold fits into float16"
 assert (half - factor * work.r).norm() < 1e-3 * half.norm()
 
+usual, gpu.HALF_RMS = gpu.HALF_RMS, 1e6
+smoothest = np.outer(*[np.sin(np.pi * np.linspace(0, 1, 17))] * 2)
+gpu.release()
+(way,) = gpu.attempt(np.ones((1, 17, 17)), smoothest, device=device).accepted_by
+assert way == "rtol", "on a grid so fine that the gain is at its most, the smoothest mode fits into float16"
+gpu.HALF_RMS = usual
+
 gpu.BLOCK = 64
 many = np.stack([LAWS["lognormal"]()((17, 12), np.random.default_rng(i)) for i in range(2)])
 gpu.release()
