@@ -123,7 +123,8 @@ def time_records(
 def _untrained(record: Record, known: Iterable[Timing]) -> Untrained:
     """What stands for the run of a record, in the precisions that it says, or that times say which are known of it."""
     about = "operator", architecture(record.configuration), digest(evaluated_on(record))
-    its = (each for each in known if (each.kind, each.architecture, each.dataset) == about)
+    its = [each for each in known if (each.kind, each.architecture, each.dataset) == about]
+    its.sort(key=lambda each: each.precision != "float32")  # what bears float16 is timed in both
     said = {row.resolution: row.precision for row in record.evaluations if row.precision}
     return Untrained(record.configuration, {each.resolution: each.precision for each in its} | said)
 

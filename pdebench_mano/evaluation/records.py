@@ -67,7 +67,7 @@ class Evaluation:
         When the states of a rollout are; none where what is predicted is no rollout.
     per_time : dict
         Metric → sample → one value per time.
-    precision : {"float32", "bfloat16", ""}
+    precision : {"float32", "bfloat16", "float16", ""}
         That which the error of an operator bears, see `pdebench_mano.evaluation.timing`: errors are those of float32.
         "" of others, and in records of earlier versions.
     """

@@ -2,9 +2,10 @@
 
 One process takes them one after another on one device that does nothing else, from inputs on the device to solutions
 there. *Latency* is the time of one sample alone; *throughput* that of one sample within the batch that serves it
-fastest, of 1, 2, 4, … samples. Errors in records are those of float32. An operator that was trained in bfloat16 runs in
-it where its error does not feel that, as a solver runs to the loosest tolerance that its error does not feel; on a GPU
-operators run as a CUDA graph, too. A CPU is one core: a solve takes no more.
+fastest, of 1, 2, 4, … samples. Errors in records are those of float32. An operator runs in half the precision where its
+error does not feel that, as a solver runs to the loosest tolerance that its error does not feel: in bfloat16 if it was
+trained in it, on a GPU else in float16. There operators run as a CUDA graph, too. A CPU is one core: a solve takes no
+more.
 """
 
 from importlib import import_module

@@ -7,6 +7,7 @@ Solvers stand beside it over the same interval, from the same state.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from pdebench_mano.evaluation.assess import describe, samples
 from pdebench_mano.evaluation.evaluate import POINTS, Predictor, check_grid, held_out, rolled, solvable, start_of
 from pdebench_mano.evaluation.records import digest, solver_name, told_apart
 from pdebench_mano.evaluation.timing.contender import FEW, Contender, Drawn, Predict
-from pdebench_mano.evaluation.timing.precision import precision_of, predict_in
+from pdebench_mano.evaluation.timing.precision import halves, precision_of, predict_in, worth_timing
 from pdebench_mano.evaluation.timing.rows import About, architecture
 from pdebench_mano.evaluation.timing.stopwatch import Stopwatch
 from pdebench_mano.evaluation.timing.tolerances import TOLERANCES
@@ -64,7 +65,7 @@ class Entrant(NamedTuple):
 def operators(
     entrants: Sequence[Entrant], data: Dataset, watch: Stopwatch, start: float | None = None
 ) -> Iterator[Contender]:
-    """Operators, each on the device while it is its turn: one contender for each grid and mode.
+    """Operators, each on the device while it is its turn: one contender for each grid, precision and mode.
 
     Operators of steps are rolled out from the state at `start`, 0 by default.
 
@@ -86,13 +87,16 @@ def operators(
         operator.to(watch.device)
         for view in held_out(data, each.resolutions, start_of(operator, start)):
             predictor = rolled(operator, view)
+            if config.compile:
+                torch.compiler.reset()  # after some programs for other grids it would give up, without a word
             if isinstance(each.run, Untrained):
-                precision = each.run.precisions.get(view.resolution, "float32")
+                said = each.run.precisions.get(view.resolution)
+                borne = said if said in halves(config.precision, watch.device) else "float32"
             else:
-                precision = precision_of(predictor, config.precision, view, watch.device)
-            for mode in modes:
+                borne = precision_of(predictor, config.precision, view, watch.device)
+            points = POINTS_ON_A_GPU if watch.device.type == "cuda" else POINTS
+            for precision, mode in product(worth_timing(borne, config.precision), modes):
                 about = _about(each.name, "operator", view, watch, precision, mode, architecture(configuration))
-                points = POINTS_ON_A_GPU if watch.device.type == "cuda" else POINTS
                 yield Contender(
                     about, view, _predicting(predictor, precision, mode), (), max(1, points // view.grid.points)
                 )

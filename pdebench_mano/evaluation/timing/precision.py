@@ -1,4 +1,4 @@
-"""The precision that an operator's error bears: bfloat16 where it was trained in it and its error does not feel it."""
+"""The precision that an operator's error bears: half of it where its error does not feel that."""
 
 import torch
 
@@ -12,17 +12,27 @@ from pdebench_mano.fields.operator import Fields
 
 def predict_in(precision: str, operator: Predictor, a: Fields) -> Fields:
     """Predictions in a precision."""
-    with torch.autocast(a.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.autocast(a.device.type, getattr(torch, precision), enabled=precision != "float32"):
         return operator.predict(a)
 
 
+def halves(trained_in: str, device: torch.device) -> list[str]:
+    """The half precisions to ask of an operator: that of its training, and float16, of more digits, on a GPU."""
+    return ["bfloat16"] * (trained_in == "bfloat16") + ["float16"] * (device.type == "cuda")
+
+
 def precision_of(operator: Predictor, trained_in: str, view: View, device: torch.device) -> str:
-    """bfloat16 for an operator that was trained in it and whose error it changes by less than `FELT`, else float32."""
-    if trained_in == "float32":
-        return trained_in
+    """The first of the `halves` that changes the error of an operator by less than `FELT`, else float32."""
     samples = [[each.to(device) for each in view.batch([i])] for i in range(min(FEW, len(view)))]
-    exact, rounded = (
-        sum(relative_l2(predict_in(precision, operator, a), u, view.grid.kind).item() for a, u in samples)
-        for precision in ("float32", "bfloat16")
-    )
-    return "bfloat16" if abs(rounded - exact) < FELT * exact else "float32"
+
+    def error(precision: str) -> float:
+        return sum(relative_l2(predict_in(precision, operator, a), u, view.grid.kind).item() for a, u in samples)
+
+    asked = halves(trained_in, device)
+    exact = error("float32") if asked else 0.0
+    return next((half for half in asked if abs(error(half) - exact) < FELT * exact), "float32")
+
+
+def worth_timing(borne: str, trained_in: str) -> list[str]:
+    """The precisions to time an operator in: float32 as well where it bears float16, which is not faster for all."""
+    return [borne] if borne in ("float32", trained_in) else [borne, "float32"]

@@ -34,8 +34,8 @@ class Timing:
     problem : str
     resolution : int
     device : str
-    precision : {"float32", "bfloat16", "float64"}
-        Of an operator float32, or bfloat16 by autocast; of a solver that of its solutions.
+    precision : {"float32", "bfloat16", "float16", "float64"}
+        Of an operator float32, or half of that by autocast; of a solver that of its solutions.
     mode : {"eager", "cuda graph", "compiled"}
     rtol : float or None
         Tolerance of a solver.

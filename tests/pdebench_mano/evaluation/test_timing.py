@@ -207,6 +207,51 @@ def test_an_operator_computes_in_the_precision_that_it_was_trained_in(place, pre
     assert torch.equal(contender.ready(a, None)(a), half if precision == "bfloat16" else single)
 
 
+def test_what_was_trained_in_float32_is_timed_in_float16_too_where_a_gpu_does_and_its_error_does_not_feel_it(
+    place, monkeypatch
+):
+    """Not everything is faster in it: of an FNO the transforms stay as they are, and casts are added."""
+    assert precisions.halves("float32", torch.device("cuda")) == ["float16"]
+    assert precisions.halves("float32", torch.device("cpu")) == []
+    data, configuration = Dataset(place / "darcy.hdf5"), json.loads((place / "float32" / "config.json").read_text())
+    with monkeypatch.context() as patch:
+        for module in (precisions, contenders):
+            patch.setattr(module, "halves", lambda trained_in, device: ["float16"])
+        half, single = operators([Entrant("unet", place / "float32", [9])], data, CPU)
+        stands = list(operators([Entrant("unet", Untrained(configuration, {9: "float16"}), [9])], data, CPU))
+        patch.setattr(precisions, "FELT", 0.0)
+        (felt,) = operators([Entrant("unet", place / "float32", [9])], data, CPU)
+    assert [half.about, single.about] == [each.about for each in stands]
+    assert [each.about.precision for each in (half, single, felt)] == ["float16", "float32", "float32"]
+    (elsewhere,) = operators([Entrant("unet", Untrained(configuration, {9: "float16"}), [9])], data, CPU)
+    assert elsewhere.about.precision == "float32", "what a GPU does in half the precision, this CPU does not"
+    a, _ = half.view.batch(range(3))
+    expected = load(place / "float32", device="cpu").predict(a)
+    assert torch.equal(single.ready(a, None)(a), expected)
+    rounded = half.ready(a, None)(a)
+    assert not torch.equal(rounded, expected)
+    torch.testing.assert_close(rounded, expected, rtol=0.02, atol=0.02 * expected.abs().max().item())
+
+
+def test_float16_stands_in_where_more_digits_are_needed_than_bfloat16_has(place, monkeypatch):
+    (view,) = held_out(Dataset(place / "darcy.hdf5"), [9])
+    operator = load(place / "bfloat16", device="cpu")
+    monkeypatch.setattr(precisions, "halves", lambda trained_in, device: ["bfloat16", "float16"])
+    changes = {}
+    for half in ("bfloat16", "float16"):
+        errors = {
+            precision: sum(
+                relative_l2(precisions.predict_in(precision, operator, a), u).item()
+                for a, u in (view.batch([i]) for i in range(min(8, len(view))))
+            )
+            for precision in ("float32", half)
+        }
+        changes[half] = abs(errors[half] - errors["float32"]) / errors["float32"]
+    assert changes["float16"] < changes["bfloat16"]
+    monkeypatch.setattr(precisions, "FELT", (changes["float16"] * changes["bfloat16"]) ** 0.5)
+    assert precisions.precision_of(operator, "bfloat16", view, torch.device("cpu")) == "float16"
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_what_stands_for_a_run_without_weights_is_what_its_training_began_with(place, precision):
     data, configuration = Dataset(place / "darcy.hdf5"), json.loads((place / precision / "config.json").read_text())
