@@ -74,8 +74,6 @@ class UNet(Operator):
 
     def forward(self, a: Fields) -> Fields:
         points = self.lift(self.with_coordinates(a))
-        if torch.compiler.is_compiling():  # group norms are parts of larger kernels then, and need no other layout
-            points = points.contiguous(memory_format=torch.channels_last)
         shape = (a.shape[-2], a.shape[-1])
         y = self.pyramid(resample(points, lattice_shape(shape, self.spacing, self.grid), self.grid), 0)
         return self.project(torch.cat([points, resample(y, shape, self.grid)], dim=1))
