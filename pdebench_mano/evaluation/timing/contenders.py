@@ -81,8 +81,8 @@ def operators(
     for operator, each in zip(prepared, entrants, strict=True):
         configuration = each.configuration
         config = parse_config(configuration["config"])
-        if config.compile:
-            operator.compile()
+        if config.compile:  # of a program for batches of any size, the compiler leaves layouts as they are
+            operator.to(memory_format=torch.channels_last).compile()
         modes = ["compiled" if config.compile else "eager", *["cuda graph"] * (watch.device.type == "cuda")]
         operator.to(watch.device)
         for view in held_out(data, each.resolutions, start_of(operator, start)):
