@@ -90,6 +90,7 @@ class Loop:
     def run(self, progress: Progress) -> None:
         self._resume()
         if self.settings.compile:
+            torch.compiler.reset()  # numbers that differ from an operator before would be variables of the program
             self.operator.compile()
         self.operator.train()
         total = self.settings.epochs * self.steps if self.settings.seconds is None else round(self.settings.seconds)
