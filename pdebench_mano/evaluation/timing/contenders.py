@@ -7,7 +7,6 @@ Solvers stand beside it over the same interval, from the same state.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +34,9 @@ from pdebench_mano.training.runs import load, refuse_untrusted, untrained
 
 POINTS_ON_A_GPU = 1 << 22
 """Grid points in an operator's largest batch on a GPU: with more, kernels would need more than 32 bits to count."""
+
+PROGRAMS = 64
+"""Most programs of a compiled operator: with more, the compiler goes on without, and says so in a warning alone."""
 
 
 class Untrained(NamedTuple):
@@ -82,24 +84,26 @@ def operators(
         configuration = each.configuration
         config = parse_config(configuration["config"])
         if config.compile:  # of a program for batches of any size, the compiler leaves layouts as they are
-            operator.to(memory_format=torch.channels_last).compile()
+            operator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            operator.compile()
+            torch._dynamo.config.recompile_limit = PROGRAMS
         modes = ["compiled" if config.compile else "eager", *["cuda graph"] * (watch.device.type == "cuda")]
         operator.to(watch.device)
         for view in held_out(data, each.resolutions, start_of(operator, start)):
             predictor = rolled(operator, view)
-            if config.compile:
-                torch.compiler.reset()  # after some programs for other grids it would give up, without a word
             if isinstance(each.run, Untrained):
                 said = each.run.precisions.get(view.resolution)
                 borne = said if said in halves(config.precision, watch.device) else "float32"
             else:
                 borne = precision_of(predictor, config.precision, view, watch.device)
             points = POINTS_ON_A_GPU if watch.device.type == "cuda" else POINTS
-            for precision, mode in product(worth_timing(borne, config.precision), modes):
-                about = _about(each.name, "operator", view, watch, precision, mode, architecture(configuration))
-                yield Contender(
-                    about, view, _predicting(predictor, precision, mode), (), max(1, points // view.grid.points)
-                )
+            for precision in worth_timing(borne, config.precision):
+                if config.compile:
+                    torch.compiler.reset()  # what differs from another grid would be a variable
+                for mode in modes:
+                    about = _about(each.name, "operator", view, watch, precision, mode, architecture(configuration))
+                    predicting = _predicting(predictor, precision, mode)
+                    yield Contender(about, view, predicting, (), max(1, points // view.grid.points))
         operator.to("cpu")
 
 
