@@ -163,6 +163,7 @@ def _operator(entrant: Entrant, data: Dataset) -> NormalizedOperator:
     return operator
 
 
+@torch.compiler.disable
 def _count_subnormals(as_they_are: bool) -> None:
     """Whether floats below the normal ones are what they are in this thread, or zero."""
     torch.set_flush_denormal(not as_they_are)

@@ -7,6 +7,7 @@ import sys
 from dataclasses import fields, replace
 from types import SimpleNamespace
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -231,6 +232,29 @@ def test_what_was_trained_in_float32_is_timed_in_float16_too_where_a_gpu_does_an
     rounded = half.ready(a, None)(a)
     assert not torch.equal(rounded, expected)
     torch.testing.assert_close(rounded, expected, rtol=0.02, atol=0.02 * expected.abs().max().item())
+
+
+def test_compiled_operators_stay_compiled_in_batches_of_any_size_on_every_grid(place, monkeypatch):
+    """After eight programs the compiler goes on without, and says so in a warning alone."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # no compiler sees through these checks
+    compiler, compiled = torch._dynamo.config, torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda operator: compiled(operator, backend="eager"))
+    monkeypatch.setattr(compiler, "recompile_limit", compiler.recompile_limit)
+    monkeypatch.setattr(compiler, "fail_on_recompile_limit_hit", True)
+    for module in (precisions, contenders):
+        monkeypatch.setattr(module, "halves", lambda trained_in, device: ["float16"])
+    data, configuration = Dataset(place / "darcy.hdf5"), json.loads((place / "float32" / "config.json").read_text())
+    configuration["config"]["compile"] = True
+    timed = []
+    for each in operators(
+        [Entrant("unet", Untrained(configuration, {9: "float16", 17: "float16"}), [9, 17])], data, CPU
+    ):
+        (single, _), (several, _) = each.view.batch([0]), each.view.batch([0, 1, 2])
+        alone = each.ready(single, None)(single)
+        for batch in (several, several.repeat(2, 1, 1, 1), several.repeat(11, 1, 1, 1)):
+            torch.testing.assert_close(each.ready(batch, None)(batch)[:1], alone, rtol=0.01, atol=0.01)
+        timed.append((each.about.resolution, each.about.precision, each.about.mode))
+    assert timed == [(n, precision, "compiled") for n in (9, 17) for precision in ("float16", "float32")]
 
 
 def test_float16_stands_in_where_more_digits_are_needed_than_bfloat16_has(place, monkeypatch):
