@@ -234,26 +234,43 @@ def test_what_was_trained_in_float32_is_timed_in_float16_too_where_a_gpu_does_an
     torch.testing.assert_close(rounded, expected, rtol=0.02, atol=0.02 * expected.abs().max().item())
 
 
+@pytest.mark.parametrize("wrong", [RuntimeError("expected scalar type Float but found Half"), float("nan")])
+def test_an_operator_that_cannot_compute_in_float16_is_evaluated_all_the_same(place, monkeypatch, wrong):
+    monkeypatch.setattr(precisions, "halves", lambda trained_in, device: ["float16"])
+    (view,) = held_out(Dataset(place / "darcy.hdf5"), [9])
+    operator = load(place / "float32", device="cpu")
+    exact = operator.predict
+
+    def predict(a):
+        if torch.is_autocast_enabled("cpu"):
+            if isinstance(wrong, Exception):
+                raise wrong
+            return exact(a) * wrong
+        return exact(a)
+
+    assert precisions.precision_of(operator, "float32", view, torch.device("cpu")) == "float16"
+    monkeypatch.setattr(operator, "predict", predict)
+    assert precisions.precision_of(operator, "float32", view, torch.device("cpu")) == "float32"
+
+
 def test_compiled_operators_stay_compiled_in_batches_of_any_size_on_every_grid(place, monkeypatch):
     """After eight programs the compiler goes on without, and says so in a warning alone."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # no compiler sees through these checks
-    compiler, compiled = torch._dynamo.config, torch.nn.Module.compile
+    compiled = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda operator: compiled(operator, backend="eager"))
-    monkeypatch.setattr(compiler, "recompile_limit", compiler.recompile_limit)
-    monkeypatch.setattr(compiler, "fail_on_recompile_limit_hit", True)
     for module in (precisions, contenders):
         monkeypatch.setattr(module, "halves", lambda trained_in, device: ["float16"])
     data, configuration = Dataset(place / "darcy.hdf5"), json.loads((place / "float32" / "config.json").read_text())
     configuration["config"]["compile"] = True
-    timed = []
-    for each in operators(
-        [Entrant("unet", Untrained(configuration, {9: "float16", 17: "float16"}), [9, 17])], data, CPU
-    ):
-        (single, _), (several, _) = each.view.batch([0]), each.view.batch([0, 1, 2])
-        alone = each.ready(single, None)(single)
-        for batch in (several, several.repeat(2, 1, 1, 1), several.repeat(11, 1, 1, 1)):
-            torch.testing.assert_close(each.ready(batch, None)(batch)[:1], alone, rtol=0.01, atol=0.01)
-        timed.append((each.about.resolution, each.about.precision, each.about.mode))
+    entrant = Entrant("unet", Untrained(configuration, {9: "float16", 17: "float16"}), [9, 17])
+    compiler, timed = torch._dynamo.config, []
+    with compiler.patch(recompile_limit=compiler.recompile_limit, fail_on_recompile_limit_hit=True):
+        for each in operators([entrant], data, CPU):
+            (single, _), (several, _) = each.view.batch([0]), each.view.batch([0, 1, 2])
+            alone = each.ready(single, None)(single)
+            for batch in (several, several.repeat(2, 1, 1, 1), several.repeat(11, 1, 1, 1)):
+                torch.testing.assert_close(each.ready(batch, None)(batch)[:1], alone, rtol=0.01, atol=0.01)
+            timed.append((each.about.resolution, each.about.precision, each.about.mode))
     assert timed == [(n, precision, "compiled") for n in (9, 17) for precision in ("float16", "float32")]
 
 
