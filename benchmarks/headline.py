@@ -84,7 +84,7 @@ def costs_table(suite: str) -> str:
 
 
 def worth_table(suite: str) -> str:
-    """What the operators of a suite are worth beside the rival that validation chose, in Markdown."""
+    """What the operators of a suite are worth beside the rival that has their errors first, in Markdown."""
     records, times = naming.apart(published(suite)), read_times(PUBLISHED / suite)
     cells = worth.cells(worth.shown(worth.worth(records, times, suite), records))
     return markdown(cells, "milliseconds in the best batch")

@@ -288,8 +288,8 @@ def _worth(records: Sequence[Record], times: Sequence[Timing], styles: figures.S
         )
     caption = (
         f"Milliseconds of a prediction in the best batch on {' or '.join(there)}. The rival is the solver that "
-        "validation samples chose, at the error of the operator, between two grids. Break-even: predictions after "
-        "which labels and training are paid for, and tuning, too."
+        "has the error of the operator first, between two grids; validation samples say which. Break-even: predictions "
+        "after which labels and training are paid for, and tuning, too."
     )
     caption += " Some were timed on a busy machine: times.jsonl says which." * any(each.busy for each in here)
     return {"table": keep.table("worth", value.cells(rows), caption), "planes": planes}

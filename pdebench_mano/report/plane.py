@@ -55,6 +55,12 @@ def time_at(error: float, points: Sequence[Point]) -> tuple[float | None, str]:
     return coarse.ms * (fine.ms / coarse.ms) ** share, ""
 
 
+def least_time(error: float, points: Sequence[Point]) -> float | None:
+    """Milliseconds in which a solver has an error or less: `time_at`, or those of its fastest grid ahead of it."""
+    between, _ = time_at(error, points)
+    return min((each.ms for each in points if each.error <= error), default=None) if between is None else between
+
+
 def beats(one: Point, other: Point) -> bool:
     """Whether one is as accurate and as fast as another."""
     return one.error <= other.error and one.ms <= other.ms

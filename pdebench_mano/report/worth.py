@@ -2,8 +2,8 @@
 
 A solver has its error and its time on every grid. At the error of an operator its time lies on the line between the
 grids next to it, error and time logarithmic; where no two grids enclose the error, none is said. The solver is the one
-that validation samples chose, on the grid of the training. An operator that is faster has paid for its labels and its
-training after
+that is the first to have the operator's error on validation samples, which need not be the most accurate on a grid. An
+operator that is faster has paid for its labels and its training after
 
     ⌈1000 (labels_s + training_s) / (rival_ms − operator_ms)⌉
 
@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -27,6 +28,7 @@ from pdebench_mano.report.plane import (
     COARSE,
     Point,
     beats,
+    least_time,
     operator_ms,
     operator_points,
     operator_rows,
@@ -113,7 +115,9 @@ def _worth(
 ) -> Worth:
     """The same of one operator, whose records are `own`, on one grid, by times of one device."""
     device, trained_at = times[0].device, int(own[0].configuration["data"]["resolution"])
-    rival, why_no_rival = chosen_rival(here, trained_at)
+    rival, why_no_rival = fastest_rival(here, times, operator.error), ""
+    if rival is None:
+        rival, why_no_rival = chosen_rival(here, trained_at)
     rival_ms, why_no_time, never = None, "", ""
     if rival is not None:
         points = [each for each in solver_points(here, times, operator.grid) if each.name == rival]
@@ -159,13 +163,30 @@ def break_even(cost_s: float | None, operator_ms: float, rival_ms: float | None)
     return math.ceil(1e3 * cost_s / (rival_ms - operator_ms))
 
 
+def fastest_rival(records: Iterable[Record], times: Iterable[Timing], error: float) -> str | None:
+    """The name of the solver that takes the least time to an error on validation samples; None where none is known."""
+    took = {(each.name, each.resolution): each.throughput_ms for each in times if each.kind == "solver"}
+    curves: dict[str, list[Point]] = {}
+    for trial in solver_trials(records):
+        name, grid = solver_name(trial["configuration"]["solver"]), trial["configuration"].get("resolution")
+        if ms := took.get((name, grid)):
+            curves.setdefault(name, []).append(Point(name, grid, trial["validation"], ms))
+    reached = {name: least_time(error, points) for name, points in curves.items()}
+    known = {name: ms for name, ms in reached.items() if ms is not None}
+    return min(known, key=known.__getitem__, default=None)
+
+
+def solver_trials(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Errors of solvers on validation samples, as records of references keep them."""
+    return [trial for each in records if not each.configuration for trial in each.training.get("trials", [])]
+
+
 def chosen_rival(records: Sequence[Record], trained_at: int) -> tuple[str | None, str]:
     """The name of the solver with the least validation error on the training grid; or None, and why.
 
     Where references have validated none, it is the coarse solver, or the only one that there is.
     """
-    trials = [trial for each in records if not each.configuration for trial in each.training.get("trials", [])]
-    if trials:
+    if trials := solver_trials(records):
         at = [each for each in trials if each["configuration"].get("resolution") == trained_at]
         if not at:
             return None, f"no solver was validated at {trained_at}²"
