@@ -6,7 +6,6 @@ A task that fails, or that takes its process with it, is told of in a line, and 
 import platform
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import ExitStack, chdir, contextmanager, nullcontext, suppress
@@ -31,11 +30,15 @@ _alone = threading.Lock()
 
 
 class Task(NamedTuple):
-    """What one worker does, in one go; `name` is that of its files, `title` what people are told."""
+    """What one worker does, in one go, once tasks that it `needs` are done.
+
+    `name` is that of its files, and by which others need it; `title` what people are told.
+    """
 
     name: str
     title: str
     run: Callable[..., list[str]]
+    needs: frozenset[str] = frozenset()
 
 
 def run_side_by_side(
@@ -45,41 +48,39 @@ def run_side_by_side(
     progress: Progress = silent,
     others: Sequence[Task] = (),
 ) -> list[str]:
-    """Train the trials of all cases, each once, then run the cases; returns why some failed, in a line each.
+    """Train the trials of all cases, each once, and run each case once its own are done; returns why some failed.
 
-    Those that one training serves, tested on one dataset after another, are one task. `others` are begun before the
-    cases, and counted among them.
+    All is begun in the order of the cases, so that what is stopped has whole ones. Those that one training serves,
+    tested on one dataset after another, are one task. `others` are begun before the cases, and counted among them.
 
     Raises
     ------
     OSError
         If there are no workers any more.
     """
-    trials = {
-        item.run(trial).name: (trial, item.run(trial), item.train)
-        for item in work
-        for trial in item.case.trials
-        if item.known(trial) is None
-    }
-    ended = partial(_ended, work[0].runs, workers, progress)
-    tasks = [Task(name, name, partial(train_trial, *each)) for name, each in trials.items()]
-    broken = {task.name: lines[0] for task, lines in ended(tasks, "trials") if lines}
-    failures: list[str] = []
     trainings: dict[str, list[Work]] = {}
     for item in work:
-        names = [item.run(trial).name for trial in item.case.trials]
-        lost = [broken[name] for name in names if name in broken]
-        if lost:
-            failures.append(f"{item.case.title}: its trial {lost[0]}")
-        else:
-            trainings.setdefault(item.run(item.case.config).name, []).append(item)
-    cases = (Task(each[0].case.name, each[0].case.title, partial(run_cases, each)) for each in trainings.values())
-    tasks = [*others, *cases]
-    for line in failures:
-        say(line)
-    for done, (task, lines) in enumerate(ended(tasks, "cases"), 1):
-        say(f"[{done}/{len(tasks)}] {lines[0] if lines else task.title}")
-        failures += lines
+        trainings.setdefault(item.run(item.case.config).name, []).append(item)
+    trials: dict[str, Task] = {}
+    tasks = [*others]
+    for alike in trainings.values():
+        needs = {
+            item.run(trial).name: partial(train_trial, trial, item.run(trial), item.train)
+            for item in alike
+            for trial in item.case.trials
+            if item.known(trial) is None
+        }
+        new = {name: Task(name, f"its trial {name}", run) for name, run in needs.items() if name not in trials}
+        trials |= new
+        first = alike[0].case
+        tasks += [*new.values(), Task(first.name, first.title, partial(run_cases, alike), frozenset(needs))]
+    failures: list[str] = []
+    told, count = 0, len(tasks) - len(trials)
+    for task, lines in _ended(work[0].runs, workers, progress, tasks):
+        if task.name not in trials:
+            told += 1
+            say(f"[{told}/{count}] {lines[0] if lines else task.title}")
+            failures += lines
     return failures
 
 
@@ -95,20 +96,29 @@ def run_cases(work: Sequence[Work]) -> list[str]:
     return [line for item in work for line in run_case(item)]
 
 
-def _ended(
-    runs: Path, workers: Workers, progress: Progress, tasks: Sequence[Task], what: str
-) -> Iterator[tuple[Task, list[str]]]:
-    """Run tasks, no more at a time than there are places; yields each as it ends, with the lines why it failed."""
-    waiting, running = deque(tasks), dict[Future[list[str]], Task]()
+def _ended(runs: Path, workers: Workers, progress: Progress, tasks: Sequence[Task]) -> Iterator[tuple[Task, list[str]]]:
+    """Run tasks, no more at a time than there are places; yields each as it ends, with the lines why it failed.
+
+    What needs one that failed has failed with it.
+    """
+    waiting, running = list(tasks), dict[Future[list[str]], Task]()
     runs.mkdir(parents=True, exist_ok=True)
     while waiting or running:
-        for _ in range(min(len(waiting), workers.places() - len(running))):
-            task = waiting.popleft()
+        for _ in range(workers.places() - len(running)):
+            undone = {task.name for task in (*waiting, *running.values())}
+            task = next((each for each in waiting if not each.needs & undone), None)
+            if task is None:
+                break
+            waiting.remove(task)
             running[workers.executor.submit(on_worker, task, runs, Path.cwd())] = task
         if not running:
             time.sleep(LOOK_SECONDS)
-        yield from _next(running)
-        progress(len(tasks) - len(waiting) - len(running), len(tasks), what)
+        for task, lines in _next(running):
+            yield task, lines
+            for lost in [each for each in waiting if lines and task.name in each.needs]:
+                waiting.remove(lost)
+                yield lost, [f"{lost.title}: {lines[0]}"]
+        progress(len(tasks) - len(waiting) - len(running), len(tasks), "trials and cases")
 
 
 def _next(running: dict[Future[list[str]], Task]) -> list[tuple[Task, list[str]]]:

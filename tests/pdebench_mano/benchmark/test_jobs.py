@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import pytest
 
 from data_gen import generate
 from data_gen.storage import locked
+from pdebench_mano.benchmark import jobs
+from pdebench_mano.benchmark.cases import Work, all_cases
+from pdebench_mano.benchmark.data import datasets
 from pdebench_mano.benchmark.jobs import Task, on_worker
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import read_suite
 from pdebench_mano.evaluation.records import find_records, read_record
-from pdebench_mano.machine.workers import dask_workers
+from pdebench_mano.machine.workers import Workers, dask_workers
 
 OWN = """
 import os
@@ -150,6 +154,28 @@ def test_trials_are_trained_once_and_a_killed_process_loses_one_case(place):
     assert lines("tuned.log") == 3, "what is done, or has diverged, is not done again"
     run_suite(suite, "serial")
     assert records("jobs") == records("serial")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_case_waits_for_its_own_trials_alone_and_comes_before_those_of_the_next(place, monkeypatch, broken):
+    """What is stopped has records of whole cases, where all trials of all models came first."""
+    suite = chosen("tuned", "mortal", "doomed")
+    cases = sorted(all_cases(suite, datasets(suite.data, place, place)), key=lambda case: case.config.seed)
+    work = [Work(case, place / "runs", None, None, place / case.name, "") for case in cases]
+    done = []
+
+    def train_trial(trial, run, data):
+        done.append(f"trial of {run.name.partition('-')[0]}")
+        return ["it broke"] if broken and run.name.startswith("tuned") else []
+
+    monkeypatch.setattr(jobs, "train_trial", train_trial)
+    monkeypatch.setattr(jobs, "run_cases", lambda alike: done.append(alike[0].case.title) or [])
+    with ThreadPoolExecutor(1) as executor:
+        failures = jobs.run_side_by_side(work, Workers(executor, lambda: 1))
+    own = [] if broken else ["tuned, seed 0"]
+    first = ["trial of tuned", "trial of tuned", *own, "mortal, seed 0", "trial of doomed", "doomed, seed 0"]
+    assert done == [*first, *(["tuned, seed 1"] if not broken else [])]
+    assert failures == (["tuned, seed 0: it broke", "tuned, seed 1: it broke"] if broken else [])
 
 
 def test_workers_that_do_not_see_the_folder_say_so(place):
