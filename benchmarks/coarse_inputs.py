@@ -66,7 +66,10 @@ def errors(law: str, parameters: dict[str, float], points: int, i: int) -> dict[
 
     a = draw(problem, Grid((points, points)), SEED, i)[0]
     u = solved(a)
-    guesses = refined(seen(a), min(points, FINEST)) | {"85²": seen(a), "253²": refined(seen(a), FINER)["bilinear"]}
+    guesses = refined(seen(a), min(points, FINEST)) | {
+        f"{COARSE}²": seen(a),
+        f"{FINER}²": refined(seen(a), FINER)["bilinear"],
+    }
     return {name: float(np.linalg.norm(solved(guess) - u) / np.linalg.norm(u)) for name, guess in guesses.items()}
 
 
@@ -82,18 +85,18 @@ def of_operators(suite: str, samples: int) -> dict[str, Float[np.ndarray, "seeds
 
 
 def compared(suite: str, samples: int, points: int, pool: Executor) -> dict[str, Any]:
-    """Mean errors of some test samples of a suite, and by how much operators exceed the solver at 253²."""
+    """Mean errors of some test samples of a suite, and by how much operators exceed the solver that refines."""
     each = list(pool.map(partial(errors, *LAWS[suite], points), range(samples)))
     solved = {name: np.array([[some[name] for some in each]]) for name in each[0]}
     operators = of_operators(suite, samples)
-    minus = {name: difference(its, solved["253²"]) for name, its in operators.items()}
+    minus = {name: difference(its, solved[f"{FINER}²"]) for name, its in operators.items()}
     return {
         "suite": suite,
         "samples": samples,
         "reference": points,
         "solved_from": {name: rounded(its.mean()) for name, its in solved.items()},
         "operators": {name: rounded(its.mean()) for name, its in operators.items()},
-        "operators_minus_253²": {name: [rounded(end) for end in its] for name, its in minus.items()},
+        f"operators_minus_{FINER}²": {name: [rounded(end) for end in its] for name, its in minus.items()},
     }
 
 

@@ -104,12 +104,17 @@ def operator_points(records: Iterable[Record], times: Sequence[Timing], resoluti
     return [Point(model, resolution, sum(each) / len(each), found[model]) for model, each in errors.items()]
 
 
+def solver_ms(times: Iterable[Timing]) -> dict[tuple[str, int], float]:
+    """Times of solvers by what times call them, and their grids."""
+    return {(each.name, each.resolution): each.throughput_ms for each in times if each.kind == "solver"}
+
+
 def solver_points(records: Iterable[Record], times: Iterable[Timing], resolution: int) -> list[Point]:
     """One point for each solver and grid, if it was timed there: its error at a resolution, or on its own finer grid.
 
     The time to bring a solution to the resolution is not counted.
     """
-    took = {(each.name, each.resolution): each.throughput_ms for each in times if each.kind == "solver"}
+    took = solver_ms(times)
     found = {}
     for record in records:
         for row in record.evaluations:

@@ -2,8 +2,9 @@
 
 A solver has its error and its time on every grid. At the error of an operator its time lies on the line between the
 grids next to it, error and time logarithmic; where no two grids enclose the error, none is said. The solver is the one
-that is the first to have the operator's error on validation samples, which need not be the most accurate on a grid. An
-operator that is faster has paid for its labels and its training after
+that is the first to have the operator's error on validation samples, which need not be the most accurate on a grid;
+where none was both validated and timed there, it is the most accurate on the training grid. An operator that is faster
+has paid for its labels and its training after
 
     ⌈1000 (labels_s + training_s) / (rival_ms − operator_ms)⌉
 
@@ -32,6 +33,7 @@ from pdebench_mano.report.plane import (
     operator_ms,
     operator_points,
     operator_rows,
+    solver_ms,
     solver_points,
     time_at,
     timed_as,
@@ -165,7 +167,7 @@ def break_even(cost_s: float | None, operator_ms: float, rival_ms: float | None)
 
 def fastest_rival(records: Iterable[Record], times: Iterable[Timing], error: float) -> str | None:
     """The name of the solver that takes the least time to an error on validation samples; None where none is known."""
-    took = {(each.name, each.resolution): each.throughput_ms for each in times if each.kind == "solver"}
+    took = solver_ms(times)
     curves: dict[str, list[Point]] = {}
     for trial in solver_trials(records):
         name, grid = solver_name(trial["configuration"]["solver"]), trial["configuration"].get("resolution")
@@ -263,7 +265,7 @@ def with_times(record: Record, times: Sequence[Timing]) -> Record:
     ]
     if not here:
         return record
-    solved = {(each.name, each.resolution): each.throughput_ms for each in here if each.kind == "solver"}
+    solved = solver_ms(here)
 
     def seconds(row: Evaluation) -> float | None:
         kind = kind_of(row, record)
