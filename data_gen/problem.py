@@ -228,6 +228,10 @@ class Problem:
         every: tuple[Any, ...] = (slice(None, None, stride),) * len(grid.shape)
         return field[(..., *every)]
 
+    def solved_on(self, grid: Grid) -> Grid:
+        """The grid that it solves on for inputs on `grid`."""
+        return grid
+
     restriction: str = "stride"
     """What `restrict` does, in a word that the file keeps."""
 

@@ -16,7 +16,6 @@ Labels that were solved for on a finer grid satisfy no equation on the one that 
 and solved for there.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +77,7 @@ def verify(
         path = Path(file.filename)
         info = storage.describe(path, file)
         problem, recipe = problem_of(info, storage.arrays_of(file), trust), None
-        if "label_refinement" in json.loads(info.attributes.get("recipe", "{}")):
+        if info.label_refinement > 1:
             recipe = replace(recipe_of(info, storage.arrays_of(file), trust), device=device)
         broken = dict(_broken_shards(path, file))
         yield from (Finding(i, message) for i, message in sorted(broken.items()))

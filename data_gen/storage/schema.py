@@ -105,6 +105,11 @@ class DatasetInfo:
     attributes: dict[str, Any]
 
     @property
+    def label_refinement(self) -> int:
+        """How many times as many intervals as the grid has labels were solved for on."""
+        return int(json.loads(self.attributes.get("recipe", "{}")).get("label_refinement", 1))
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Points along x and y."""
         return self.grid.shape

@@ -1,6 +1,5 @@
 """A run → its record: evaluated on a dataset file, beside its upsampled predictions and the coarse solver."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -222,7 +221,7 @@ def solver_rows(
     options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean, "metrics": metrics}
     rows = [] if start is None else evaluate_persistence(data, resolutions, progress, **options)
     others = [rival.scheme for rival in rivals(data)]
-    if "label_refinement" in json.loads(data.info.attributes.get("recipe", "{}")) or data.problem is None:
+    if data.info.label_refinement > 1 or data.problem is None:
         return rows + evaluate_rivals(data, [grid], resolutions, progress, **options)
     rows += evaluate_solver(data, [grid], resolutions, progress, **options)
     others = [scheme for scheme in others if scheme != data.problem.scheme]

@@ -16,7 +16,14 @@ from data_gen.convergence import extrapolate
 from data_gen.grid import Kind, Norm
 from data_gen.problem import Problem, samples_at_once
 from data_gen.recipe import recipe_of
-from pdebench_mano.evaluation.evaluate import evaluate_upsampled, held_out, measure, solvable, views
+from pdebench_mano.evaluation.evaluate import (
+    evaluate_upsampled,
+    held_out,
+    measure,
+    no_finer_than_labels,
+    solvable,
+    views,
+)
 from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import Evaluation, solver_name
 from pdebench_mano.fields.data import Dataset, View, opened
@@ -64,8 +71,8 @@ def evaluate_rivals(
 ) -> list[Evaluation]:
     """Errors of each of the problem's `rivals` on each of `grids`, interpolated; only of `schemes`, if they are given.
 
-    With a `start`, they solve from the state at that time to all that are stored after it. What fails is left out, as
-    `evaluate_solver` does.
+    With a `start`, they solve from the state at that time to all that are stored after it. Left out is what would solve
+    on a finer grid than the labels were solved on, and, as by `evaluate_solver`, what fails.
 
     Raises
     ------
@@ -129,7 +136,7 @@ def validate_rivals(
     trials = []
     for rival in rivals(data):
         for view in views(data, "val", grids, start):
-            solver = _solver(rival, view)
+            solver = _solver(rival, view) if no_finer_than_labels(rival, view) else None
             if solver is None:
                 continue
             with _left_out_where_it_fails(solver_name(rival.scheme), view):
@@ -157,7 +164,7 @@ def _solver_rows(
     rows = []
     for grid in grids:
         (inputs,) = held_out(data, [grid], start)
-        solver = _solver(problem, inputs)
+        solver = _solver(problem, inputs) if problem is None or no_finer_than_labels(problem, inputs) else None
         if solver is None:
             continue
         options: dict[str, Any] = {"norm": norm, "kind": "solver", "start": start, "mean": mean, "metrics": metrics}

@@ -18,6 +18,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from data_gen.grid import Kind, Norm
+from data_gen.problem import Problem
 from pdebench_mano.evaluation.in_time import TrainingMean, errors_in_time, time_until
 from pdebench_mano.evaluation.records import Evaluation, Spectra, ranked
 from pdebench_mano.evaluation.rollout import Rolled
@@ -191,6 +192,12 @@ def solvable(data: Dataset) -> bool:
     """Whether the problem of the data is known, has a solver to stand beside operators, and lives on their grid."""
     problem = data.problem
     return problem is not None and bool(problem.rivals()) and problem.kind == data.grid.kind
+
+
+def no_finer_than_labels(rival: Problem, view: View) -> bool:
+    """Whether a rival solves for the inputs of a view on no more points than the labels were solved for on."""
+    info = view.dataset.info
+    return rival.solved_on(view.grid).points <= info.grid.refined(info.label_refinement).points
 
 
 def measure(

@@ -250,8 +250,16 @@ class Darcy(Problem):
         return solve
 
     def rivals(self) -> tuple[Problem, ...]:
-        """Finite differences with each mean, where the source is known."""
-        return () if self.source is None else tuple(replace(self, mean=mean) for mean in MEANS)
+        """Finite differences with each mean, where the source is known, and those that refine what they see.
+
+        The latter have the mean that the law names, the geometric one where none is named.
+        """
+        if self.source is None:
+            return ()
+        from data_gen.problems.darcy.refined import Refined
+
+        suitable: Mean = "geometric" if self.law == UNKNOWN else getattr(self._law, "face_mean", "geometric")
+        return *(replace(self, mean=mean) for mean in MEANS), Refined(replace(self, mean=suitable))
 
     def bracket(self) -> tuple[Problem, ...]:
         """Finite differences with arithmetic and with harmonic means, whose errors at jumps have opposite signs."""

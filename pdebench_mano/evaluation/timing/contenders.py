@@ -4,7 +4,6 @@ Of operators of steps it is the rollout that errors are of: all states after tha
 Solvers stand beside it over the same interval, from the same state.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,16 @@ from data_gen.problem import Problem, samples_at_once
 from data_gen.recipe import recipe_of
 from data_gen.storage import read_json
 from pdebench_mano.evaluation.assess import describe, samples
-from pdebench_mano.evaluation.evaluate import POINTS, Predictor, check_grid, held_out, rolled, solvable, start_of
+from pdebench_mano.evaluation.evaluate import (
+    POINTS,
+    Predictor,
+    check_grid,
+    held_out,
+    no_finer_than_labels,
+    rolled,
+    solvable,
+    start_of,
+)
 from pdebench_mano.evaluation.records import digest, solver_name, told_apart
 from pdebench_mano.evaluation.timing.contender import FEW, Contender, Drawn, Predict
 from pdebench_mano.evaluation.timing.precision import halves, precision_of, predict_in, worth_timing
@@ -122,7 +130,7 @@ def solvers(
     views = held_out(data, resolutions, start)
     rivals = data.problem.rivals() if data.problem is not None and solvable(data) else ()
     for rival in rivals:
-        for view in views:
+        for view in (each for each in views if no_finer_than_labels(rival, each)):
             yield from _solving(rival, solver_name(rival.scheme), "solver", view, TOLERANCES, watch)
 
 
@@ -135,7 +143,7 @@ def labels(data: Dataset, watch: Stopwatch, start: float | None = None) -> Itera
     if data.problem is not None and solvable(data):
         (view,) = held_out(data, [data.grid.shape[0]], start if start is None else 0.0)
         rtol = float(data.info.attributes.get("rtol", data.problem.rtol))
-        refined = "label_refinement" in json.loads(data.info.attributes.get("recipe", "{}"))
+        refined = data.info.label_refinement > 1
         drawn = Drawn(view, recipe_of(data.info, data.arrays, data.trust)) if refined else view
         for each in _solving(data.problem, "labels", "labels", drawn, (rtol,), watch):
             (beside,) = held_out(data, [data.grid.shape[0]], start)

@@ -3,6 +3,7 @@
 import pytest
 
 from data_gen import generate
+from data_gen.problems.darcy.scheme import MEANS
 from pdebench_mano.benchmark import cases, leaderboard
 from pdebench_mano.benchmark.cases import all_cases, suite_cases
 from pdebench_mano.benchmark.data import Located, datasets, first_resolution, locate
@@ -181,8 +182,8 @@ def test_rivals_and_refined_labels_are_part_of_what_a_suite_is(tmp_path):
         tmp_path / "out",
     )
     names = {row.model for row in records[0].evaluations}
-    assert names == {"mean solution", *(f"solver, {m}" for m in ("arithmetic", "harmonic", "geometric", "average"))}
-    assert [trial["configuration"]["resolution"] for trial in records[0].training["trials"]] == [9] * 4
+    assert names == {"mean solution", *(f"solver, {each}" for each in (*MEANS, "refined"))}
+    assert [trial["configuration"]["resolution"] for trial in records[0].training["trials"]] == [9] * 5
     assert records[0].dataset["label_uncertainty"] > 0
 
 

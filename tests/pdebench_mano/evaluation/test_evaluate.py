@@ -8,12 +8,15 @@ from baselines.coarse_solver import CoarseSolver
 from baselines.mean_solution import MeanSolution
 from baselines.upsampling import points, upsample
 from data_gen import Grid, build_problem, generate, solve
+from data_gen.problems.darcy.scheme import MEANS
 from data_gen.samples import draw
 from pdebench_mano.evaluation import evaluate as evaluation
 from pdebench_mano.evaluation.beside import evaluate_labels, evaluate_rivals, evaluate_solver, validate_rivals
 from pdebench_mano.evaluation.evaluate import evaluate, evaluate_upsampled, held_out
 from pdebench_mano.fields.data import DarcyDataset
 from pdebench_mano.fields.metrics import near_jumps, relative_l2
+
+SCHEMES = *MEANS, "refined"
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +79,25 @@ def test_each_rival_stands_beside_refined_labels_and_the_one_to_quote_is_chosen_
     rows = evaluate_rivals(path, [33], [33])
     errors = {row.model: row.mean() for row in rows}
     assert {row.kind for row in rows} == {"solver"}
-    assert list(errors) == [f"solver, {mean}" for mean in ("arithmetic", "harmonic", "geometric", "average")]
+    assert list(errors) == [f"solver, {mean}" for mean in SCHEMES]
     assert min(errors, key=errors.get) == "solver, harmonic"
     trials = validate_rivals(path, [17, 33])
-    assert len(trials) == 8
+    assert len(trials) == 10
     best = min(trials, key=lambda trial: trial["validation"])["configuration"]
     assert best == {"solver": "harmonic", "resolution": 33}
     (row,) = evaluate_rivals(path, [33], [33], schemes=["harmonic"])
     assert row.errors == rows[1].errors
     assert trials[3]["validation"] != pytest.approx(row.mean(), rel=1e-3), "these are the test samples"
+
+
+def test_no_rival_solves_on_a_finer_grid_than_the_labels_were_solved_on(tmp_path):
+    path = tmp_path / "d.hdf5"
+    generate(path, 8, 17, mean="auto", split=(0.5, 0.25, 0.25), label_refinement=2)
+    at = {n: [row.model.split(" at ")[0] for row in evaluate_rivals(path, [n], [17])] for n in (9, 17)}
+    assert at == {9: [f"solver, {scheme}" for scheme in SCHEMES], 17: [f"solver, {mean}" for mean in MEANS]}
+    tried = [tuple(trial["configuration"].values()) for trial in validate_rivals(path, [9, 17])]
+    assert ("refined", 9) in tried
+    assert ("refined", 17) not in tried
 
 
 def test_a_solver_that_fails_is_left_out_in_a_line_and_ends_nothing(tmp_path, capsys):
