@@ -79,7 +79,7 @@ def names(asked):
 def test_a_model_is_timed_once_where_it_is_evaluated_and_solvers_where_they_stand_beside_it(folder, measured):
     suite = read_suite(folder / "suite.toml")
     times = list(time_suite(suite, folder / "out", CPU, folder=folder))
-    solved = [(f"solver, {mean}", n) for mean in MEANS for n in (5, 9, 17)]
+    solved = [*((f"solver, {mean}", n) for mean in MEANS for n in (5, 9, 17)), ("solver, refined", 5)]
     assert names(measured) == [("other", 9), ("unet", 9), ("unet", 17), *solved, ("labels", 17)]
     assert read_times(folder / "out") == times
     assert {largest for name, _, largest in measured if name not in ("unet", "other")} == {1}
