@@ -287,7 +287,7 @@ def test_evaluate_prints_one_object_a_line_and_keeps_the_record(demo, capsys):
         ("upsampled fno", 33),
         ("coarse solver", 9),
         ("coarse solver", 33),
-        *((f"solver, {mean}", n) for mean in ("harmonic", "geometric", "average") for n in (9, 33)),
+        *((f"solver, {scheme}", n) for scheme in ("harmonic", "geometric", "average", "refined") for n in (9, 33)),
     ]
     (path,) = find_records(run)
     kept = {(row.model, row.resolution): row.mean() for row in read_record(path).evaluations}
