@@ -12,6 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from threadpoolctl import threadpool_limits
+
 from data_gen.tasks import end_with_parent
 
 if TYPE_CHECKING:
@@ -145,7 +147,9 @@ class _Processes(ThreadPoolExecutor):
 
 
 def _start() -> None:
+    import scipy.linalg  # noqa: F401 (whose library would come later, with threads of its own)
     import torch
 
     end_with_parent()
     torch.set_num_threads(1)
+    threadpool_limits(1)

@@ -5,11 +5,21 @@ import threading
 import time
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from pdebench_mano.machine import workers as module
 from pdebench_mano.machine.workers import dask_workers, processes
 
 distributed = pytest.importorskip("distributed")
+
+
+def test_a_process_has_one_thread_in_every_library(monkeypatch):
+    """Else those of several processes wait for one another, spinning: sixteen cores do the work of one."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with processes(1) as workers:
+        libraries = workers.executor.submit(threadpool_info).result()
+    assert {each["user_api"] for each in libraries} >= {"blas", "openmp"}
+    assert {each["num_threads"] for each in libraries} == {1}
 
 
 @pytest.fixture
