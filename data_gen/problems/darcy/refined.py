@@ -54,29 +54,33 @@ class Refined(Problem):
         return lambda a: torch.cat([solve(refine(some))[..., ::FACTOR, ::FACTOR] for some in a.split(size)])
 
 
-def refine(a: Float[Tensor, "*batch n m"]) -> Float[Tensor, "*batch finer_n finer_m"]:
-    """Coefficients on `FACTOR` times as many intervals, each guessed from its own values alone.
+def refine(a: Float[Tensor, "*batch n m"], factor: int = FACTOR) -> Float[Tensor, "*batch finer_n finer_m"]:
+    """Coefficients on `factor` times as many intervals, each guessed from its own values alone.
 
     Of two values, a point has that which is the larger part of the four around it, interpolated bilinearly. Of more,
     logarithms are interpolated by cubic splines.
     """
     low, high = a.amin((-2, -1), keepdim=True), a.amax((-2, -1), keepdim=True)
     two = ((a == low) | (a == high)).all(-1, keepdim=True).all(-2, keepdim=True)
-    share = _interpolated((a == high).to(a), "linear")
+    share = _interpolated((a == high).to(a), factor, "linear")
     phases = torch.where(share > 0.5, high, low)
-    return phases if two.all() else torch.where(two, phases, _interpolated(a.double().log(), "cubic").exp().to(a))
+    return (
+        phases if two.all() else torch.where(two, phases, _interpolated(a.double().log(), factor, "cubic").exp().to(a))
+    )
 
 
-def _interpolated(field: Float[Tensor, "*batch n m"], how: str) -> Tensor:
-    rows, columns = (_weights(points, how, field.dtype, field.device) for points in field.shape[-2:])
+def _interpolated(field: Float[Tensor, "*batch n m"], factor: int, how: str) -> Tensor:
+    rows, columns = (_weights(points, factor, how, field.dtype, field.device) for points in field.shape[-2:])
     return rows @ field @ columns.T
 
 
 @lru_cache(maxsize=16)
-def _weights(points: int, how: str, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "finer points"]:
+def _weights(
+    points: int, factor: int, how: str, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "finer points"]:
     """What each of `points` counts for at each finer point along an axis; splines are not-a-knot."""
     from scipy.interpolate import make_interp_spline  # takes longer to import than the rest of this package
 
-    coarse, fine = (Grid((n,)).axes()[0] for n in (points, (points - 1) * FACTOR + 1))
+    coarse, fine = (Grid((n,)).axes()[0] for n in (points, (points - 1) * factor + 1))
     degree = 1 if how == "linear" else min(3, points - 1)
     return torch.from_numpy(make_interp_spline(coarse, np.eye(points), k=degree)(fine)).to(device, dtype)
