@@ -16,6 +16,7 @@ from torch import Tensor
 
 from data_gen.grid import Grid
 from data_gen.problem import Inputs, Problem, Solution, samples_at_once
+from data_gen.storage.schema import COEFFICIENT, SOLUTION
 
 FACTOR = 3
 """Intervals for each that is seen. Odd: at an even one a share of one half is common, which is of neither phase."""
@@ -31,7 +32,8 @@ class Refined(Problem):
         What solves there.
     """
 
-    scheme = "refined"
+    name, scheme = "darcy", "refined"
+    inputs, outputs = COEFFICIENT, SOLUTION
 
     flow: Problem
 
