@@ -28,7 +28,7 @@ from jaxtyping import Float
 
 from data_gen.grid import Grid
 from data_gen.problems.darcy import Darcy
-from data_gen.problems.darcy.refined import refine
+from data_gen.problems.darcy.refined import FACTOR, refine
 from data_gen.samples import draw
 from pdebench_mano.benchmark.leaderboard import published
 from pdebench_mano.machine.provenance import commit, cpu
@@ -42,14 +42,16 @@ LAWS: dict[str, tuple[str, dict[str, float]]] = {
 }
 REFERENCES = {"darcy85-refined": (200, 1597)}
 """Test samples, and points a side of the solutions that stand for the truth; (32, 757) of other suites."""
-SEED, COARSE, FINER, FINEST, RTOL = 1, 85, 253, 757, 1e-6
-"""Seed of the suites' test samples; the grids that operators are trained on, and that guesses are solved on."""
+SEED, COARSE, FINEST, RTOL = 1, 85, 757, 1e-6
+"""Seed of the suites' test samples; the grid that operators are trained on, and the finest of guesses."""
+FINER = FACTOR * (COARSE - 1) + 1
+"""The grid that the rival which refines solves on."""
 
 
 def refined(a: Float[np.ndarray, "n n"], points: int) -> dict[str, Float[np.ndarray, "points points"]]:
     """A coefficient of two values on a finer grid, guessed from that on a coarse one."""
     nearest = np.rint(np.linspace(0, len(a) - 1, points)).astype(int)
-    bilinear = refine(torch.from_numpy(a.copy()), (points - 1) // (len(a) - 1)).numpy()
+    bilinear = refine(torch.from_numpy(a), (points - 1) // (len(a) - 1)).numpy()
     return {"nearest": a[np.ix_(nearest, nearest)], "bilinear": bilinear}
 
 

@@ -51,7 +51,7 @@ def evaluate_solver(
     as on a grid that is too coarse, the rows of that grid are left out, and a line on stderr says why.
     """
     data = opened(data)
-    if not solvable(data):
+    if data.problem is None or not solvable(data):
         return []
     options: dict[str, Any] = {"norm": norm, "start": start, "mean": mean, "metrics": metrics}
     return _solver_rows(data.problem, "coarse solver", data, grids, resolutions, progress, **options)
@@ -136,7 +136,7 @@ def validate_rivals(
     trials = []
     for rival in rivals(data):
         for view in views(data, "val", grids, start):
-            solver = _solver(rival, view) if no_finer_than_labels(rival, view) else None
+            solver = _solver(rival, view)
             if solver is None:
                 continue
             with _left_out_where_it_fails(solver_name(rival.scheme), view):
@@ -148,7 +148,7 @@ def validate_rivals(
 
 
 def _solver_rows(
-    problem: Problem | None,
+    problem: Problem,
     name: str,
     data: Dataset,
     grids: Sequence[int],
@@ -164,7 +164,7 @@ def _solver_rows(
     rows = []
     for grid in grids:
         (inputs,) = held_out(data, [grid], start)
-        solver = _solver(problem, inputs) if problem is None or no_finer_than_labels(problem, inputs) else None
+        solver = _solver(problem, inputs)
         if solver is None:
             continue
         options: dict[str, Any] = {"norm": norm, "kind": "solver", "start": start, "mean": mean, "metrics": metrics}
@@ -193,8 +193,14 @@ def _left_out_where_it_fails(name: str, view: View) -> Iterator[None]:
         console.print(f"{name} on {view.grid} points is left out: {why}", highlight=False, soft_wrap=True)
 
 
-def _solver(problem: Problem | None, view: View) -> Any:
-    """A solver as what predicts the outputs of a view; None where it cannot begin with the states that are there."""
+def _solver(problem: Problem, view: View) -> Any:
+    """A solver as what predicts the outputs of a view.
+
+    None where it would solve on more points than the labels were solved for on, or cannot begin with the states that
+    are there.
+    """
+    if not no_finer_than_labels(problem, view):
+        return None
     if not isinstance(view, Rollouts):
         return build_reference("solver", problem, view.grid)
     if view.first and not view.restartable:

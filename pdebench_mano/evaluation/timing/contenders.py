@@ -16,6 +16,7 @@ from data_gen.problem import Problem, samples_at_once
 from data_gen.recipe import recipe_of
 from data_gen.storage import read_json
 from pdebench_mano.evaluation.assess import describe, samples
+from pdebench_mano.evaluation.beside import rivals
 from pdebench_mano.evaluation.evaluate import (
     POINTS,
     Predictor,
@@ -128,8 +129,7 @@ def solvers(
         If a resolution is no exact stride, or there is no such time.
     """
     views = held_out(data, resolutions, start)
-    rivals = data.problem.rivals() if data.problem is not None and solvable(data) else ()
-    for rival in rivals:
+    for rival in rivals(data):
         for view in (each for each in views if no_finer_than_labels(rival, each)):
             yield from _solving(rival, solver_name(rival.scheme), "solver", view, TOLERANCES, watch)
 
