@@ -245,7 +245,7 @@ def test_a_figure_leaves_out_what_squashes_the_rest_and_the_schemes_that_nobody_
     drawn = set(uncrowded(table).model)
     assert "mean solution" not in drawn
     assert {name for name in drawn if name.startswith("solver")} == {
-        f"solver, average at {n}²" for n in (43, 61, 85, 141, 211, 421)
+        f"solver, refined at {n}²" for n in (43, 61, 85, 141, 211, 421)
     }
     assert {"mano", "upsampled mano", "fno", "unet"} <= drawn
     assert set(uncrowded(table[table.kind == "mean"]).model) == {"mean solution"}, "alone it squashes nothing"
