@@ -30,6 +30,9 @@ UNLISTED = "_ "
 """Begins the label of a line that stands in no legend, before the name of the series that it belongs to."""
 LOSS = ", training loss"
 """Ends it where the line is of the training loss."""
+REACH, DEPTH, MARGIN = 10, 1000, 0.85
+"""How far a logarithmic axis reaches above the median of what is greatest of each series, and below that of what is
+least, at most: what is beyond squashes the rest. Else it begins at `MARGIN` of the least value."""
 
 
 class Styles:
@@ -62,30 +65,47 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tu
 
 
 def error_against_resolution(table: pd.DataFrame, styles: Styles, everything: bool = False) -> Figure:
-    """Mean relative L2 error of `uncrowded` rows, or of all, against the resolution; bars are the range over seeds."""
+    """Mean relative L2 error of `uncrowded` rows, or of all, against the resolution; bars are the range over seeds.
+
+    The axis ends before a curve that would squash the others, unless all rows are asked for.
+    """
     figure, ((axis,),) = canvas(3.8)
     table = table if everything else uncrowded(table)
     for model in order(table):
         cells = table[table.model == model].groupby("resolution").relative_l2.agg(["mean", "min", "max"])
-        reach = [cells["mean"] - cells["min"], cells["max"] - cells["mean"]]
-        axis.errorbar(cells.index, cells["mean"], reach, markersize=5, linewidth=1.3, **styles(model))
+        bars = [cells["mean"] - cells["min"], cells["max"] - cells["mean"]]
+        axis.errorbar(cells.index, cells["mean"], bars, markersize=5, linewidth=1.3, **styles(model))
     axis.set(xscale="log", yscale="log", xlabel="grid points a side", ylabel="relative L2 error")
     axis.xaxis.set_major_locator(FixedLocator(sorted(table.resolution.unique())))
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_formatter(NullFormatter())
     plain_numbers(axis.yaxis)
+    if not everything and (ends := reach([list(line.get_ydata()) for line in axis.lines])):
+        axis.set_ylim(*ends)
     gridded(axis)
     legend(figure, axis)
     return figure
 
 
+def reach(columns: Sequence[Sequence[float | None]]) -> list[float] | None:
+    """Least and greatest value for a logarithmic axis on which no series squashes the others; None if all fit."""
+    values = [[each for each in column if each is not None and each > 0] for column in columns]
+    least, greatest = ([end(column) for column in values if column] for end in (min, max))
+    if not least:
+        return None
+    bottom, top = float(np.median(least)) / DEPTH, REACH * float(np.median(greatest))
+    if bottom <= min(least) and max(greatest) <= top:
+        return None
+    return [max(bottom, MARGIN * min(least)), min(top, max(greatest) / MARGIN)]
+
+
 def uncrowded(table: pd.DataFrame) -> pd.DataFrame:
-    """Without the schemes beside the quoted one, and what squashes the rest: a mean solution ten times as wrong."""
+    """Without the schemes beside the quoted one, and a mean solution that squashes the rest: ten times as wrong."""
     table = of_quoted_schemes(table)
     means = table.groupby("model").relative_l2.mean()
     mean = table.model.isin(table[table.kind == "mean"].model)
-    worst = means[table[~mean].model.unique()].max() if (~mean).any() else math.inf
-    return table[~mean | (table.model.map(means) < 10 * worst)]
+    usual = means[table[~mean].model.unique()].median() if (~mean).any() else math.inf
+    return table[~mean | (table.model.map(means) < REACH * usual)]
 
 
 def accuracy_against_time(table: pd.DataFrame, styles: Styles, resolution: int) -> Figure:

@@ -5,7 +5,7 @@ can be switched and whose values can be read. Both come of one `Figure`, so that
 """
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
-from pdebench_mano.report.figures import LOSS, UNLISTED
+from pdebench_mano.report.figures import LOSS, UNLISTED, reach
 
 SYMBOLS = {
     "o": "circle",
@@ -38,9 +38,6 @@ SYMBOLS = {
     "|": "line-ns-open",
 }
 DASHES = {"-": "solid", "--": "dash", ":": "dot"}
-REACH, DEPTH, MARGIN = 10, 1000, 0.85
-"""How far a logarithmic axis reaches above the median of what is greatest of each series, and below that of what is
-least, at most: what is beyond squashes the rest. Else it begins at `MARGIN` of the least value."""
 
 
 def plot(figure: Figure, whole: Figure | None = None) -> dict[str, Any] | None:
@@ -78,18 +75,6 @@ def _axes(axes: Axes, shown: Collection[str]) -> dict[str, Any]:
     elif y["log"]:
         y["range"] = reach([line["y"] for line in drawn])
     return {"x": _axis(axes.xaxis, axes.get_xlabel(), axes.get_xscale()), "y": y, "lines": lines}
-
-
-def reach(columns: Sequence[Sequence[float | None]]) -> list[float] | None:
-    """Least and greatest value for a logarithmic axis on which no series squashes the others; None if all fit."""
-    values = [[each for each in column if each is not None and each > 0] for column in columns]
-    least, greatest = ([end(column) for column in values if column] for end in (min, max))
-    if not least:
-        return None
-    bottom, top = float(np.median(least)) / DEPTH, REACH * float(np.median(greatest))
-    if bottom <= min(least) and max(greatest) <= top:
-        return None
-    return [max(bottom, MARGIN * min(least)), min(top, max(greatest) / MARGIN)]
 
 
 def _axis(axis: Axis, title: str, scale: str) -> dict[str, Any]:

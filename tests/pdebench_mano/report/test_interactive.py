@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pdebench_mano.report import figures, tables
-from pdebench_mano.report.interactive import DEPTH, REACH, plot, reach
+from pdebench_mano.report.figures import DEPTH, REACH, reach
+from pdebench_mano.report.interactive import plot
 
 
 @pytest.fixture

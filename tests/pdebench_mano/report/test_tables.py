@@ -12,7 +12,7 @@ from pdebench_mano.benchmark.leaderboard import named, published
 from pdebench_mano.evaluation.records import listed, read_record, write_record
 from pdebench_mano.report import naming, tables, write_report
 from pdebench_mano.report.bootstrap import Interval, difference, interval
-from pdebench_mano.report.figures import Styles, accuracy_against_time, uncrowded
+from pdebench_mano.report.figures import Styles, accuracy_against_time, error_against_resolution, uncrowded
 from pdebench_mano.report.matrix import signed
 from pdebench_mano.report.terminal import concise, print_comparison
 
@@ -249,6 +249,15 @@ def test_a_figure_leaves_out_what_squashes_the_rest_and_the_schemes_that_nobody_
     }
     assert {"mano", "upsampled mano", "fno", "unet"} <= drawn
     assert set(uncrowded(table[table.kind == "mean"]).model) == {"mean solution"}, "alone it squashes nothing"
+
+
+def test_a_picture_ends_before_an_operator_that_knows_one_grid():
+    """From 141² on the published MANO errs by more than a hundred times as much as the others."""
+    table = tables.rows(published("darcy85-refined"))
+    others = table[(table.kind == "operator") & (table.model != "mano-published")].relative_l2
+    (axis,) = error_against_resolution(table, Styles(table)).axes
+    assert others.max() < axis.get_ylim()[1] < 0.1 < table[table.model == "mano-published"].relative_l2.max()
+    assert 0.5 * others.min() > axis.get_ylim()[0]
 
 
 def test_budgets_go_by_their_number():
