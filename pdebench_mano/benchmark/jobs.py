@@ -44,6 +44,7 @@ class Task(NamedTuple):
 def run_side_by_side(
     work: Sequence[Work],
     workers: Workers,
+    runs: Path,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
     others: Sequence[Task] = (),
@@ -51,7 +52,8 @@ def run_side_by_side(
     """Train the trials of all cases, each once, and run each case once its own are done; returns why some failed.
 
     All is begun in the order of the cases, so that what is stopped has whole ones. Those that one training serves,
-    tested on one dataset after another, are one task. `others` are begun before the cases, and counted among them.
+    tested on one dataset after another, are one task. `others` are begun before the cases. Those that none needs are
+    counted, and told of. `runs` is the folder that workers must see.
 
     Raises
     ------
@@ -75,9 +77,10 @@ def run_side_by_side(
         first = alike[0].case
         tasks += [*new.values(), Task(first.name, first.title, partial(run_cases, alike), frozenset(needs))]
     failures: list[str] = []
-    told, count = 0, len(tasks) - len(trials)
-    for task, lines in _ended(work[0].runs, workers, progress, tasks):
-        if task.name not in trials:
+    needed = frozenset[str]().union(*(task.needs for task in tasks))
+    told, count = 0, sum(task.name not in needed for task in tasks)
+    for task, lines in _ended(runs, workers, progress, tasks):
+        if task.name not in needed:
             told += 1
             say(f"[{told}/{count}] {lines[0] if lines else task.title}")
             failures += lines

@@ -1,10 +1,13 @@
 """References of a suite: what stands beside its models without being trained, and leaves one record of its own."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from data_gen.storage import to_json, write_text
 from pdebench_mano.benchmark.data import Located, first_resolution
 from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import describe, samples
@@ -17,7 +20,7 @@ from pdebench_mano.evaluation.beside import (
 )
 from pdebench_mano.evaluation.evaluate import Predictor, evaluate_upsampled
 from pdebench_mano.evaluation.in_time import TrainingMean
-from pdebench_mano.evaluation.records import Record, digest, slug, write_record
+from pdebench_mano.evaluation.records import Evaluation, Record, digest, slug, write_record
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.metrics import own_sources
 from pdebench_mano.machine.progress import Progress, silent
@@ -82,17 +85,72 @@ def all_references(suite: Suite, places: Mapping[str, Located], config: RunConfi
     ]
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a solver leaves of one grid: its rows, and its errors on the validation samples, as trials are kept."""
+
+    rows: list[Evaluation]
+    trials: list[dict[str, Any]]
+
+
+_SHARE = TypeAdapter(Share)
+
+
+def share_of(
+    references: References,
+    scheme: str,
+    grid: int,
+    train: Dataset,
+    test: Dataset,
+    progress: Progress = silent,
+    fluctuating: TrainingMean | None = None,
+) -> Share:
+    """The share of one of the problem's rivals on one grid of the suite.
+
+    Of rollouts, errors are relative to the fluctuation about the mean of the training samples, too.
+    """
+    suite = references.suite
+    norm, start, schemes = suite.norm, suite.rolled_out_from, [scheme]
+    options: dict[str, Any] = {"norm": norm, "start": start, "schemes": schemes}
+    rows = evaluate_rivals(
+        test, [grid], suite.resolutions, progress, mean=fluctuating, metrics=suite.metrics, **options
+    )
+    return Share(rows, validate_rivals(train, [grid], progress, **options))
+
+
+def write_share(share: Share, path: Path) -> None:
+    """Keep a share as one JSON line; the file is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, to_json(asdict(share), str) + "\n")
+
+
+def read_share(path: Path) -> Share:
+    """Read back what `write_share` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else.
+    """
+    try:
+        return _SHARE.validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path} holds no rows of a solver: {where} {first['msg']}; remove it") from None
+
+
 def record_references(
     references: References,
+    shares: Sequence[Share],
     mean: Predictor | None,
-    train: Dataset,
     test: Dataset,
     target: Path,
     command: str,
     progress: Progress = silent,
     fluctuating: TrainingMean | None = None,
 ) -> None:
-    """Leave the record of the references at `target`, with the mean solution where there is one.
+    """Leave the record of the references at `target`: shares of rivals, the mean solution if given, and all else.
 
     The rivals' errors on validation samples, by which the one to quote is chosen, stand there as an operator's trials.
     Of rollouts, errors are relative to the fluctuation about the mean of the training samples, too.
@@ -101,8 +159,8 @@ def record_references(
     at, norm, start = suite.resolutions, suite.norm, suite.rolled_out_from
     options: dict[str, Any] = {"norm": norm, "start": start, "mean": fluctuating, "metrics": suite.metrics}
     rows = evaluate_solver(test, references.grids, at, progress, **options)
-    rows += evaluate_rivals(test, suite.rivals, at, progress, **options)
-    trials = validate_rivals(train, suite.rivals, progress, norm=norm, start=start) if suite.rivals else []
+    rows += [row for share in shares for row in share.rows]
+    trials = [trial for share in shares for trial in share.trials]
     if start is not None:
         rows += evaluate_persistence(test, at, progress, **options)
     if mean is not None:

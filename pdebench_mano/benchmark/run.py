@@ -7,6 +7,7 @@ any time and run in pieces, and goes on from records that others have published:
     OUT/records/NAME.npz        its best, median and worst prediction
     OUT/records/NAME.first.npz  its predictions of the first test samples
     OUT/runs/NAME/              trained runs, those of the tuning among them
+    OUT/runs/NAME.json          rows of a solver, until the record of the references holds them
     OUT/runs/NAME.diverged      why there is no such run: without this file it is trained again
     OUT/data/                   what was generated or converted
 """
@@ -24,19 +25,17 @@ from pdebench_mano.benchmark.cases import Case, Work, all_cases, check, run_case
 from pdebench_mano.benchmark.data import Located, datasets, make
 from pdebench_mano.benchmark.data_table import Data
 from pdebench_mano.benchmark.jobs import Task, run_side_by_side
-from pdebench_mano.benchmark.references import References, all_references, record_references
+from pdebench_mano.benchmark.references import References, all_references
+from pdebench_mano.benchmark.standing import standing
 from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import budget, samples
 from pdebench_mano.evaluation.evaluate import held_out
-from pdebench_mano.evaluation.in_time import TrainingMean
 from pdebench_mano.evaluation.records import Record, digest, find_records, read_record, stored_record, write_record
-from pdebench_mano.fields.data import Dataset, View
+from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.samples import Samples, refuse_overlap
-from pdebench_mano.fields.steps import Rollouts
-from pdebench_mano.machine.progress import Progress, bar, silent
+from pdebench_mano.machine.progress import bar
 from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.machine.workers import Workers, processes
-from pdebench_mano.operators.registry import build_reference
 from pdebench_mano.training.options import RunConfig
 from pdebench_mano.training.runs import training_data
 
@@ -103,7 +102,7 @@ def run_suite(
     if todo or beside:
         if workers is None and jobs > 1:
             workers = partial(processes, jobs)
-        with workers() if workers and todo else nullcontext() as staff:
+        with workers() if workers else nullcontext() as staff:
             with bar("samples generated", shown) as progress:
                 for place in places.values():
                     make(place.data, Path(place.train), Path(place.test), progress, staff and staff.executor)
@@ -115,16 +114,15 @@ def run_suite(
             for case in todo.values():
                 check(case, pairs[case.trained_on][0])
                 held_out(pairs[case.tested_on][1], [*case.resolutions, *case.finer], case.start)
-            standing = [
-                Task(
-                    each.name,
-                    each.title,
-                    partial(stand_beside, each, every[0].config, *pairs[each.tested_on], files[each.name], command),
-                )
+            beside_them = [
+                task
                 for each in beside
+                for task in standing(
+                    each, every[0].config, *pairs[each.tested_on], out / "runs", files[each.name], command
+                )
             ]
             if staff is None:
-                stand_one_by_one(standing, shown)
+                stand_one_by_one(beside_them, shown)
             others_tried = find_records(Path(published)) if published is not None else []
             tried = trials_of([*others_tried, *filter(lexists, files.values())])
             work = []
@@ -132,9 +130,9 @@ def run_suite(
                 data = pairs[case.trained_on][0], pairs[case.tested_on][1]
                 work.append(Work(case, out / "runs", *data, files[name], command, tried))
             if staff is not None:
-                asked += len(standing)
+                asked += len(beside)
                 with bar("cases", shown) as progress:
-                    failures += run_side_by_side(work, staff, say, progress, standing)
+                    failures += run_side_by_side(work, staff, out / "runs", say, progress, beside_them)
             else:
                 failures += run_one_by_one(work, say, shown)
     if failures:
@@ -153,42 +151,11 @@ def say_why_unsolved(data: Dataset, name: str, say: Callable[[str], None]) -> No
         say(f"no solver row{f' on {name}' if name else ''}: {reason}")
 
 
-def stand_beside(
-    references: References,
-    config: RunConfig,
-    train: Dataset,
-    test: Dataset,
-    target: Path,
-    command: str,
-    progress: Progress = silent,
-) -> list[str]:
-    """Leave the record of what is not trained at `target`, the mean of the training of `config` among it.
-
-    Nothing is left to do where another command on the same folder has left it meanwhile. Returns no lines, as it never
-    fails without an exception.
-    """
-    if lexists(target):
-        return []
-    suite = references.suite
-    mean = build_reference("mean", averaged(suite, config, train)) if suite.mean_solution else None
-    fluctuating = None if suite.rolled_out_from is None else TrainingMean(config, train)
-    record_references(references, mean, train, test, target, command, progress, fluctuating)
-    return []
-
-
-def stand_one_by_one(standing: Iterable[Task], shown: bool) -> None:
+def stand_one_by_one(tasks: Iterable[Task], shown: bool) -> None:
     """Leave the records of references in this process, with a bar each if `shown`."""
-    for task in standing:
+    for task in tasks:
         with bar("references, samples", shown) as progress:
             task.run(progress=progress)
-
-
-def averaged(suite: Suite, config: RunConfig, train: Dataset) -> View:
-    """The training samples, as what the mean solution is the mean of."""
-    views, _ = training_data(config, train)
-    if suite.rolled_out_from is None:
-        return views[0]
-    return Rollouts(train, None, views[0].resolution, start=suite.start, indices=views[0].samples)
 
 
 def run_one_by_one(work: Sequence[Work], say: Callable[[str], None], shown: bool) -> list[str]:

@@ -122,9 +122,10 @@ def validate_rivals(
     progress: Progress = silent,
     *,
     norm: Norm = "points",
+    schemes: Collection[str] | None = None,
     start: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Errors of each of the problem's `rivals` on the validation samples, as the trials of an operator are kept.
+    """Errors of the problem's `rivals`, or those of `schemes`, on the validation samples, as trials of an operator.
 
     One object for each scheme and grid: ``configuration``, its scheme and the points of the grid along the first axis,
     and ``validation``, the mean relative L2 error there. None of a file without such samples, and none of a solver that
@@ -134,7 +135,7 @@ def validate_rivals(
     if "val" not in data.info.splits:
         return []
     trials = []
-    for rival in rivals(data):
+    for rival in (each for each in rivals(data) if schemes is None or each.scheme in schemes):
         for view in views(data, "val", grids, start):
             solver = _solver(rival, view)
             if solver is None:

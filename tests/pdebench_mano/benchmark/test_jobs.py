@@ -171,7 +171,7 @@ def test_a_case_waits_for_its_own_trials_alone_and_comes_before_those_of_the_nex
     monkeypatch.setattr(jobs, "train_trial", train_trial)
     monkeypatch.setattr(jobs, "run_cases", lambda alike: done.append(alike[0].case.title) or [])
     with ThreadPoolExecutor(1) as executor:
-        failures = jobs.run_side_by_side(work, Workers(executor, lambda: 1))
+        failures = jobs.run_side_by_side(work, Workers(executor, lambda: 1), place / "runs")
     own = [] if broken else ["tuned, seed 0"]
     first = ["trial of tuned", "trial of tuned", *own, "mortal, seed 0", "trial of doomed", "doomed, seed 0"]
     assert done == [*first, *(["tuned, seed 1"] if not broken else [])]

@@ -126,7 +126,7 @@ def test_workers_share_no_training(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "run_case", lambda item: ran.append(item.case.title) or [])
     said = []
     with ThreadPoolExecutor(1) as executor:
-        assert jobs.run_side_by_side(work, Workers(executor, lambda: 1), said.append) == []
+        assert jobs.run_side_by_side(work, Workers(executor, lambda: 1), tmp_path, said.append) == []
     assert ran == [item.case.title for item in work]
     assert len(said) == 4
 

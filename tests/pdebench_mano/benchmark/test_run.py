@@ -5,9 +5,8 @@ import json
 import pytest
 
 from data_gen import generate
-from pdebench_mano.benchmark import cases
+from pdebench_mano.benchmark import cases, standing
 from pdebench_mano.benchmark import data as suite_data
-from pdebench_mano.benchmark import run as running
 from pdebench_mano.benchmark.data import locate
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import Model, read_suite
@@ -103,7 +102,7 @@ def test_a_finished_suite_is_not_run_again(finished, folder, monkeypatch):
     suite, out, records = finished
     monkeypatch.setattr(cases, "train", never)
     monkeypatch.setattr("pdebench_mano.evaluation.assess.evaluate", never)
-    monkeypatch.setattr(running, "record_references", never)
+    monkeypatch.setattr(standing, "record_references", never)
     assert run_suite(suite, out, folder=folder) == records
 
 
@@ -151,7 +150,7 @@ def test_published_records_are_taken_over_without_data_or_training(folder, tmp_p
             (suite_data, "generate"),
             (cases, "train"),
             (cases, "record_run"),
-            (running, "record_references"),
+            (standing, "record_references"),
         ):
             patched.setattr(module, name, never)
         assert run_suite(suite, tmp_path / "taken", published=tmp_path / "published") == records
