@@ -13,6 +13,7 @@ import torch
 
 from data_gen import convert
 from data_gen.generate import built_problem, generate
+from data_gen.problem import Problem
 from data_gen.problems import sources
 from data_gen.recipe import PUBLISHED_MEANING, said
 from data_gen.storage import is_dataset, open_hdf5
@@ -154,6 +155,18 @@ def _workers(device: str) -> int:
     return max(1, min(len(os.sched_getaffinity(0)) - 1, 16 * torch.cuda.device_count()))
 
 
+def problem_of(made: Generate) -> Problem:
+    """The problem of data to be generated.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `recipe`.
+    """
+    n, m = (made.resolution,) * 2 if isinstance(made.resolution, int) else made.resolution
+    return built_problem(made.problem, (n, m), made.parameters)
+
+
 def recipe(made: Generate) -> dict[str, Any]:
     """What data to be generated are, on any device.
 
@@ -165,8 +178,7 @@ def recipe(made: Generate) -> dict[str, Any]:
     ValueError, OSError
         If there is no such problem, it does not take the parameters, or a file that they name is not there.
     """
-    n, m = (made.resolution,) * 2 if isinstance(made.resolution, int) else made.resolution
-    problem = built_problem(made.problem, (n, m), made.parameters)
+    problem = problem_of(made)
     about = made.model_dump(include={"samples", "resolution", "seed", "rtol", "split"})
     more = {"problem": made.problem, "sources": sources(problem), "parameters": problem.parameters()}
     refined = said({"label_refinement": made.label_refinement})

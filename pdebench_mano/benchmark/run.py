@@ -22,7 +22,7 @@ from typing import Any
 from data_gen.counts import PROCESSES, check_count
 from data_gen.recipe import unsolved
 from pdebench_mano.benchmark.cases import Case, Work, all_cases, check, run_case
-from pdebench_mano.benchmark.data import Located, datasets, make
+from pdebench_mano.benchmark.data import Located, datasets, make, problem_of
 from pdebench_mano.benchmark.data_table import Data
 from pdebench_mano.benchmark.jobs import Task, run_side_by_side
 from pdebench_mano.benchmark.references import References, all_references
@@ -30,7 +30,16 @@ from pdebench_mano.benchmark.standing import standing
 from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import budget, samples
 from pdebench_mano.evaluation.evaluate import held_out
-from pdebench_mano.evaluation.records import Record, digest, find_records, read_record, stored_record, write_record
+from pdebench_mano.evaluation.records import (
+    Record,
+    digest,
+    find_records,
+    listed,
+    read_record,
+    solver_name,
+    stored_record,
+    write_record,
+)
 from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.samples import Samples, refuse_overlap
 from pdebench_mano.machine.progress import bar
@@ -97,6 +106,7 @@ def run_suite(
     seed_by_seed = sorted(cases, key=lambda case: case.config.seed)  # so that what is stopped has all models
     todo = {case.name: case for case in seed_by_seed if not lexists(files[case.name])}
     beside = [each for each in references if not lexists(files[each.name])]
+    say_what_came_later(references, files, places, say)
     failures: list[str] = []
     asked = len(cases)
     if todo or beside:
@@ -138,10 +148,7 @@ def run_suite(
     if failures:
         raise ValueError(f"{len(failures)} of {asked} cases failed: {'; '.join(failures)}")
     records = [read_record(path) for path in files.values()]
-    known = set() if published is None else {stored_record(path).key for path in find_records(Path(published))}
-    others = [record for record in records if record.key not in known]  # of published ones that is expected
-    if older := sum(record.environment["source"] != provenance()["source"] for record in others):
-        say(f"{older} of {len(records)} records were made by another version of the code")
+    say_what_is_older(records, published, say)
     return records
 
 
@@ -149,6 +156,31 @@ def say_why_unsolved(data: Dataset, name: str, say: Callable[[str], None]) -> No
     """Say in a line why no solver stands beside operators on this dataset of a suite, if none does."""
     if reason := unsolved(data.info.attributes):
         say(f"no solver row{f' on {name}' if name else ''}: {reason}")
+
+
+def say_what_is_older(records: Sequence[Record], published: str | Path | None, say: Callable[[str], None]) -> None:
+    """Say in a line how many records another version of the code made; of published ones that is expected."""
+    known = set() if published is None else {stored_record(path).key for path in find_records(Path(published))}
+    others = [record for record in records if record.key not in known]
+    if older := sum(record.environment["source"] != provenance()["source"] for record in others):
+        say(f"{older} of {len(records)} records were made by another version of the code")
+
+
+def say_what_came_later(
+    references: Iterable[References],
+    files: Mapping[str, Path],
+    places: Mapping[str, Located],
+    say: Callable[[str], None],
+) -> None:
+    """Say in a line each which solvers a record of references that is there has no row of; of generated data alone."""
+    for each in references:
+        file, data = files[each.name], places[each.tested_on].data
+        if not (lexists(file) and each.suite.rivals and data.generate):
+            continue
+        rows = {row.model for row in read_record(file).evaluations}
+        names = dict.fromkeys(solver_name(rival.scheme) for rival in problem_of(data.generate.files[-1]).rivals())
+        if missing := [name for name in names if name not in rows]:
+            say(f"{file} has no row of {listed(missing)}: made before, it stays; to have them, remove it, add --fresh")
 
 
 def stand_one_by_one(tasks: Iterable[Task], shown: bool) -> None:
