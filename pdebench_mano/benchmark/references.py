@@ -87,10 +87,14 @@ def all_references(suite: Suite, places: Mapping[str, Located], config: RunConfi
 
 @dataclass(frozen=True)
 class Share:
-    """What a solver leaves of one grid: its rows, and its errors on the validation samples, as trials are kept."""
+    """What a solver leaves of one grid: its rows, and its errors on the validation samples, as trials are kept.
+
+    `source` is the digest of the code that it is of.
+    """
 
     rows: list[Evaluation]
     trials: list[dict[str, Any]]
+    source: str
 
 
 _SHARE = TypeAdapter(Share)
@@ -115,7 +119,7 @@ def share_of(
     rows = evaluate_rivals(
         test, [grid], suite.resolutions, progress, mean=fluctuating, metrics=suite.metrics, **options
     )
-    return Share(rows, validate_rivals(train, [grid], progress, **options))
+    return Share(rows, validate_rivals(train, [grid], progress, **options), provenance()["source"])
 
 
 def write_share(share: Share, path: Path) -> None:

@@ -20,6 +20,7 @@ from pdebench_mano.evaluation.records import slug, solver_name
 from pdebench_mano.fields.data import Dataset, View
 from pdebench_mano.fields.steps import Rollouts
 from pdebench_mano.machine.progress import Progress, silent
+from pdebench_mano.machine.provenance import provenance
 from pdebench_mano.operators.registry import build_reference
 from pdebench_mano.training.options import RunConfig
 from pdebench_mano.training.runs import training_data
@@ -52,11 +53,12 @@ def leave_share(
     target: Path,
     progress: Progress = silent,
 ) -> list[str]:
-    """Leave a solver's share of the references at `path`, unless it or their record is there already.
+    """Leave a solver's share of the references at `path`, unless it, by this code, or their record is there already.
 
     Returns no lines, as it never fails without an exception.
     """
-    if not (lexists(path) or lexists(target)):
+    done = lexists(target) or (lexists(path) and read_share(path).source == provenance()["source"])
+    if not done:
         mean = None if references.suite.rolled_out_from is None else TrainingMean(config, train)
         write_share(share_of(references, scheme, grid, train, test, progress, mean), path)
     return []

@@ -9,7 +9,7 @@ import pytest
 
 from data_gen import generate
 from pdebench_mano.benchmark import standing
-from pdebench_mano.benchmark.references import read_share
+from pdebench_mano.benchmark.references import read_share, write_share
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import read_suite
 from pdebench_mano.evaluation.records import find_records, read_record, write_record
@@ -76,9 +76,11 @@ def test_solvers_that_were_stopped_go_on_and_leave_what_one_run_leaves(suite, mo
     monkeypatch.setattr(standing, "share_of", stopped)
     with pytest.raises(KeyboardInterrupt):
         run_suite(suite, "parts")
-    assert len([*Path("parts/runs").glob("*.json")]) == 3
+    shares = [*Path("parts/runs").glob("*.json")]
+    assert len(shares) == 3
+    write_share(dataclasses.replace(read_share(shares[0]), source="another version", rows=[]), shares[0])
     run_suite(suite, "parts")
-    assert len(asked) == SHARES + 1, "that which was stopped is asked for again, those that were done are not"
+    assert len(asked) == SHARES + 2, "asked again are that which was stopped and that of another version alone"
     assert references("parts") == references("whole")
     assert not [*Path("parts/runs").glob("baselines*")], "the record holds them"
 
