@@ -155,7 +155,7 @@ def _workers(device: str) -> int:
     return max(1, min(len(os.sched_getaffinity(0)) - 1, 16 * torch.cuda.device_count()))
 
 
-def problem_of(made: Generate) -> Problem:
+def generated_problem(made: Generate) -> Problem:
     """The problem of data to be generated.
 
     Raises
@@ -178,7 +178,7 @@ def recipe(made: Generate) -> dict[str, Any]:
     ValueError, OSError
         If there is no such problem, it does not take the parameters, or a file that they name is not there.
     """
-    problem = problem_of(made)
+    problem = generated_problem(made)
     about = made.model_dump(include={"samples", "resolution", "seed", "rtol", "split"})
     more = {"problem": made.problem, "sources": sources(problem), "parameters": problem.parameters()}
     refined = said({"label_refinement": made.label_refinement})

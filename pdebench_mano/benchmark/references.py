@@ -5,9 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from data_gen.storage import to_json, write_text
+from data_gen.storage import read_json, to_json, write_text
 from pdebench_mano.benchmark.data import Located, first_resolution
 from pdebench_mano.benchmark.suite import Suite
 from pdebench_mano.evaluation.assess import describe, samples
@@ -25,6 +23,7 @@ from pdebench_mano.fields.data import Dataset
 from pdebench_mano.fields.metrics import own_sources
 from pdebench_mano.machine.progress import Progress, silent
 from pdebench_mano.machine.provenance import commit, cpu, provenance
+from pdebench_mano.machine.typed import typed
 from pdebench_mano.training.options import RunConfig
 
 
@@ -97,9 +96,6 @@ class Share:
     source: str
 
 
-_SHARE = TypeAdapter(Share)
-
-
 def share_of(
     references: References,
     scheme: str,
@@ -133,15 +129,10 @@ def read_share(path: Path) -> Share:
 
     Raises
     ------
-    ValueError
-        If the file holds something else.
+    FileNotFoundError, ValueError
+        If there is no such file, or it holds something else.
     """
-    try:
-        return _SHARE.validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} holds no rows of a solver: {where} {first['msg']}; remove it") from None
+    return typed(Share, read_json(path), path)
 
 
 def record_references(

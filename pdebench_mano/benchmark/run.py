@@ -22,7 +22,7 @@ from typing import Any
 from data_gen.counts import PROCESSES, check_count
 from data_gen.recipe import unsolved
 from pdebench_mano.benchmark.cases import Case, Work, all_cases, check, run_case
-from pdebench_mano.benchmark.data import Located, datasets, make, problem_of
+from pdebench_mano.benchmark.data import Located, datasets, generated_problem, make
 from pdebench_mano.benchmark.data_table import Data
 from pdebench_mano.benchmark.jobs import Task, run_side_by_side
 from pdebench_mano.benchmark.references import References, all_references
@@ -178,15 +178,16 @@ def say_what_came_later(
         if not (lexists(file) and each.suite.rivals and data.generate):
             continue
         rows = {row.model for row in read_record(file).evaluations}
-        names = dict.fromkeys(solver_name(rival.scheme) for rival in problem_of(data.generate.files[-1]).rivals())
+        problem = generated_problem(data.generate.files[-1])
+        names = dict.fromkeys(solver_name(rival.scheme) for rival in problem.rivals())
         if missing := [name for name in names if name not in rows]:
-            say(f"{file} has no row of {listed(missing)}: made before, it stays; to have them, remove it, add --fresh")
+            say(f"{file} is from before {listed(missing)}: to make it anew, remove it and add --fresh")
 
 
 def stand_one_by_one(tasks: Iterable[Task], shown: bool) -> None:
-    """Leave the records of references in this process, with a bar each if `shown`."""
-    for task in tasks:
-        with bar("references, samples", shown) as progress:
+    """Leave the records of references in this process, with a bar if `shown`."""
+    with bar("references, samples", shown) as progress:
+        for task in tasks:
             task.run(progress=progress)
 
 

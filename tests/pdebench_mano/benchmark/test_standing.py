@@ -1,18 +1,19 @@
 """References of a suite in shares: stopped, resumed, shared among workers, they are those of one run."""
 
 import dataclasses
+import math
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from data_gen import generate
 from pdebench_mano.benchmark import standing
-from pdebench_mano.benchmark.references import read_share, write_share
+from pdebench_mano.benchmark.references import Share, read_share, write_share
 from pdebench_mano.benchmark.run import run_suite
 from pdebench_mano.benchmark.suite import read_suite
-from pdebench_mano.evaluation.records import find_records, read_record, write_record
+from pdebench_mano.evaluation.records import Evaluation, Spectra, find_records, read_record, write_record
 from pdebench_mano.machine.workers import Workers
 
 SUITE = """
@@ -58,8 +59,11 @@ def references(out):
     return dataclasses.replace(record, commands=[], environment={})
 
 
+@contextmanager
 def two_threads():
-    return nullcontext(Workers(ThreadPoolExecutor(2), lambda: 2))
+    """Workers in this process."""
+    with ThreadPoolExecutor(2) as executor:
+        yield Workers(executor, lambda: 2)
 
 
 def test_solvers_that_were_stopped_go_on_and_leave_what_one_run_leaves(suite, monkeypatch):
@@ -122,15 +126,19 @@ def test_references_from_before_a_solver_are_kept_and_said_to_lack_it(suite):
     write_record(dataclasses.replace(whole, evaluations=older), path)
     run_suite(suite, "out", say=said.append)
     assert [line for line in said if str(path) in line] == [
-        f"{path} has no row of solver, refined: made before, it stays; to have them, remove it, add --fresh"
+        f"{path} is from before solver, refined: to make it anew, remove it and add --fresh"
     ]
     path.unlink()
     run_suite(suite, "out")
     assert references("out").evaluations == whole.evaluations
 
 
-def test_a_share_that_is_something_else_is_named(tmp_path):
+def test_a_share_comes_back_and_what_is_something_else_is_named(tmp_path):
     path = tmp_path / "share.json"
+    row = Evaluation("solver, average", 9, 5, {"relative_l2": [0.1, math.inf]}, Spectra([1.0], [1.0], [0.5]))
+    share = Share([row], [{"configuration": {"solver": "average", "resolution": 5}, "validation": 0.1}], "this")
+    write_share(share, path)
+    assert read_share(path) == share
     path.write_text('{"rows": 1}')
-    with pytest.raises(ValueError, match=r"share\.json holds no rows of a solver: rows .*; remove it"):
+    with pytest.raises(ValueError, match=r"share\.json is damaged, or another program's: rows: Input should be"):
         read_share(path)
